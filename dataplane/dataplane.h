@@ -1,0 +1,135 @@
+// The dataplane as its API sees it: a set of objects in force, changed by whole transactions, and the workers that
+// carry it out. Everything here is off the fast path.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "forward/counters.h"
+#include "port/port.h"
+#include "viaduct/model.h"
+
+struct rte_mempool;
+struct rte_rcu_qsbr;
+
+namespace viaduct::dataplane {
+
+class Worker;
+class TopologyBuilder;
+struct Topology;
+
+/// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
+using CoarseClock = std::function<std::uint32_t()>;
+/// Makes the port behind a model::Port. Throws Refused in words when it cannot (socket path, namespace, limits).
+using PortFactory = std::function<std::unique_ptr<Port>(const model::Port&, PortIndex, rte_mempool*, PortListener&)>;
+
+enum class PollMode : std::uint8_t { adaptive, busy };
+
+struct DataplaneOptions {
+    std::vector<unsigned> worker_lcores;  ///< EAL lcore ids, at least one
+    std::uint32_t packet_buffers = 32768;
+    PollMode poll = PollMode::adaptive;
+    CoarseClock clock;          ///< default: CLOCK_MONOTONIC_COARSE
+    PortFactory make_port;      ///< default: vhost-user and tap
+    std::uint64_t fdb_seed = 0; ///< of the FDB's hash; 0: random
+};
+
+struct QueueState {
+    std::uint16_t queue;
+    unsigned worker;
+};
+
+struct PortState {
+    model::Port port;
+    PortIndex index = 0;
+    bool link_up = false;
+    std::string detail;
+    std::vector<QueueState> queues;
+    PortTotals totals;
+    std::uint64_t held = 0;
+    std::uint32_t fdb_entries = 0;
+    std::uint32_t packet_buffers = 0;  ///< reserved for this port
+};
+
+struct WorkerState {
+    unsigned lcore = 0;
+    std::uint64_t turns = 0;       ///< of the poll loop
+    std::uint64_t idle_turns = 0;  ///< those that found nothing
+    std::uint64_t sleeps = 0;
+    std::uint64_t queues = 0;
+    std::uint64_t handed_off = 0;  ///< frames passed to other workers
+};
+
+struct Ledger {
+    PortTotals total;           ///< over present ports and those removed
+    std::uint64_t held = 0;     ///< frames in hand-off rings and ports
+    /// rx + copies = tx + drops + held; true at rest, and within a burst of it while traffic flows.
+    [[nodiscard]] bool balanced() const {
+        return total.rx_packets + total.copies == total.tx_packets + total.dropped() + held;
+    }
+};
+
+struct FdbState {
+    model::FdbEntry entry;
+    bool is_static = false;
+    std::uint32_t age_seconds = 0;
+};
+
+struct FdbFilter {
+    std::optional<std::string> bridge;
+    std::optional<std::string> port;
+    std::optional<std::uint16_t> vlan;
+};
+
+struct BufferAccount {
+    std::uint32_t total = 0;
+    std::uint32_t reserved = 0;  ///< by workers and ports
+    std::uint64_t bytes = 0;     ///< memory of the pool
+};
+
+/// Thread-safe: any number of threads may call; one transaction is applied at a time.
+class Dataplane : private PortListener {
+public:
+    /// EAL must be initialised. Starts the workers. Throws std::runtime_error when memory is short.
+    explicit Dataplane(DataplaneOptions options);
+    ~Dataplane() override;  ///< stops the workers, lets go of all ports
+
+    /// Checks the whole change and applies it, or throws Refused with every fault and leaves everything as it was.
+    /// Returns when it is in force in every worker. With `dry_run` it only checks.
+    void apply(const model::Change& change, bool dry_run = false);
+
+    [[nodiscard]] model::Config config() const;
+    [[nodiscard]] std::vector<PortState> ports() const;
+    [[nodiscard]] Ledger ledger() const;
+    [[nodiscard]] std::vector<WorkerState> workers() const;
+    /// Calls `visit` for each entry; takes no lock that a worker waits for.
+    void visit_fdb(const FdbFilter& filter, const std::function<void(const FdbState&)>& visit) const;
+    std::uint64_t flush_fdb(const FdbFilter& filter);  ///< learned entries only; throws Refused for unknown names
+    [[nodiscard]] BufferAccount buffers() const;
+    [[nodiscard]] rte_mempool* pool() const { return pool_; }
+
+    /// Slow work, to be called about ten times a second by one thread: ageing, link changes, spreading of queues.
+    void tick();
+    /// Becomes readable when a port changed and tick() should be called at once.
+    [[nodiscard]] int change_descriptor() const { return changed_; }
+
+private:
+    struct PortSlot;
+    struct BridgeSlot;
+    struct State;
+
+    void port_changed(PortIndex index) override;
+
+    DataplaneOptions options_;
+    rte_mempool* pool_ = nullptr;
+    int changed_ = -1;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace viaduct::dataplane
