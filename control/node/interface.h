@@ -1,0 +1,33 @@
+// A pod's kernel interface: given its addresses and routes, compared with what it should be, and taken away.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "viaduct/attachment.h"
+
+#include "node/netns.h"
+
+namespace viaduct::node {
+
+/// What the interface should be. The dataplane makes it, with MAC and MTU; the rest is done here.
+struct InterfaceConfig {
+    std::string ifname;
+    std::string alias;  ///< IFLA_IFALIAS: names the attachment, so that a stray interface is known to be ours
+    MacAddress mac;
+    std::uint32_t mtu = 1500;
+    bool up = true;
+    bool detect_duplicates = false;
+    std::vector<attachment::Address> addresses;
+    std::vector<attachment::Route> routes;  ///< a destination that has a route already is left to it
+};
+
+/// Brings the interface to `config`; may be called again. Throws Error, which says what the kernel refused.
+void configure(const Namespace& ns, const InterfaceConfig& config);
+/// The first difference from `config`, as a sentence; nothing when all is as it should be. Throws Error.
+std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config);
+/// Removes the TAP `ifname` when its alias is `alias`. True when there was one.
+bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias);
+
+}  // namespace viaduct::node
