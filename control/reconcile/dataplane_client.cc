@@ -1,0 +1,63 @@
+// Requests out, typed answers in.
+#include "reconcile/dataplane_client.h"
+
+#include <json/json.h>
+#include <spdlog/spdlog.h>
+
+#include "viaduct/fault.h"
+#include "viaduct/json.h"
+
+namespace viaduct::reconcile {
+
+namespace {
+
+Json::Value parse_answer(const std::string& text, const std::string& target) {
+    try {
+        auto json = parse_json(text, "the dataplane's answer to " + target);
+        if (json.isObject()) return json;
+    } catch (const Refused& refused) {
+        throw http::Unreachable(refused.what(), true);
+    }
+    throw http::Unreachable("the dataplane's answer to " + target + " is no JSON object", true);
+}
+
+std::string instance_in(const Json::Value& json) {
+    const auto& instance = json["instance"];
+    return instance.isString() ? instance.asString() : std::string();
+}
+
+}  // namespace
+
+std::string DataplaneClient::ask(const std::string& method, const std::string& target,
+                                 const std::string& body) {
+    auto response = client_.request(method, target, body);
+    if (response.status >= 200 && response.status < 300) return std::move(response.body);
+    if (response.status >= 400 && response.status < 500) throw Refused(faults_from_text(response.body));
+    throw http::Unreachable("the dataplane answered " + target + " with status " +
+                                std::to_string(response.status) + ": " +
+                                to_string(faults_from_text(response.body)),
+                            true);
+}
+
+std::string DataplaneClient::instance() {
+    return instance_in(parse_answer(ask("GET", "/v1/info"), "/v1/info"));
+}
+
+model::Config DataplaneClient::config() {
+    const auto json = parse_answer(ask("GET", "/v1/config"), "/v1/config");
+    Faults faults;
+    auto config = model::config_from_json(json, "", faults);
+    // What cannot be read is not known to be there: it is sent again, and the dataplane says if that is
+    // wrong.
+    if (!faults.empty())
+        spdlog::warn("the dataplane's configuration is not understood: {}", to_string(faults));
+    return config;
+}
+
+std::string DataplaneClient::transact(const model::Change& change, bool dry_run) {
+    auto json = model::to_json(change);
+    if (dry_run) json["dry_run"] = true;
+    return instance_in(parse_answer(ask("POST", "/v1/transactions", to_json_text(json)), "/v1/transactions"));
+}
+
+}  // namespace viaduct::reconcile

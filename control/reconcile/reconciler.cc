@@ -1,0 +1,402 @@
+// One lock for the dataplane's connection and the picture of what is in force there; one thread that
+// connects, watches, compares and repairs. The store's transaction is taken inside that lock, never the other
+// way round.
+#include "reconcile/reconciler.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include <spdlog/spdlog.h>
+
+#include "viaduct/http.h"
+
+#include "reconcile/dataplane_client.h"
+#include "reconcile/leave_out.h"
+#include "store/database.h"
+
+namespace viaduct::reconcile {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+/// The dataplane closes connections that are silent for 30 seconds; the watching one must not be among them.
+constexpr std::chrono::seconds kKeepAlive{10};
+/// Each round leaves at least one object out; a set that needs more is sent object by object.
+constexpr int kRoundsMost = 16;
+
+std::string counted(const model::Change& change) {
+    const auto puts = change.put.bridges.size() + change.put.ports.size() + change.put.fdb.size();
+    const auto deletes = change.delete_bridges.size() + change.delete_ports.size() + change.delete_fdb.size();
+    return std::to_string(puts) + " put, " + std::to_string(deletes) + " deleted";
+}
+
+/// Leaves out what cannot be right by itself, and then what hung on it and hangs in the air now.
+void settle(model::Config& target, const model::Config& in_force, LeftOut& left_out) {
+    for (int round = 0; round < kRoundsMost; ++round) {
+        Faults faults;
+        model::check(target, faults);
+        if (faults.empty() || !leave_out(target, in_force, faults, left_out)) return;
+    }
+}
+
+}  // namespace
+
+struct Reconciler::State {
+    State(Options o, store::Database& d, std::vector<const DesiredSource*> s)
+        : options(std::move(o)),
+          database(d),
+          sources(std::move(s)),
+          alarm(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+    using Lock = std::unique_lock<std::mutex>;
+
+    void run(const std::stop_token& stopping);
+    void connect(const std::stop_token& stopping);
+    void watch(const std::stop_token& stopping);
+    void sleep(milliseconds time) const;
+    void ring() const;
+    void lost(const Lock&, const std::string& why);
+    void wait_connected(Lock& lock, Clock::time_point deadline);
+    void compare(const Lock& lock);
+    void send_what_is_accepted(const Lock&, model::Config& target, model::Config& actual, LeftOut& left_out);
+    void send_one_by_one(const model::Change& change, model::Config& actual, LeftOut& left_out);
+    void send(const Lock& lock, const model::Change& change);
+    bool picture_was_wrong(const Lock& lock);
+    void report(LeftOut left_out);
+    model::Config contributions(store::Transaction& tx, Faults& faults) const;
+    model::Change still_wanted(model::Change change) const;
+    void attempt(const model::Change& change, milliseconds patience, bool dry_run);
+
+    const Options options;
+    store::Database& database;
+    const std::vector<const DesiredSource*> sources;
+    http::Descriptor alarm;  ///< rung to get the thread out of its sleep
+
+    std::mutex mutex;  ///< guards what follows, and with it the order of transactions
+    std::condition_variable came;
+    std::optional<DataplaneClient> client;  ///< present while connected
+    std::string instance;
+    model::Config in_force;
+
+    mutable std::mutex status_mutex;  ///< its own, so that health is told while a transaction runs
+    Status status;
+
+    std::optional<DataplaneClient> watching;  ///< the thread's own connection
+    std::atomic<bool> compare_wanted{false};
+    std::jthread thread;  ///< last: ends before the rest goes
+};
+
+model::Config Reconciler::State::contributions(store::Transaction& tx, Faults& faults) const {
+    model::Config config;
+    for (const auto* source : sources)
+        source->contribute(tx, config, faults);
+    return config;
+}
+
+void Reconciler::State::ring() const {
+    const std::uint64_t one = 1;
+    // A full counter has rung already.
+    [[maybe_unused]] const auto written = ::write(alarm.get(), &one, sizeof one);
+}
+
+void Reconciler::State::sleep(milliseconds time) const {
+    pollfd ends[2] = {{alarm.get(), POLLIN, 0}, {-1, POLLIN, 0}};
+    if (watching) ends[1].fd = watching->native_handle();
+    ::poll(ends, 2, static_cast<int>(time.count()));
+    std::uint64_t rings = 0;
+    [[maybe_unused]] const auto got = ::read(alarm.get(), &rings, sizeof rings);
+}
+
+void Reconciler::State::lost(const Lock&, const std::string& why) {
+    if (client) spdlog::warn("dataplane lost: {}", why);
+    client.reset();
+    const std::scoped_lock status_lock(status_mutex);
+    status.connected = false;
+    status.in_sync = false;
+    status.reason = why;
+    ring();
+}
+
+void Reconciler::State::wait_connected(Lock& lock, Clock::time_point deadline) {
+    if (!client) came.wait_until(lock, deadline, [this] { return client.has_value(); });
+    if (client) return;
+    const std::scoped_lock status_lock(status_mutex);
+    throw http::Unreachable("the dataplane is away: " + status.reason, false);
+}
+
+void Reconciler::State::report(LeftOut left_out) {
+    const std::scoped_lock status_lock(status_mutex);
+    for (const auto& [object, reason] : left_out) {
+        const auto old = status.left_out.find(object);
+        if (old != status.left_out.end() && old->second == reason) continue;
+        spdlog::error("{} is left out of the dataplane: {}", object, reason);
+    }
+    for (const auto& [object, reason] : status.left_out) {
+        if (!left_out.contains(object)) spdlog::info("{} is no longer left out", object);
+    }
+    status.left_out = std::move(left_out);
+    status.in_sync = status.connected && status.left_out.empty();
+}
+
+void Reconciler::State::send_one_by_one(const model::Change& change, model::Config& actual,
+                                        LeftOut& left_out) {
+    Faults ignored;
+    for (const auto& [object, step] : one_by_one(change)) {
+        try {
+            client->transact(step, false);
+            actual = model::apply(actual, step, ignored);
+        } catch (const Refused& refused) {
+            left_out[object] = refused.what();
+        }
+    }
+}
+
+void Reconciler::State::send_what_is_accepted(const Lock&, model::Config& target, model::Config& actual,
+                                              LeftOut& left_out) {
+    for (int round = 0; round < kRoundsMost; ++round) {
+        const auto change = model::difference(actual, target);
+        if (change.empty()) return;
+        try {
+            client->transact(change, false);
+            spdlog::info("dataplane brought up to date: {}", counted(change));
+            actual = target;
+            return;
+        } catch (const Refused& refused) {
+            spdlog::warn("the dataplane refused {}: {}", counted(change), refused.what());
+            if (!leave_out(target, actual, refused.faults(), left_out)) break;
+        }
+        settle(target, actual, left_out);
+    }
+    send_one_by_one(model::difference(actual, target), actual, left_out);
+}
+
+/// Holds the lock from reading what is in force until it is as desired, and reads the desired state after it:
+/// an object that apply() has brought into force is then always among the desired ones.
+void Reconciler::State::compare(const Lock& lock) {
+    auto actual = client->config();
+    LeftOut left_out;
+    model::Config target;
+    {
+        store::Transaction tx(database);
+        Faults clashes;
+        target = contributions(tx, clashes);
+        for (const auto& fault : clashes)
+            left_out[object_of(fault.where)] = fault.reason;
+    }
+    settle(target, actual, left_out);
+    try {
+        send_what_is_accepted(lock, target, actual, left_out);
+    } catch (const http::Unreachable&) {
+        in_force = std::move(actual);
+        throw;
+    }
+    in_force = std::move(actual);
+    report(std::move(left_out));
+    const std::scoped_lock status_lock(status_mutex);
+    status.instance = instance;
+    ++status.comparisons;
+}
+
+void Reconciler::State::send(const Lock& lock, const model::Change& change) {
+    const auto by = client->transact(change, false);
+    if (by != instance) {
+        // It was restarted between two requests; what it has now is this change and nothing else.
+        spdlog::warn("the dataplane was restarted: restoring everything");
+        instance = by;
+        return compare(lock);
+    }
+    Faults ignored;
+    in_force = model::apply(in_force, change, ignored);
+    const std::scoped_lock status_lock(status_mutex);
+    for (const auto& [object, step] : one_by_one(change))
+        status.left_out.erase(object);
+    status.in_sync = status.connected && status.left_out.empty();
+}
+
+/// After a refusal: was it refused because the dataplane is not as it was thought to be? Then it is put
+/// right.
+bool Reconciler::State::picture_was_wrong(const Lock& lock) {
+    auto now = client->instance();
+    const bool restarted = now != instance;
+    instance = std::move(now);
+    if (!restarted && client->config() == in_force) return false;
+    compare(lock);
+    return true;
+}
+
+/// A bridge that the last of its pods left may have been joined by another meanwhile: then it is not deleted.
+model::Change Reconciler::State::still_wanted(model::Change change) const {
+    if (change.delete_bridges.empty()) return change;
+    store::Transaction tx(database);
+    Faults ignored;
+    const auto wanted = contributions(tx, ignored);
+    std::erase_if(change.delete_bridges, [&](const auto& name) { return wanted.bridges.contains(name); });
+    return change;
+}
+
+void Reconciler::State::attempt(const model::Change& change, milliseconds patience, bool dry_run) {
+    const auto deadline = Clock::now() + patience;
+    Lock lock(mutex);
+    for (bool first = true;; first = false) {
+        wait_connected(lock, deadline);
+        auto rest = without_done(change, in_force);
+        if (!dry_run) rest = still_wanted(std::move(rest));
+        if (rest.empty()) return;
+        try {
+            if (dry_run) {
+                client->transact(rest, true);
+            } else {
+                send(lock, rest);
+            }
+            return;
+        } catch (const Refused&) {
+            bool wrong = false;
+            try {
+                wrong = first && picture_was_wrong(lock);
+            } catch (const http::Unreachable& error) {
+                lost(lock, error.what());
+                continue;
+            }
+            if (!wrong) throw;
+        } catch (const http::Unreachable& error) {
+            lost(lock, error.what());
+            if (Clock::now() >= deadline) throw;
+        }
+    }
+}
+
+void Reconciler::State::connect(const std::stop_token& stopping) {
+    auto pause = options.retry_first;
+    std::string told;
+    while (!stopping.stop_requested()) {
+        try {
+            watching.emplace(options.dataplane_socket, options.timeout);
+            auto now = watching->instance();
+            const Lock lock(mutex);
+            client.emplace(options.dataplane_socket, options.timeout);
+            instance = std::move(now);
+            {
+                const std::scoped_lock status_lock(status_mutex);
+                status.connected = true;
+                status.reason.clear();
+                status.instance = instance;
+                ++status.restores;
+            }
+            spdlog::info("dataplane connected: {}, instance {}", options.dataplane_socket, instance);
+            compare(lock);
+            came.notify_all();
+            return;
+        } catch (const std::exception& error) {
+            watching.reset();
+            const Lock lock(mutex);
+            lost(lock, error.what());
+            if (told != error.what()) spdlog::info("waiting for the dataplane: {}", error.what());
+            told = error.what();
+        }
+        const auto until = Clock::now() + pause;
+        while (!stopping.stop_requested() && Clock::now() < until) {
+            sleep(std::chrono::ceil<milliseconds>(until - Clock::now()));
+        }
+        pause = std::min(pause * 2, options.retry_most);
+    }
+}
+
+/// Sleeps until something is to be done while connected, and does it.
+void Reconciler::State::watch(const std::stop_token& stopping) {
+    auto next = Clock::now() + options.every;
+    auto alive = Clock::now() + kKeepAlive;
+    while (!stopping.stop_requested()) {
+        const auto until = std::min<Clock::time_point>(next, alive);
+        if (!compare_wanted) {
+            sleep(std::max(milliseconds(0), std::chrono::ceil<milliseconds>(until - Clock::now())));
+        }
+        pollfd end{watching->native_handle(), POLLIN, 0};
+        const bool closed = end.fd < 0 || ::poll(&end, 1, 0) != 0;
+        if (closed) {
+            const Lock lock(mutex);
+            return lost(lock, options.dataplane_socket + ": the dataplane closed the connection");
+        }
+        if (Clock::now() >= alive) {
+            const auto now = watching->instance();
+            alive = Clock::now() + kKeepAlive;
+            const Lock lock(mutex);
+            if (now != instance) return lost(lock, "the dataplane was restarted");
+        }
+        const Lock lock(mutex);
+        if (!client) return;
+        if (!compare_wanted.exchange(false) && Clock::now() < next) continue;
+        compare(lock);
+        next = Clock::now() + options.every;
+    }
+}
+
+void Reconciler::State::run(const std::stop_token& stopping) {
+    while (!stopping.stop_requested()) {
+        connect(stopping);
+        if (stopping.stop_requested()) break;
+        try {
+            watch(stopping);
+        } catch (const std::exception& error) {
+            const Lock lock(mutex);
+            lost(lock, error.what());
+        }
+        watching.reset();
+    }
+}
+
+Reconciler::Reconciler(Options options, store::Database& database, std::vector<const DesiredSource*> sources)
+    : state_(std::make_unique<State>(std::move(options), database, std::move(sources))) {
+    const std::scoped_lock lock(state_->status_mutex);
+    state_->status.reason = state_->options.dataplane_socket + ": not connected yet";
+}
+
+Reconciler::~Reconciler() {
+    stop();
+}
+
+void Reconciler::start() {
+    state_->thread =
+        std::jthread([state = state_.get()](const std::stop_token& stopping) { state->run(stopping); });
+}
+
+void Reconciler::stop() {
+    state_->thread.request_stop();
+    state_->ring();
+    if (state_->thread.joinable()) state_->thread.join();
+}
+
+void Reconciler::apply(const model::Change& change, milliseconds patience) {
+    state_->attempt(change, patience, false);
+}
+
+void Reconciler::check(const model::Change& change) {
+    state_->attempt(change, {}, true);
+}
+
+model::Config Reconciler::desired(store::Transaction& tx, Faults& faults) const {
+    auto config = state_->contributions(tx, faults);
+    model::check(config, faults);
+    return config;
+}
+
+void Reconciler::wake() {
+    state_->compare_wanted = true;
+    state_->ring();
+}
+
+Status Reconciler::status() const {
+    const std::scoped_lock lock(state_->status_mutex);
+    return state_->status;
+}
+
+}  // namespace viaduct::reconcile
