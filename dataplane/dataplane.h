@@ -36,7 +36,7 @@ struct DataplaneOptions {
     std::uint32_t packet_buffers = 32768;
     PollMode poll = PollMode::adaptive;
     CoarseClock clock;          ///< default: CLOCK_MONOTONIC_COARSE
-    PortFactory make_port;      ///< default: vhost-user and tap
+    PortFactory make_port;      ///< required: the product's in port/factory.h, a test's own
     std::uint64_t fdb_seed = 0; ///< of the FDB's hash; 0: random
 };
 
@@ -124,7 +124,23 @@ private:
     struct BridgeSlot;
     struct State;
 
+    using FdbConfig = decltype(model::Config::fdb);
+
     void port_changed(PortIndex index) override;
+    [[nodiscard]] std::uint32_t worker_buffers() const;
+    [[nodiscard]] std::uint32_t port_buffers(const model::Port& port) const;
+    void check_buffers(const model::Config& next, Faults& faults) const;
+    void replace_devices(const model::Config& next, const std::vector<std::string>& removed,
+                         const std::vector<std::string>& made);
+    void make_device(const model::Port& port);
+    void restore_device(const std::string& name);
+    void remove_devices(const std::vector<std::string>& names);
+    void take_over(model::Config next, const std::vector<std::string>& removed);
+    void place_bridges(const model::Config& next);
+    void place_statics(const FdbConfig& before);
+    void publish();
+    void drain_rings();
+    void forget_behind_down_links();
 
     DataplaneOptions options_;
     rte_mempool* pool_ = nullptr;

@@ -34,7 +34,13 @@ struct alignas(64) PortCounters {
     Counter tx_bytes;
     Counter copies;   ///< frames that flooding made from this port's frames, beyond the first
     Counter offered;  ///< frames chosen to leave by this port, copies included
+    Counter not_learned;  ///< sources that found no room in the FDB or in the port's share of it
     std::array<Counter, kDropReasons> drops;
+
+    void reset() {
+        for (auto* counter : {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &not_learned}) counter->reset();
+        for (auto& counter : drops) counter.reset();
+    }
 };
 
 /// A sum over workers, and over ports that are gone.
@@ -45,6 +51,7 @@ struct PortTotals {
     std::uint64_t tx_bytes = 0;
     std::uint64_t copies = 0;
     std::uint64_t offered = 0;
+    std::uint64_t not_learned = 0;
     std::array<std::uint64_t, kDropReasons> drops{};
 
     void add(const PortCounters& c) {
@@ -54,6 +61,7 @@ struct PortTotals {
         tx_bytes += c.tx_bytes.get();
         copies += c.copies.get();
         offered += c.offered.get();
+        not_learned += c.not_learned.get();
         for (std::size_t i = 0; i < kDropReasons; ++i) drops[i] += c.drops[i].get();
     }
     void add(const PortTotals& t) {
@@ -63,6 +71,7 @@ struct PortTotals {
         tx_bytes += t.tx_bytes;
         copies += t.copies;
         offered += t.offered;
+        not_learned += t.not_learned;
         for (std::size_t i = 0; i < kDropReasons; ++i) drops[i] += t.drops[i];
     }
     [[nodiscard]] std::uint64_t dropped() const {

@@ -1,0 +1,375 @@
+// Transactions: check everything, then change everything, in an order that never shows a worker half of it.
+#include "dataplane.h"
+
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <map>
+#include <set>
+
+#include <rte_launch.h>
+#include <rte_mbuf.h>
+#include <spdlog/spdlog.h>
+
+#include "dataplane_state.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+/// Payload of one packet buffer; the rest of its 2176 bytes is headroom.
+constexpr std::uint32_t kBufferPayload = 2048;
+constexpr std::uint32_t kMempoolCache = 256;
+/// A full scan of the FDBs takes this many ticks: about a second.
+constexpr std::uint32_t kAgeingSteps = 10;
+
+std::uint32_t monotonic_seconds() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return static_cast<std::uint32_t>(now.tv_sec);
+}
+
+/// What a change of a port can be carried out without making the port anew.
+bool same_device(const model::Port& a, const model::Port& b) {
+    return a.kind == b.kind && a.queues == b.queues && a.mac == b.mac && a.vhost == b.vhost && a.tap == b.tap;
+}
+
+/// What two devices cannot have at once.
+std::string device_place(const model::Port& port) {
+    return port.kind == model::PortKind::tap ? "tap " + port.tap.netns + " " + port.tap.ifname : port.vhost.path;
+}
+
+}  // namespace
+
+Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
+    if (!options_.clock) options_.clock = monotonic_seconds;
+    if (options_.fdb_seed == 0 && ::getrandom(&options_.fdb_seed, sizeof options_.fdb_seed, 0) < 0) {
+        throw std::runtime_error("the kernel gives no random numbers");
+    }
+    // The pool's name is process-wide, and tests make several dataplanes one after another.
+    static std::atomic<unsigned> serial{0};
+    pool_ = rte_pktmbuf_pool_create(("packets" + std::to_string(serial++)).c_str(), options_.packet_buffers, kMempoolCache,
+                                    0, RTE_PKTMBUF_HEADROOM + kBufferPayload, SOCKET_ID_ANY);
+    if (pool_ == nullptr) {
+        throw std::runtime_error("no memory for " + std::to_string(options_.packet_buffers) +
+                                 " packet buffers; raise --memory or lower --packet-buffers");
+    }
+    changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()));
+    auto& s = *state_;
+    s.buffers_reserved = worker_buffers();
+    s.crew.now = options_.clock();
+    publish();
+    for (std::uint16_t i = 0; i < options_.worker_lcores.size(); ++i) {
+        s.workers.push_back(std::make_unique<Worker>(s.crew, i, options_.worker_lcores[i],
+                                                     options_.poll == PollMode::busy, pool_));
+        s.crew.workers.push_back(s.workers.back().get());
+    }
+    for (auto& worker : s.workers) {
+        const auto run = [](void* w) {
+            static_cast<Worker*>(w)->run();
+            return 0;
+        };
+        if (rte_eal_remote_launch(run, worker.get(), worker->lcore()) != 0) {
+            throw std::runtime_error("lcore " + std::to_string(worker->lcore()) + " is not one of EAL's idle lcores");
+        }
+    }
+}
+
+Dataplane::~Dataplane() {
+    auto& s = *state_;
+    s.crew.stop = true;
+    for (auto& worker : s.workers) worker->wake();
+    for (auto& worker : s.workers) rte_eal_wait_lcore(worker->lcore());
+    // Destroyed without stop(): what outlives a process (a pod's interface) stays for the next one.
+    s.ports.clear();
+    drain_rings();
+    state_.reset();
+    ::close(changed_);
+    rte_mempool_free(pool_);
+}
+
+void Dataplane::drain_rings() {
+    auto& crew = state_->crew;
+    for (unsigned from = 0; from < crew.size(); ++from) {
+        for (unsigned to = 0; to < crew.size(); ++to) {
+            if (from != to) Worker::discard(crew.ring(from, to));
+        }
+    }
+}
+
+std::uint32_t Dataplane::worker_buffers() const {
+    const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
+    // Each worker's cache may hold one and a half times its size, each hand-off ring may be full.
+    return workers * (kMempoolCache * 3 / 2 + kBurst) + workers * (workers - 1) * kHandOffRing;
+}
+
+std::uint32_t Dataplane::port_buffers(const model::Port& port) const {
+    const auto segments = (port.mtu + 18 + kBufferPayload - 1) / kBufferPayload;
+    const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
+    // A burst received on each queue, and a burst staged for the port by each worker.
+    return (port.queues + workers) * kBurst * segments;
+}
+
+void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {
+    std::uint64_t needed = worker_buffers();
+    for (const auto& [name, port] : next.ports) {
+        const auto mine = port_buffers(port);
+        needed += mine;
+        if (needed <= options_.packet_buffers) continue;
+        faults.push_back({"ports/" + name, "needs " + std::to_string(mine) + " packet buffers and " +
+                                               std::to_string(options_.packet_buffers - (needed - mine)) + " of " +
+                                               std::to_string(options_.packet_buffers) +
+                                               " are left; raise --packet-buffers or remove ports"});
+        needed -= mine;
+    }
+    if (next.ports.size() > kPortsMost - 1) {
+        faults.push_back({"ports", "would be " + std::to_string(next.ports.size()) + "; a dataplane has at most " +
+                                       std::to_string(kPortsMost - 1)});
+    }
+}
+
+void Dataplane::apply(const model::Change& change, bool dry_run) {
+    const std::scoped_lock lock(state_->mutex);
+    auto& s = *state_;
+    Faults faults;
+    auto next = model::apply(s.config, change, faults);
+    model::check(next, faults);
+    check_buffers(next, faults);
+    if (!faults.empty()) throw Refused(std::move(faults));
+    if (dry_run || next == s.config) return;
+
+    // Which devices go, which come. A device whose place a new one takes must go first.
+    std::vector<std::string> removed;
+    std::vector<std::string> made;
+    std::set<std::string> wanted_places;
+    for (const auto& [name, port] : next.ports) {
+        const auto old = s.ports.find(name);
+        if (old != s.ports.end() && same_device(old->second->config, port)) continue;
+        made.push_back(name);
+        wanted_places.insert(device_place(port));
+    }
+    std::vector<std::string> removed_first;
+    for (const auto& [name, slot] : s.ports) {
+        const auto kept = next.ports.find(name);
+        const bool goes = kept == next.ports.end();
+        if (!goes && same_device(slot->config, kept->second)) continue;
+        const bool first = !goes || wanted_places.contains(device_place(slot->config));
+        (first ? removed_first : removed).push_back(name);
+    }
+    replace_devices(next, removed_first, made);
+    take_over(std::move(next), removed);
+}
+
+void Dataplane::replace_devices(const model::Config& next, const std::vector<std::string>& removed,
+                                const std::vector<std::string>& made) {
+    auto& s = *state_;
+    remove_devices(removed);
+    std::vector<std::string> done;
+    try {
+        for (const auto& name : made) {
+            make_device(next.ports.at(name));
+            done.push_back(name);
+        }
+    } catch (...) {
+        // Nothing half applied: what was made goes, what was removed comes back as it was.
+        remove_devices(done);
+        for (const auto& name : removed) restore_device(name);
+        publish();
+        s.settle();
+        place_statics(s.config.fdb);
+        throw;
+    }
+}
+
+/// Makes a device that had to go anew, as it was. One that cannot come back is out of the configuration too: control
+/// sees that it is missing and says so.
+void Dataplane::restore_device(const std::string& name) {
+    auto& s = *state_;
+    try {
+        make_device(s.config.ports.at(name));
+        s.ports.at(name)->config = s.config.ports.at(name);
+    } catch (const std::exception& error) {
+        spdlog::error("port {} could not be restored after a refused transaction: {}", name, error.what());
+        s.config.ports.erase(name);
+        std::erase_if(s.config.fdb, [&](const auto& entry) { return entry.second.port == name; });
+    }
+}
+
+void Dataplane::make_device(const model::Port& port) {
+    auto& s = *state_;
+    const auto index = s.free_index();
+    auto slot = std::make_unique<PortSlot>();
+    slot->config = port;
+    slot->index = index;
+    slot->device = options_.make_port(port, index, pool_, *this);
+    slot->device->set_mtu(port.mtu);
+    // Until the transaction takes over, the device is on no bridge: nothing reaches it or comes from it.
+    slot->config.bridge.clear();
+    slot->config.vlan.reset();
+    s.used[index] = true;
+    s.buffers_reserved += port_buffers(port);
+    s.ports.emplace(port.name, std::move(slot));
+}
+
+void Dataplane::remove_devices(const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    auto& s = *state_;
+    std::vector<std::unique_ptr<PortSlot>> leaving;
+    for (const auto& name : names) {
+        auto node = s.ports.extract(name);
+        s.buffers_reserved -= port_buffers(node.mapped()->config);
+        leaving.push_back(std::move(node.mapped()));
+    }
+    publish();
+    // No worker sends to them any more. A second grace period later no hand-off ring holds frames for them either.
+    s.crew.synchronize();
+    for (auto& slot : leaving) slot->device->stop();
+    s.wake_all();
+    s.crew.synchronize();
+    for (auto& slot : leaving) {
+        for (auto& [name, bridge] : s.bridges) {
+            bridge.fdb->remove_if([&](FdbKey, FdbValue v) { return v.port() == slot->index; }, true);
+        }
+        for (auto& worker : s.workers) {
+            auto& counters = worker->counters()[slot->index];
+            s.gone.add(counters);
+            counters.reset();
+        }
+        s.used[slot->index] = false;
+    }
+}
+
+void Dataplane::take_over(model::Config next, const std::vector<std::string>& removed) {
+    auto& s = *state_;
+    std::vector<std::pair<std::string, PortIndex>> relearn;
+    for (const auto& [name, port] : next.ports) {
+        auto& slot = *s.ports.at(name);
+        if (slot.config.mtu != port.mtu) slot.device->set_mtu(port.mtu);
+        const bool moved = slot.config.bridge != port.bridge || slot.config.vlan != port.vlan;
+        if (moved && !slot.config.bridge.empty()) relearn.emplace_back(slot.config.bridge, slot.index);
+        if (slot.config.mtu != port.mtu) {
+            s.buffers_reserved -= port_buffers(slot.config);
+            s.buffers_reserved += port_buffers(port);
+        }
+        slot.config = port;
+    }
+    place_bridges(next);
+    const auto statics_before = std::move(s.config.fdb);
+    s.config = std::move(next);
+    // Ports that leave for good go with the same topology as everything else; remove_devices() publishes it.
+    if (removed.empty()) {
+        publish();
+    } else {
+        remove_devices(removed);
+    }
+    s.settle();
+    for (const auto& [bridge, index] : relearn) {
+        const auto found = s.bridges.find(bridge);
+        if (found == s.bridges.end()) continue;
+        found->second.fdb->remove_if([at = index](FdbKey, FdbValue v) { return v.port() == at; }, true);
+    }
+    place_statics(statics_before);
+}
+
+void Dataplane::place_bridges(const model::Config& next) {
+    auto& s = *state_;
+    for (auto it = s.bridges.begin(); it != s.bridges.end();) {
+        it = next.bridges.contains(it->first) ? std::next(it) : s.bridges.erase(it);
+    }
+    for (const auto& [name, bridge] : next.bridges) {
+        auto& slot = s.bridges[name];
+        const bool keep = slot.fdb && slot.config.fdb_size == bridge.fdb_size &&
+                          slot.config.vlan_filtering == bridge.vlan_filtering;
+        if (!keep) slot.fdb = std::make_shared<Fdb>(bridge.fdb_size, options_.fdb_seed);
+        slot.config = bridge;
+    }
+}
+
+void Dataplane::place_statics(const FdbConfig& before) {
+    auto& s = *state_;
+    for (const auto& [key, entry] : before) {
+        const auto bridge = s.bridges.find(entry.bridge);
+        if (bridge == s.bridges.end() || s.config.fdb.contains(key)) continue;
+        bridge->second.fdb->remove(fdb_key(entry.mac.to_u64(), entry.vlan));
+    }
+    for (const auto& [key, entry] : s.config.fdb) {
+        auto& fdb = *s.bridges.at(entry.bridge).fdb;
+        const auto index = s.ports.at(entry.port)->index;
+        const auto fdb_entry = fdb_key(entry.mac.to_u64(), entry.vlan);
+        const auto now = fdb.find(fdb_entry, fdb.hash(fdb_entry));
+        if (!now.is_static() || now.port() != index) fdb.set_static(fdb_entry, index);
+    }
+}
+
+void Dataplane::publish() {
+    auto& s = *state_;
+    std::vector<PlacedPort> ports;
+    std::vector<QueueCount> counts;
+    for (const auto& [name, slot] : s.ports) {
+        ports.push_back({&slot->config, slot->index, slot->device.get()});
+        counts.push_back({slot->index, slot->device->active_queues()});
+    }
+    std::map<std::string, PlacedBridge> bridges;
+    for (const auto& [name, slot] : s.bridges) bridges.emplace(name, PlacedBridge{&slot.config, slot.fdb});
+
+    const auto workers = static_cast<std::uint16_t>(options_.worker_lcores.size());
+    auto owners = spread(counts, s.owners, workers);
+    // A queue that changes hands is nobody's for one grace period: two workers never poll it at once.
+    Ownership settled = owners;
+    bool moves = false;
+    for (const auto& [queue, owner] : s.owners) {
+        const auto next = owners.find(queue);
+        if (next == owners.end() || next->second == owner) continue;
+        settled.erase(queue);
+        moves = true;
+    }
+    if (moves) {
+        s.install(build_topology(ports, bridges, settled, workers), settled);
+        s.crew.synchronize();
+    }
+    s.install(build_topology(ports, bridges, owners, workers), owners);
+}
+
+void Dataplane::port_changed(PortIndex index) {
+    (void)index;
+    state_->stale = true;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(changed_, &one, sizeof one);
+}
+
+void Dataplane::tick() {
+    auto& s = *state_;
+    s.crew.now.store(options_.clock(), std::memory_order_relaxed);
+    std::uint64_t drained = 0;
+    [[maybe_unused]] const auto got = ::read(changed_, &drained, sizeof drained);
+    const std::scoped_lock lock(s.mutex);
+    if (s.stale.exchange(false)) {
+        publish();
+        s.settle();
+        forget_behind_down_links();
+    }
+    const auto step = s.ageing_step;
+    s.ageing_step = (step + 1) % kAgeingSteps;
+    for (auto& [name, bridge] : s.bridges) {
+        bridge.fdb->expire(s.crew.now.load(), bridge.config.ageing_seconds, step, kAgeingSteps);
+    }
+}
+
+/// What was behind a link that went down may come up elsewhere: its addresses are learned anew.
+void Dataplane::forget_behind_down_links() {
+    auto& s = *state_;
+    for (auto& [name, slot] : s.ports) {
+        const bool up = slot->device->link_up();
+        if (slot->was_up && !up && !slot->config.bridge.empty()) {
+            const auto index = slot->index;
+            s.bridges.at(slot->config.bridge).fdb->remove_if([=](FdbKey, FdbValue v) { return v.port() == index; });
+        }
+        slot->was_up = up;
+    }
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,176 @@
+// Publishing topologies, and reading back what is in force: what a Dataplane answers.
+#include "dataplane_state.h"
+
+#include <rte_mempool.h>
+
+namespace viaduct::dataplane {
+
+PortIndex Dataplane::State::free_index() const {
+    for (PortIndex index = 0; index < kPortsMost; ++index) {
+        if (!used[index]) return index;
+    }
+    throw Refused("ports", "are as many as a dataplane can have: " + std::to_string(kPortsMost - 1));
+}
+
+void Dataplane::State::install(std::unique_ptr<Topology> next_topology, const Ownership& next) {
+    next_topology->generation = ++generation;
+    crew.topology.store(next_topology.get(), std::memory_order_release);
+    if (topology) retired.push_back(std::move(topology));
+    topology = std::move(next_topology);
+    owners = next;
+    watch_queues();
+    wake_all();
+}
+
+/// A worker is woken by the queues it owns and by no others.
+void Dataplane::State::watch_queues() {
+    std::map<QueueId, Watch> next;
+    for (const auto& [queue, owner] : owners) {
+        const auto* device = topology->ports[queue.first].port;
+        if (device != nullptr && owner < workers.size()) next[queue] = {owner, device->wait_descriptor(queue.second)};
+    }
+    // A polled queue's descriptor comes and goes with its guest and may come back as the same number: only signalled
+    // queues are known to be watched still.
+    const auto stays = [&](const QueueId& queue, const Watch& watch, const std::map<QueueId, Watch>& others) {
+        const auto other = others.find(queue);
+        const auto* device = topology->ports[queue.first].port;
+        return other != others.end() && other->second == watch && device != nullptr &&
+               device->readiness() == Readiness::signalled;
+    };
+    for (const auto& [queue, watch] : watched) {
+        if (!stays(queue, watch, next)) workers[watch.worker]->unwatch(watch.descriptor);
+    }
+    for (const auto& [queue, watch] : next) {
+        if (stays(queue, watch, watched)) continue;
+        workers[watch.worker]->watch(*topology->ports[queue.first].port, queue.first, queue.second);
+    }
+    watched = std::move(next);
+}
+
+void Dataplane::State::settle() {
+    crew.synchronize();
+    retired.clear();
+}
+
+void Dataplane::State::wake_all() {
+    for (auto& worker : workers) worker->wake();
+}
+
+model::Config Dataplane::config() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->config;
+}
+
+std::vector<PortState> Dataplane::ports() const {
+    const std::scoped_lock lock(state_->mutex);
+    const auto& s = *state_;
+    std::vector<PortState> list;
+    for (const auto& [name, slot] : s.ports) {
+        PortState state;
+        state.port = slot->config;
+        state.index = slot->index;
+        state.link_up = slot->config.up && slot->device->link_up();
+        state.detail = slot->device->detail();
+        state.held = slot->device->held();
+        state.packet_buffers = port_buffers(slot->config);
+        for (auto it = s.owners.lower_bound({slot->index, 0}); it != s.owners.end() && it->first.first == slot->index; ++it) {
+            state.queues.push_back({it->first.second, it->second});
+        }
+        for (const auto& worker : s.workers) state.totals.add(worker->counters()[slot->index]);
+        const auto bridge = s.bridges.find(slot->config.bridge);
+        if (bridge != s.bridges.end()) state.fdb_entries = bridge->second.fdb->entries(slot->index);
+        list.push_back(std::move(state));
+    }
+    return list;
+}
+
+Ledger Dataplane::ledger() const {
+    const std::scoped_lock lock(state_->mutex);
+    const auto& s = *state_;
+    Ledger ledger;
+    ledger.total = s.gone;
+    for (const auto& worker : s.workers) {
+        for (const auto& counters : worker->counters()) ledger.total.add(counters);
+    }
+    for (unsigned from = 0; from < s.crew.size(); ++from) {
+        for (unsigned to = 0; to < s.crew.size(); ++to) {
+            if (from != to) ledger.held += rte_ring_count(s.crew.ring(from, to));
+        }
+    }
+    for (const auto& [name, slot] : s.ports) ledger.held += slot->device->held();
+    return ledger;
+}
+
+std::vector<WorkerState> Dataplane::workers() const {
+    const std::scoped_lock lock(state_->mutex);
+    std::vector<WorkerState> list;
+    for (std::uint16_t i = 0; i < state_->workers.size(); ++i) {
+        const auto& worker = *state_->workers[i];
+        WorkerState state{worker.lcore(), worker.turns(), worker.idle_turns(), worker.sleeps(), 0, worker.handed_off()};
+        for (const auto& [queue, owner] : state_->owners) state.queues += owner == i ? 1 : 0;
+        list.push_back(state);
+    }
+    return list;
+}
+
+namespace {
+
+FdbKey vlan_of(FdbKey key) {
+    return key >> 48;
+}
+
+}  // namespace
+
+void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(const FdbState&)>& visit) const {
+    // Names and tables are taken under the lock; the tables themselves are read without it.
+    std::map<std::string, std::shared_ptr<Fdb>> tables;
+    std::vector<std::string> names(kPortsMost);
+    std::uint32_t now = 0;
+    {
+        const std::scoped_lock lock(state_->mutex);
+        for (const auto& [name, slot] : state_->bridges) {
+            if (!filter.bridge || *filter.bridge == name) tables.emplace(name, slot.fdb);
+        }
+        for (const auto& [name, slot] : state_->ports) names[slot->index] = name;
+        now = state_->crew.now.load();
+    }
+    for (const auto& [bridge, fdb] : tables) {
+        fdb->visit([&, &name = bridge](FdbKey key, FdbValue value) {
+            const auto vlan = static_cast<std::uint16_t>(vlan_of(key));
+            const auto& port = names[value.port()];
+            if ((filter.port && *filter.port != port) || (filter.vlan && *filter.vlan != vlan) || port.empty()) return;
+            const auto age = value.is_static() || now < value.seen() ? 0 : now - value.seen();
+            visit({{name, vlan, MacAddress::from_u64(key & 0xffffffffffff), port}, value.is_static(), age});
+        });
+    }
+}
+
+std::uint64_t Dataplane::flush_fdb(const FdbFilter& filter) {
+    const std::scoped_lock lock(state_->mutex);
+    auto& s = *state_;
+    std::optional<PortIndex> index;
+    if (filter.port) {
+        const auto found = s.ports.find(*filter.port);
+        if (found == s.ports.end()) throw Refused("port", "\"" + *filter.port + "\" does not exist");
+        index = found->second->index;
+    }
+    if (filter.bridge && !s.bridges.contains(*filter.bridge)) {
+        throw Refused("bridge", "\"" + *filter.bridge + "\" does not exist");
+    }
+    std::uint64_t flushed = 0;
+    for (auto& [name, slot] : s.bridges) {
+        if (filter.bridge && *filter.bridge != name) continue;
+        flushed += slot.fdb->remove_if([&](FdbKey key, FdbValue value) {
+            return (!index || value.port() == *index) && (!filter.vlan || vlan_of(key) == *filter.vlan);
+        });
+    }
+    return flushed;
+}
+
+BufferAccount Dataplane::buffers() const {
+    const std::scoped_lock lock(state_->mutex);
+    const auto element = static_cast<std::uint64_t>(pool_->elt_size) + pool_->header_size + pool_->trailer_size;
+    return {options_.packet_buffers, state_->buffers_reserved, element * options_.packet_buffers};
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,66 @@
+// What a Dataplane holds behind its interface. Main thread, under the mutex, unless said otherwise.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "dataplane.h"
+#include "topology_builder.h"
+#include "worker/worker.h"
+
+namespace viaduct::dataplane {
+
+struct Dataplane::PortSlot {
+    model::Port config;  ///< as forwarding has it; without a bridge until its transaction takes over
+    PortIndex index = 0;
+    std::unique_ptr<Port> device;
+    bool was_up = false;
+};
+
+struct Dataplane::BridgeSlot {
+    model::Bridge config;
+    std::shared_ptr<Fdb> fdb;
+};
+
+struct Dataplane::State {
+    /// A descriptor in a worker's epoll set.
+    struct Watch {
+        std::uint16_t worker;
+        int descriptor;
+        friend bool operator==(const Watch&, const Watch&) = default;
+    };
+
+    explicit State(unsigned crew_size) : crew(crew_size), used(kPortsMost, false) {}
+
+    [[nodiscard]] PortIndex free_index() const;
+    /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a grace
+    /// period.
+    void install(std::unique_ptr<Topology> topology, const Ownership& next);
+    /// Waits until no worker holds an older topology, and frees those.
+    void settle();
+    void wake_all();
+    void watch_queues();
+
+    mutable std::mutex mutex;
+    Crew crew;
+    std::vector<std::unique_ptr<Worker>> workers;
+    model::Config config;
+    std::map<std::string, std::unique_ptr<PortSlot>> ports;
+    std::map<std::string, BridgeSlot> bridges;
+    std::vector<bool> used;  ///< port indices
+    Ownership owners;
+    std::map<QueueId, Watch> watched;
+    std::unique_ptr<Topology> topology;
+    std::vector<std::unique_ptr<Topology>> retired;
+    std::uint64_t generation = 0;
+    PortTotals gone;  ///< counters of ports that were removed
+    std::uint32_t buffers_reserved = 0;
+    std::uint32_t ageing_step = 0;
+    std::atomic<bool> stale{false};  ///< any thread: a port changed, the topology must be built anew
+};
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,85 @@
+// The ends of the fast path: frames come in by bursts, leave by bursts, and every one of them is counted.
+#include "forward/forwarder.h"
+
+namespace viaduct::dataplane {
+
+Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off)
+    : self_(self),
+      pool_(pool),
+      counters_(counters),
+      hand_off_(hand_off),
+      stage_memory_(std::make_unique<std::array<Stage, kPortsMost>>()),
+      stages_(*stage_memory_) {}
+
+void Forwarder::receive(PortIndex from, rte_mbuf** frames, std::uint16_t count) {
+    std::uint64_t bytes = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        rte_prefetch0(rte_pktmbuf_mtod(frames[i], void*));
+        bytes += frames[i]->pkt_len;
+    }
+    auto& counters = counters_[from];
+    counters.rx_packets.add(count);
+    counters.rx_bytes.add(bytes);
+    const auto& port = topology_->ports[from];
+    port.receive(*this, from, port, frames, count);
+}
+
+void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count) {
+    const auto& port = topology_->ports[to];
+    const auto route = topology_->workers[self_].tx[to];
+    if (port.port == nullptr) return drop_rest(to, Drop::tx_gone, frames, count);
+    // Queues may have moved since the frames were handed over: they go on to the queue's present owner.
+    if (route.worker != self_) {
+        const auto taken = hand_off_.hand_off(route.worker, to, frames, count);
+        return drop_rest(to, Drop::tx_handoff_full, frames + taken, static_cast<std::uint16_t>(count - taken));
+    }
+    transmit(to, port, route.queue, frames, count);
+}
+
+void Forwarder::flush() {
+    // A stage that filled up in the middle of the turn was emptied then, and may be empty now.
+    for (std::uint32_t i = 0; i < dirty_count_; ++i) {
+        stages_[dirty_[i]].listed = false;
+        if (stages_[dirty_[i]].count != 0) flush_port(dirty_[i]);
+    }
+    dirty_count_ = 0;
+}
+
+void Forwarder::flush_port(PortIndex to) {
+    auto& stage = stages_[to];
+    const auto count = stage.count;
+    auto* frames = stage.frames.data();
+    stage.count = 0;
+    const auto& port = topology_->ports[to];
+    counters_[to].offered.add(count);
+    if (!port.link_up) return drop_rest(to, Drop::tx_link_down, frames, count);
+    const auto route = topology_->workers[self_].tx[to];
+    if (route.worker == self_) return transmit(to, port, route.queue, frames, count);
+    const auto taken = hand_off_.hand_off(route.worker, to, frames, count);
+    drop_rest(to, Drop::tx_handoff_full, frames + taken, static_cast<std::uint16_t>(count - taken));
+}
+
+void Forwarder::transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
+                         std::uint16_t count) {
+    std::array<std::uint32_t, kBurst> lengths;
+    // Taken frames are gone after the call, so their lengths are read before.
+    for (std::uint16_t i = 0; i < count; ++i) lengths[i] = frames[i]->pkt_len;
+    const auto taken = port.port->transmit(queue, frames, count);
+    std::uint64_t bytes = 0;
+    for (std::uint16_t i = 0; i < taken; ++i) bytes += lengths[i];
+    auto& counters = counters_[to];
+    counters.tx_packets.add(taken);
+    counters.tx_bytes.add(bytes);
+    if (taken < count) {
+        drop_rest(to, port.port->link_up() ? Drop::tx_full : Drop::tx_link_down, frames + taken,
+                  static_cast<std::uint16_t>(count - taken));
+    }
+}
+
+void Forwarder::drop_rest(PortIndex to, Drop why, rte_mbuf** frames, std::uint16_t count) {
+    if (count == 0) return;
+    count_drop(to, why, count);
+    rte_pktmbuf_free_bulk(frames, count);
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,94 @@
+// What one worker holds while it forwards: its counters, and the frames staged for each output until the end of the
+// turn. Nothing here is shared with another worker but the hand-off rings.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <rte_mbuf.h>
+
+#include "forward/counters.h"
+#include "forward/topology.h"
+#include "port/port.h"
+
+struct rte_ring;
+
+namespace viaduct::dataplane {
+
+/// One worker's counters for every port.
+using CounterBlock = std::array<PortCounters, kPortsMost>;
+
+/// Where frames for another worker's queues go. Implemented by the worker; one call a burst.
+class HandOff {
+public:
+    virtual ~HandOff() = default;
+    /// Takes frames for `port`, to be sent by `worker`. Returns how many were taken.
+    virtual std::uint16_t hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames, std::uint16_t count) = 0;
+};
+
+class Forwarder {
+public:
+    /// `self`: this worker's number. The block is shared with readers of counters and outlives the forwarder.
+    Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off);
+
+    /// Before a turn: the topology to use and the coarse second it is.
+    void begin(const Topology& topology, std::uint32_t now) {
+        topology_ = &topology;
+        now_ = now;
+    }
+    /// A burst from one queue of a port. Frames are taken over.
+    void receive(PortIndex from, rte_mbuf** frames, std::uint16_t count);
+    /// A burst that another worker handed over for `to`.
+    void send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count);
+    /// Ends a turn: everything staged goes out. Returns how many outputs had frames.
+    void flush();
+
+    // --- for the switching functions ---
+
+    void stage(PortIndex to, rte_mbuf* frame) {
+        auto& stage = stages_[to];
+        if (!stage.listed) {
+            stage.listed = true;
+            dirty_[dirty_count_++] = to;
+        }
+        stage.frames[stage.count++] = frame;
+        if (stage.count == kBurst) [[unlikely]] flush_port(to);
+    }
+    void drop(PortIndex at, Drop why, rte_mbuf* frame) {
+        count_drop(at, why);
+        rte_pktmbuf_free(frame);
+    }
+    void count_drop(PortIndex at, Drop why, std::uint64_t n = 1) {
+        counters_[at].drops[static_cast<std::size_t>(why)].add(n);
+    }
+    [[nodiscard]] const Topology& topology() const { return *topology_; }
+    [[nodiscard]] std::uint32_t now() const { return now_; }
+    [[nodiscard]] rte_mempool* pool() const { return pool_; }
+    [[nodiscard]] PortCounters& counters(PortIndex port) { return counters_[port]; }
+
+private:
+    struct Stage {
+        std::uint16_t count = 0;
+        bool listed = false;  ///< in dirty_, so that a port is there once however often it fills up in a turn
+        std::array<rte_mbuf*, kBurst> frames;
+    };
+
+    void flush_port(PortIndex to);
+    void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames, std::uint16_t count);
+    void drop_rest(PortIndex to, Drop why, rte_mbuf** frames, std::uint16_t count);
+
+    std::uint16_t self_;
+    rte_mempool* pool_;
+    CounterBlock& counters_;
+    HandOff& hand_off_;
+    const Topology* topology_ = nullptr;
+    std::uint32_t now_ = 0;
+    std::uint32_t dirty_count_ = 0;
+    std::array<PortIndex, kPortsMost> dirty_{};
+    std::unique_ptr<std::array<Stage, kPortsMost>> stage_memory_;
+    std::array<Stage, kPortsMost>& stages_;
+};
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,294 @@
+// Bursts through a bridge. Theory of operation: three passes over at most kBurst frames. The first reads headers,
+// refuses what is malformed and computes the keys of source and destination, starting the loads of their FDB buckets;
+// the second looks both up; the third rewrites tags and stages the frame for its output. Consecutive frames mostly
+// have the same addresses (they come from one guest), so a key equal to the one before reuses its answer.
+#include "forward/switch.h"
+
+#include <cstring>
+
+#include "forward/forwarder.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+constexpr std::uint32_t kEthernetHeader = 14;
+constexpr std::uint32_t kTag = 4;
+constexpr std::uint16_t kTagEthertype = 0x8100;  // IEEE 802.1Q customer tag; others are payload
+constexpr std::uint64_t kGroupBit = 0x010000000000;
+constexpr std::uint64_t kReservedGroups = 0x0180c2000000;  // ..00 to ..0f
+
+/// A frame on its way through the passes.
+struct Classified {
+    rte_mbuf* frame;
+    std::uint64_t source;
+    std::uint64_t destination;
+    std::uint64_t source_hash;
+    std::uint64_t destination_hash;
+    std::uint16_t vlan;  ///< 0 on a bridge that does not filter
+    bool tagged;         ///< carries the tag of `vlan` now
+};
+
+std::uint64_t load_mac(const std::uint8_t* at) {
+    std::uint64_t word;
+    std::memcpy(&word, at, sizeof word);
+    return __builtin_bswap64(word) >> 16;
+}
+
+std::uint16_t load_be16(const std::uint8_t* at) {
+    std::uint16_t word;
+    std::memcpy(&word, at, sizeof word);
+    return __builtin_bswap16(word);
+}
+
+/// What is wrong with a frame at all, whatever it is for; count_ when nothing.
+Drop check_frame(const PortView& port, const rte_mbuf* frame, const std::uint8_t* header) {
+    if (frame->data_len < kEthernetHeader) return Drop::runt;
+    const auto source = load_mac(header + 6);
+    if ((source & kGroupBit) != 0 || source == 0) return Drop::bad_source;
+    if ((load_mac(header) & ~std::uint64_t{0xf}) == kReservedGroups) return Drop::reserved_multicast;
+    if (frame->pkt_len > port.frame_most) {
+        const bool tagged = load_be16(header + 12) == kTagEthertype;
+        if (!tagged || frame->pkt_len > port.frame_most + kTag) return Drop::oversize;
+    }
+    return Drop::count_;
+}
+
+/// Finds a frame's VLAN (802.1Q 6.9.1). Priority-tagged frames lose their tag, as they are of no VLAN.
+Drop classify_vlan(const PortView& port, Classified& c, std::uint8_t* header) {
+    c.tagged = load_be16(header + 12) == kTagEthertype;
+    c.vlan = port.untagged_vlan;
+    if (c.tagged) {
+        if (c.frame->data_len < kEthernetHeader + kTag) return Drop::bad_vlan;
+        const auto id = load_be16(header + 14) & 0xfff;
+        if (id == 0xfff) return Drop::bad_vlan;
+        if (id == 0) {
+            std::memmove(header + kTag, header, 12);
+            rte_pktmbuf_adj(c.frame, kTag);
+            c.tagged = false;
+        } else {
+            c.vlan = static_cast<std::uint16_t>(id);
+            // A frame tagged with the port's own untagged VLAN is a member's too.
+            if (c.vlan != port.untagged_vlan && !port.carries_tagged(c.vlan)) return Drop::vlan_not_allowed;
+        }
+    }
+    return c.vlan == 0 ? Drop::vlan_not_allowed : Drop::count_;
+}
+
+bool push_tag(rte_mbuf* frame, std::uint16_t vlan) {
+    auto* header = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_prepend(frame, kTag));
+    if (header == nullptr) return false;
+    std::memmove(header, header + kTag, 12);
+    header[12] = kTagEthertype >> 8;
+    header[13] = kTagEthertype & 0xff;
+    header[14] = static_cast<std::uint8_t>(vlan >> 8);
+    header[15] = static_cast<std::uint8_t>(vlan);
+    return true;
+}
+
+void pop_tag(rte_mbuf* frame) {
+    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    std::memmove(header + kTag, header, 12);
+    rte_pktmbuf_adj(frame, kTag);
+}
+
+/// Gives a frame that nobody else holds the tag, or its absence, that its output wants.
+bool retag(Classified& c, bool tagged) {
+    if (c.tagged == tagged) return true;
+    if (c.tagged) {
+        pop_tag(c.frame);
+    } else if (!push_tag(c.frame, c.vlan)) {
+        return false;
+    }
+    c.tagged = tagged;
+    return true;
+}
+
+bool too_big(const PortView& port, const Classified& c) {
+    // On a bridge that does not filter, a tag is seen in the frame itself.
+    if (c.frame->pkt_len <= port.frame_most) return false;
+    const auto* header = rte_pktmbuf_mtod(c.frame, const std::uint8_t*);
+    return load_be16(header + 12) != kTagEthertype || c.frame->pkt_len > port.frame_most + kTag;
+}
+
+/// The rare half of looking at a source: new, moved, or last seen in an earlier second.
+[[gnu::noinline]] void note_source(Forwarder& forwarder, PortIndex from, const PortView& port, FdbKey key,
+                                   std::uint64_t hash, FdbValue value) {
+    auto& fdb = *port.bridge->fdb;
+    if (value.present() && (value.is_static() || value.port() == from)) {
+        if (!value.is_static()) fdb.refresh(key, hash, value, forwarder.now());
+        return;
+    }
+    if (!port.bridge->learning) return;
+    const auto learned = fdb.learn(key, from, port.fdb_limit, forwarder.now());
+    if (learned == Fdb::Learned::port_full || learned == Fdb::Learned::table_full) {
+        forwarder.counters(from).not_learned.add(1);
+    }
+}
+
+/// A copy for an output that wants another tag than the rest, or null.
+rte_mbuf* copy_with_tag(Forwarder& forwarder, const Classified& c, bool tagged) {
+    Classified copy = c;
+    copy.frame = rte_pktmbuf_copy(c.frame, forwarder.pool(), 0, UINT32_MAX);
+    if (copy.frame == nullptr) return nullptr;
+    if (!retag(copy, tagged)) {
+        rte_pktmbuf_free(copy.frame);
+        return nullptr;
+    }
+    return copy.frame;
+}
+
+/// Adds `n` holders to each part of a frame, so that one frame stands at many outputs.
+void share(rte_mbuf* frame, std::int16_t n) {
+    for (auto* part = frame; part != nullptr; part = part->next) rte_mbuf_refcnt_update(part, n);
+}
+
+/// To every member of the VLAN but where it came from. Outputs that want the frame as it is share it; for the others
+/// one copy is made and shared.
+[[gnu::noinline]] void flood(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c) {
+    const auto& topology = forwarder.topology();
+    rte_mbuf* other = nullptr;  // with the tag that `c.frame` does not have
+    std::uint64_t outputs = 0;
+    auto& counters = forwarder.counters(from);
+    for (const auto& member : bridge.flood(c.vlan)) {
+        if (member.port == from) continue;
+        ++outputs;
+        if (too_big(topology.ports[member.port], c)) {
+            forwarder.counters(member.port).offered.add(1);
+            forwarder.count_drop(member.port, Drop::tx_too_big);
+            continue;
+        }
+        const bool as_it_is = bridge.switch_burst == switch_burst_plain || member.tagged == c.tagged;
+        rte_mbuf* frame = c.frame;
+        if (!as_it_is) {
+            if (other == nullptr) other = copy_with_tag(forwarder, c, member.tagged);
+            frame = other;
+        }
+        if (frame == nullptr) {
+            forwarder.counters(member.port).offered.add(1);
+            forwarder.count_drop(member.port, Drop::tx_no_buffer);
+            continue;
+        }
+        share(frame, 1);
+        forwarder.stage(member.port, frame);
+    }
+    if (outputs == 0) {
+        forwarder.count_drop(from, Drop::no_output);
+    } else {
+        counters.copies.add(outputs - 1);
+    }
+    // Ours was one holder more than the outputs'.
+    rte_pktmbuf_free(c.frame);
+    if (other != nullptr) rte_pktmbuf_free(other);
+}
+
+template <bool kVlanFiltering>
+void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c, FdbValue found) {
+    if (!found.present()) [[unlikely]] return flood(forwarder, from, bridge, c);
+    const auto to = found.port();
+    if (to == from) [[unlikely]] return forwarder.drop(from, Drop::same_port, c.frame);
+    const auto& port = forwarder.topology().ports[to];
+    Drop refused = Drop::count_;
+    if (too_big(port, c)) [[unlikely]] refused = Drop::tx_too_big;
+    if constexpr (kVlanFiltering) {
+        const bool untagged = c.vlan == port.untagged_vlan;
+        if (!untagged && !port.carries_tagged(c.vlan)) {
+            refused = Drop::tx_vlan_not_allowed;
+        } else if (!retag(c, !untagged)) {
+            refused = Drop::tx_no_buffer;
+        }
+    }
+    if (refused != Drop::count_) [[unlikely]] {
+        forwarder.counters(to).offered.add(1);
+        return forwarder.drop(to, refused, c.frame);
+    }
+    forwarder.stage(to, c.frame);
+}
+
+/// First pass. Returns how many frames are left.
+template <bool kVlanFiltering>
+std::uint16_t classify(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                       std::uint16_t count, Classified* classified) {
+    const auto& fdb = *port.bridge->fdb;
+    std::uint16_t kept = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        auto& c = classified[kept];
+        c.frame = frames[i];
+        auto* header = rte_pktmbuf_mtod(c.frame, std::uint8_t*);
+        auto refused = check_frame(port, c.frame, header);
+        c.vlan = 0;
+        c.tagged = false;
+        if constexpr (kVlanFiltering) {
+            if (refused == Drop::count_) refused = classify_vlan(port, c, header);
+            header = rte_pktmbuf_mtod(c.frame, std::uint8_t*);
+        }
+        if (refused != Drop::count_) [[unlikely]] {
+            forwarder.drop(from, refused, c.frame);
+            continue;
+        }
+        c.destination = fdb_key(load_mac(header), c.vlan);
+        c.source = fdb_key(load_mac(header + 6), c.vlan);
+        c.destination_hash = fdb.hash(c.destination);
+        c.source_hash = fdb.hash(c.source);
+        fdb.prefetch(c.destination_hash);
+        fdb.prefetch(c.source_hash);
+        ++kept;
+    }
+    return kept;
+}
+
+template <bool kVlanFiltering>
+void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+    const auto& bridge = *port.bridge;
+    const auto& fdb = *bridge.fdb;
+    std::array<Classified, kBurst> classified;
+    const auto kept = classify<kVlanFiltering>(forwarder, from, port, frames, count, classified.data());
+
+    FdbKey last_source = 0;
+    FdbKey last_destination = 0;
+    FdbValue found;
+    for (std::uint16_t i = 0; i < kept; ++i) {
+        auto& c = classified[i];
+        if (c.source != last_source) {
+            last_source = c.source;
+            const auto value = fdb.find(c.source, c.source_hash);
+            if (value.port() != from || value.seen() != forwarder.now() || !value.present()) [[unlikely]] {
+                note_source(forwarder, from, port, c.source, c.source_hash, value);
+                last_destination = 0;  // what was just learned may be what the next frame asks for
+            }
+        }
+        if (c.destination != last_destination) {
+            last_destination = c.destination;
+            const bool group = (c.destination & kGroupBit) != 0;
+            found = fdb.find(c.destination, c.destination_hash);
+            // Only a static entry says where a group address goes.
+            if (group && !found.is_static()) found = {};
+        }
+        output<kVlanFiltering>(forwarder, from, bridge, c, found);
+    }
+}
+
+void drop_burst(Forwarder& forwarder, PortIndex from, Drop why, rte_mbuf** frames, std::uint16_t count) {
+    forwarder.count_drop(from, why, count);
+    rte_pktmbuf_free_bulk(frames, count);
+}
+
+}  // namespace
+
+void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+    switch_burst<true>(forwarder, from, port, frames, count);
+}
+
+void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+    switch_burst<false>(forwarder, from, port, frames, count);
+}
+
+void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames, std::uint16_t count) {
+    drop_burst(forwarder, from, Drop::no_bridge, frames, count);
+}
+
+void drop_burst_port_down(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames, std::uint16_t count) {
+    drop_burst(forwarder, from, Drop::port_down, frames, count);
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,32 @@
+// From objects to the picture that workers forward by.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "forward/topology.h"
+#include "viaduct/model.h"
+#include "worker/spread.h"
+
+namespace viaduct::dataplane {
+
+/// A port in force, as the builder needs it.
+struct PlacedPort {
+    const model::Port* port;
+    PortIndex index;
+    Port* device;
+};
+
+struct PlacedBridge {
+    const model::Bridge* bridge;
+    std::shared_ptr<Fdb> fdb;
+};
+
+/// A fresh topology; `owners` names a worker for every queue in use of every port that is up.
+std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
+                                         const std::map<std::string, PlacedBridge>& bridges, const Ownership& owners,
+                                         std::uint16_t workers);
+
+}  // namespace viaduct::dataplane
