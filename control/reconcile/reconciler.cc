@@ -71,6 +71,7 @@ struct Reconciler::State {
     void send_what_is_accepted(const Lock&, model::Config& target, model::Config& actual, LeftOut& left_out);
     void send_one_by_one(const model::Change& change, model::Config& actual, LeftOut& left_out);
     void send(const Lock& lock, const model::Change& change);
+    void tell_restored(const std::map<std::string, model::Port>& before) const;
     bool picture_was_wrong(const Lock& lock);
     void report(LeftOut left_out);
     model::Config contributions(store::Transaction& tx, Faults& faults) const;
@@ -194,6 +195,7 @@ void Reconciler::State::compare(const Lock& lock) {
             left_out[object_of(fault.where)] = fault.reason;
     }
     settle(target, actual, left_out);
+    const auto ports_before = actual.ports;
     try {
         send_what_is_accepted(lock, target, actual, left_out);
     } catch (const http::Unreachable&) {
@@ -201,10 +203,22 @@ void Reconciler::State::compare(const Lock& lock) {
         throw;
     }
     in_force = std::move(actual);
+    tell_restored(ports_before);
     report(std::move(left_out));
     const std::scoped_lock status_lock(status_mutex);
     status.instance = instance;
     ++status.comparisons;
+}
+
+void Reconciler::State::tell_restored(const std::map<std::string, model::Port>& before) const {
+    std::map<std::string, model::Port> restored;
+    for (const auto& [name, port] : in_force.ports) {
+        const auto old = before.find(name);
+        if (old == before.end() || !(old->second == port)) restored.emplace(name, port);
+    }
+    if (restored.empty()) return;
+    for (const auto* source : sources)
+        source->restored(restored);
 }
 
 void Reconciler::State::send(const Lock& lock, const model::Change& change) {

@@ -37,6 +37,11 @@ public:
     /// fault
     /// ("ports/NAME"). Any thread; `tx` is the one open transaction, only read.
     virtual void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const = 0;
+    /// Called when a comparison has brought ports into force that were not, after a restart of the dataplane
+    /// say: what a port needs beyond the dataplane, such as the addresses of a pod's interface, is done again
+    /// here. On the comparing thread, with nothing but the reconciler's lock held: call nothing of the
+    /// reconciler.
+    virtual void restored(const std::map<std::string, model::Port>& ports) const { static_cast<void>(ports); }
 };
 
 struct Options {

@@ -1,0 +1,201 @@
+// Requests turned into calls of ConfigChanges and the history, and their results into JSON.
+#include "api/config_routes.h"
+
+#include <charconv>
+#include <ctime>
+#include <optional>
+
+#include <json/json.h>
+
+#include "viaduct/fault.h"
+#include "viaduct/json.h"
+
+#include "reconcile/config_changes.h"
+#include "store/config_history.h"
+
+namespace viaduct::api {
+
+namespace {
+
+using reconcile::ConfigChanges;
+
+constexpr std::size_t kCommentMost = 1024;
+constexpr std::int64_t kHistoryDefault = 50;
+constexpr std::int64_t kHistoryMost = 2 * store::kGenerationsKept;
+
+std::int64_t number_from(const std::string& text, const std::string& where) {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || number < 0) {
+        throw Refused(where, "must be a generation's number, such as 12");
+    }
+    return number;
+}
+
+std::optional<std::int64_t> query_number(const http::Request& request, const std::string& key) {
+    const auto found = request.query.find(key);
+    if (found == request.query.end()) return std::nullopt;
+    return number_from(found->second, key);
+}
+
+std::string time_text(std::int64_t seconds) {
+    const std::time_t time = seconds;
+    std::tm parts{};
+    ::gmtime_r(&time, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
+
+Json::Value to_json(const store::Generation& generation) {
+    Json::Value json(Json::objectValue);
+    json["generation"] = Json::Int64(generation.number);
+    json["time"] = time_text(generation.time);
+    json["kind"] = generation.kind;
+    json["comment"] = generation.comment;
+    return json;
+}
+
+Json::Value to_json(const std::vector<store::ObjectChange>& changes) {
+    Json::Value list(Json::arrayValue);
+    for (const auto& change : changes) {
+        Json::Value one(Json::objectValue);
+        one["object"] = change.object;
+        one["before"] = change.before ? parse_json(*change.before, change.object) : Json::Value();
+        one["after"] = change.after ? parse_json(*change.after, change.object) : Json::Value();
+        list.append(std::move(one));
+    }
+    return list;
+}
+
+http::Response to_response(const ConfigChanges::Outcome& outcome, bool dry_run) {
+    Json::Value json(Json::objectValue);
+    json["generation"] = Json::Int64(outcome.generation);
+    json["changes"] = model::to_json(outcome.change);
+    json["dry_run"] = dry_run;
+    json["applied"] = outcome.applied && !dry_run;
+    if (dry_run) json["checked_by_dataplane"] = outcome.applied;
+    if (!outcome.note.empty()) json["note"] = outcome.note;
+    return json_response(json);
+}
+
+struct Manner {
+    bool dry_run = false;
+    std::string comment;
+};
+
+/// Reads what every change takes beside its objects.
+Manner read_manner(ObjectReader& reader) {
+    Manner manner;
+    manner.dry_run = reader.boolean("dry_run").value_or(false);
+    manner.comment = reader.string("comment", kCommentMost).value_or("");
+    return manner;
+}
+
+http::Response post_change(ConfigChanges& changes, const http::Request& request) {
+    check_query(request, {});
+    const auto body = body_object(request);
+    Faults faults;
+    const auto change = model::change_from_json(body, "", faults, {"dry_run", "comment"});
+    ObjectReader reader(body, "", faults);
+    const auto manner = read_manner(reader);
+    if (!faults.empty()) throw Refused(faults);
+    return to_response(changes.change(change, manner.dry_run, manner.comment), manner.dry_run);
+}
+
+http::Response put_config(ConfigChanges& changes, const http::Request& request) {
+    check_query(request, {});
+    auto body = body_object(request);
+    Faults faults;
+    ObjectReader reader(body, "", faults);
+    const auto manner = read_manner(reader);
+    // A whole configuration must say so: a misspelt or truncated request must not empty the node.
+    if (!body.isMember("bridges") && !body.isMember("ports") && !body.isMember("fdb")) {
+        faults.push_back({"request body",
+                          "must have at least one of \"bridges\", \"ports\" and \"fdb\"; to delete "
+                          "everything, send empty lists"});
+    }
+    body.removeMember("dry_run");
+    body.removeMember("comment");
+    const auto config = model::config_from_json(body, "", faults);
+    if (!faults.empty()) throw Refused(faults);
+    return to_response(changes.replace(config, manner.dry_run, manner.comment), manner.dry_run);
+}
+
+http::Response post_rollback(ConfigChanges& changes, const http::Request& request) {
+    check_query(request, {});
+    const auto body = body_object(request);
+    Faults faults;
+    ObjectReader reader(body, "", faults);
+    const auto number = reader.integer("generation", 0, INT64_MAX);
+    const auto manner = read_manner(reader);
+    if (!body.isMember("generation"))
+        reader.fault("generation", "is required: the number of the one to go back to");
+    reader.done();
+    if (!faults.empty()) throw Refused(faults);
+    const auto generation = static_cast<std::int64_t>(*number);
+    return to_response(changes.rollback(generation, manner.dry_run, manner.comment), manner.dry_run);
+}
+
+http::Response get_config(store::Database& database, const http::Request& request) {
+    check_query(request, {});
+    store::Transaction tx(database);
+    auto json = model::to_json(store::load_config(tx));
+    json["generation"] = Json::Int64(store::newest_generation(tx));
+    return json_response(json);
+}
+
+http::Response get_history(store::Database& database, const http::Request& request) {
+    check_query(request, {"limit", "before"});
+    const auto most = std::min(query_number(request, "limit").value_or(kHistoryDefault), kHistoryMost);
+    Json::Value json(Json::objectValue);
+    auto& list = json["generations"] = Json::arrayValue;
+    store::Transaction tx(database);
+    for (const auto& generation : store::history(tx, most, query_number(request, "before").value_or(0))) {
+        list.append(to_json(generation));
+    }
+    return json_response(json);
+}
+
+http::Response get_generation(store::Database& database, const http::Request& request,
+                              const PathValues& values) {
+    check_query(request, {});
+    const auto number = number_from(values.at("number"), "generation");
+    store::Transaction tx(database);
+    const auto generation = store::generation(tx, number);
+    auto json = to_json(generation);
+    json["changes"] = to_json(generation.changes);
+    json["config"] = model::to_json(store::config_at(tx, number));
+    return json_response(json);
+}
+
+http::Response get_diff(store::Database& database, const http::Request& request) {
+    check_query(request, {"from", "to"});
+    store::Transaction tx(database);
+    const auto newest = store::newest_generation(tx);
+    const auto to = query_number(request, "to").value_or(newest);
+    const auto from = query_number(request, "from").value_or(to > 0 ? to - 1 : 0);
+    Json::Value json(Json::objectValue);
+    json["from"] = Json::Int64(from);
+    json["to"] = Json::Int64(to);
+    json["changes"] = to_json(store::changes_between(store::config_at(tx, from), store::config_at(tx, to)));
+    return json_response(json);
+}
+
+}  // namespace
+
+void add_config_routes(Router& router, store::Database& database, ConfigChanges& changes) {
+    router.add("GET", "/v1/config", [&](auto& request, auto&) { return get_config(database, request); });
+    router.add("PUT", "/v1/config", [&](auto& request, auto&) { return put_config(changes, request); });
+    router.add("POST", "/v1/config/changes",
+               [&](auto& request, auto&) { return post_change(changes, request); });
+    router.add("POST", "/v1/config/rollback",
+               [&](auto& request, auto&) { return post_rollback(changes, request); });
+    router.add("GET", "/v1/config/history",
+               [&](auto& request, auto&) { return get_history(database, request); });
+    router.add("GET", "/v1/config/diff", [&](auto& request, auto&) { return get_diff(database, request); });
+    router.add("GET", "/v1/config/generations/{number}",
+               [&](auto& request, auto& values) { return get_generation(database, request, values); });
+}
+
+}  // namespace viaduct::api

@@ -1,0 +1,172 @@
+// viaduct-control: options, the store, the reconciler and the API, put together and taken apart in order.
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+
+#include <boost/program_options.hpp>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include "viaduct/fault.h"
+#include "viaduct/http.h"
+#include "viaduct/log.h"
+#include "viaduct/options.h"
+
+#include "api/config_routes.h"
+#include "api/router.h"
+#include "api/state_routes.h"
+#include "reconcile/config_changes.h"
+#include "reconcile/reconciler.h"
+#include "store/config_history.h"
+#include "store/database.h"
+
+namespace {
+
+using namespace viaduct;
+namespace po = boost::program_options;
+
+constexpr const char* kUsage =
+    "viaduct-control: keeps the desired state of this node's network and brings the dataplane to it\n"
+    "\n"
+    "Usage: viaduct-control [OPTION...]\n";
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  viaduct-control                                  as the systemd unit starts it\n"
+    "  viaduct-control --config /etc/viaduct/control.json\n"
+    "  viaduct-control --store /tmp/v/viaduct.db --run-dir /tmp/v --api-socket /tmp/v/control.sock \\\n"
+    "                  --dataplane-socket /tmp/v/dataplane.sock --log-level debug\n"
+    "\n"
+    "The API is HTTP and JSON on the API socket:\n"
+    "  curl --unix-socket /run/viaduct/control.sock http://viaduct/v1/health\n";
+
+/// Requests may wait for the dataplane: a burst of 64 ADDs at once must leave threads for those who ask how
+/// it goes.
+constexpr unsigned kApiThreads = 80;
+
+struct Settings {
+    std::string api_socket;
+    std::string dataplane_socket;
+    std::string store;
+    std::string run_dir;
+    unsigned reconcile_seconds = 0;
+    std::string log_level;
+};
+
+/// False when the program was only asked for its help or version.
+bool read_settings(int argc, char** argv, Settings& settings) {
+    po::options_description described("Options", 110);
+    const auto text = [](std::string& into, const char* value, const char* name) {
+        return po::value(&into)->default_value(value)->value_name(name);
+    };
+    described.add_options()("api-socket", text(settings.api_socket, "/run/viaduct/control.sock", "PATH"),
+                            "Unix socket of this program's API, at most 107 bytes")(
+        "dataplane-socket", text(settings.dataplane_socket, "/run/viaduct/dataplane.sock", "PATH"),
+        "Unix socket of the dataplane's API")(
+        "store", text(settings.store, "/var/lib/viaduct/viaduct.db", "FILE"),
+        "the durable state, an SQLite file; its directory is made with mode 0700")(
+        "run-dir", text(settings.run_dir, "/run/viaduct", "DIRECTORY"),
+        "where pods' directories and sockets are made; made with mode 0755")(
+        "reconcile-seconds", po::value(&settings.reconcile_seconds)->default_value(30)->value_name("SECONDS"),
+        "seconds between comparisons with the dataplane when nothing happens, 1 to 86400")(
+        "log-level", text(settings.log_level, "info", "LEVEL"),
+        "trace, debug, info, warning, error, critical or off; changed at run time with \"viaduct log "
+        "level\"");
+    po::variables_map values;
+    if (!options::read(argc, argv, kUsage, kExamples, described, values)) return false;
+    if (settings.reconcile_seconds < 1 || settings.reconcile_seconds > 86400) {
+        throw Refused("--reconcile-seconds", "must be from 1 to 86400");
+    }
+    return true;
+}
+
+void make_directory(const std::filesystem::path& directory) {
+    std::error_code error;
+    if (directory.empty() || std::filesystem::is_directory(directory, error)) return;
+    make_directory(directory.parent_path());
+    if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) {
+        throw std::runtime_error("cannot make the directory " + directory.string() + ": " +
+                                 std::strerror(errno));
+    }
+    ::chmod(directory.c_str(), 0755);
+}
+
+std::vector<store::Migration> all_migrations() {
+    std::vector<store::Migration> all = store::config_migrations();
+    return all;
+}
+
+/// Waits for SIGTERM or SIGINT, meanwhile telling systemd how things stand.
+void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& reconciler) {
+    std::string told;
+    std::uint64_t watchdog = 0;
+    const bool watched = ::sd_watchdog_enabled(0, &watchdog) > 0;
+    const timespec pause{1, 0};
+    for (;;) {
+        const auto status = reconciler.status();
+        std::string text = "dataplane away: " + status.reason;
+        if (status.connected) {
+            text = status.in_sync ? "dataplane in sync"
+                                  : "dataplane connected, " + std::to_string(status.left_out.size()) +
+                                        " objects left out";
+        }
+        if (text != told) ::sd_notifyf(0, "STATUS=%s", text.c_str());
+        told = text;
+        if (watched) ::sd_notify(0, "WATCHDOG=1");
+        const int number = ::sigtimedwait(&signals, nullptr, &pause);
+        if (number > 0) return spdlog::info("ending: got signal {}", ::strsignal(number));
+    }
+}
+
+void run(const Settings& settings, const sigset_t& signals) {
+    make_directory(settings.run_dir);
+    make_directory(std::filesystem::path(settings.api_socket).parent_path());
+    store::Database database(settings.store, all_migrations());
+
+    const reconcile::ConfigSource config_source;
+    reconcile::Options reconcile_options;
+    reconcile_options.dataplane_socket = settings.dataplane_socket;
+    reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
+    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source});
+    reconcile::ConfigChanges changes(database, reconciler);
+
+    api::Router router;
+    api::add_config_routes(router, database, changes);
+    api::add_state_routes(router, settings.dataplane_socket);
+    api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
+
+    reconciler.start();
+    const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
+                              [&](http::Request& request) { return router.route(request); });
+    spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,
+                 settings.store);
+    ::sd_notify(0, "READY=1");
+    serve_until_signal(signals, reconciler);
+    ::sd_notify(0, "STOPPING=1");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        Settings settings;
+        if (!read_settings(argc, argv, settings)) return 0;
+        // Blocked before any thread starts, so that only the main thread takes them.
+        sigset_t signals;
+        ::sigemptyset(&signals);
+        ::sigaddset(&signals, SIGTERM);
+        ::sigaddset(&signals, SIGINT);
+        ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+        log::start("viaduct-control", settings.log_level);
+        run(settings, signals);
+        return 0;
+    } catch (const std::exception& error) {
+        std::cerr << "viaduct-control: " << error.what() << "\n";
+        return 1;
+    }
+}
