@@ -257,13 +257,17 @@ std::optional<std::string> Statement::optional_text(int column) const {
     return is_null(column) ? std::nullopt : std::optional(text(column));
 }
 
-Transaction::Transaction(Database& database) : state_(*database.state_) {
+Transaction::Transaction(Database& database, Survives survives)
+    : state_(*database.state_), survives_(survives) {
     state_.mutex.lock();
     try {
+        // SQLite takes this only between transactions. In a write-ahead log NORMAL means: no wait at a
+        // commit.
+        if (survives_ == Survives::process) state_.execute("PRAGMA synchronous=NORMAL");
         state_.execute("BEGIN IMMEDIATE");
         open_ = true;
     } catch (...) {
-        state_.mutex.unlock();
+        end();
         throw;
     }
 }
@@ -273,7 +277,15 @@ Transaction::~Transaction() {
     if (open_ && sqlite3_get_autocommit(state_.connection) == 0) {
         sqlite3_exec(state_.connection, "ROLLBACK", nullptr, nullptr, nullptr);
     }
-    if (open_) state_.mutex.unlock();
+    if (open_) end();
+}
+
+void Transaction::end() {
+    open_ = false;
+    if (survives_ == Survives::process) {
+        sqlite3_exec(state_.connection, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+    }
+    state_.mutex.unlock();
 }
 
 Statement Transaction::statement_for(std::string_view sql) {
@@ -290,8 +302,7 @@ void Transaction::commit() {
         throw Error("the store " + state_.path + ": the transaction has ended already");
     }
     state_.execute("COMMIT");
-    open_ = false;
-    state_.mutex.unlock();
+    end();
 }
 
 }  // namespace viaduct::store

@@ -88,7 +88,11 @@ private:
 /// and never begin a second on the same thread.
 class Transaction {
 public:
-    explicit Transaction(Database& database);
+    /// What a commit survives. `process` spares the wait for the disk where losing the change to a power cut
+    /// does no harm; whatever is committed to `disk` afterwards takes it along.
+    enum class Survives : std::uint8_t { power_cut, process };
+
+    explicit Transaction(Database& database, Survives survives = Survives::power_cut);
     ~Transaction();
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
@@ -108,7 +112,8 @@ public:
     }
     [[nodiscard]] std::int64_t last_row_id() const;
 
-    /// On disk when it returns. Throws Error when it cannot be (a full disk): then nothing happened.
+    /// On disk when it returns, unless it was to survive only the process. Throws Error when it cannot be (a
+    /// full disk): then nothing happened.
     void commit();
 
 private:
@@ -130,7 +135,10 @@ private:
         }
     }
 
+    void end();
+
     Database::State& state_;
+    Survives survives_;
     bool open_ = false;
 };
 
