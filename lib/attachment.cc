@@ -367,7 +367,7 @@ Json::Value to_json(const Request& request) {
     put_strings(json, "exclude", request.exclude);
     put_strings(json, "requested", request.requested);
     if (!request.addresses.empty()) json["addresses"] = list_to_json(request.addresses);
-    if (request.delegated) json["delegated"] = true;
+    put_text(json, "token", request.token);
     if (!request.routes.empty()) json["routes"] = list_to_json(request.routes);
     if (!request.dns.empty()) json["dns"] = to_json(request.dns);
     put_text(json, "device_id", request.device_id);
@@ -388,7 +388,7 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     read_texts(reader, "exclude", request.exclude);
     read_texts(reader, "requested", request.requested);
     read_list<Address>(reader, "addresses", faults, request.addresses, address_from_json);
-    request.delegated = reader.boolean("delegated").value_or(false);
+    request.token = reader.string("token", 64).value_or("");
     read_list<Route>(reader, "routes", faults, request.routes, route_from_json);
     if (const auto* dns = reader.object("dns"))
         request.dns = dns_from_json(*dns, reader.place("dns"), faults);

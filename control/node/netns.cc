@@ -62,9 +62,8 @@ Inside::~Inside() {
     std::abort();
 }
 
-namespace {
-
 bool leads_to(const std::string& path, const Namespace& ns) {
+    if (path.empty() || path[0] != '/') return false;
     try {
         return Namespace::open(path).inode() == ns.inode();
     } catch (const Error&) {
@@ -72,15 +71,10 @@ bool leads_to(const std::string& path, const Namespace& ns) {
     }
 }
 
-}  // namespace
-
-std::string lasting_path(const Namespace& ns, const std::string& told, const std::string& directory,
-                         const std::string& name) {
-    if (!told.empty() && told[0] == '/' && leads_to(told, ns)) return told;
+void bind_path(const Namespace& ns, const std::string& path) {
     std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    const auto path = directory + "/" + name;
-    ::umount2(path.c_str(), MNT_DETACH);  // of an attachment that was half made
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    release_path(path);  // of an attachment that was half made
     const http::Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid()) throw Error(because("cannot make " + path + " to keep the pod's namespace by"));
     const auto from = "/proc/thread-self/fd/" + std::to_string(ns.fd());
@@ -89,13 +83,10 @@ std::string lasting_path(const Namespace& ns, const std::string& told, const std
         ::unlink(path.c_str());
         throw Error(why);
     }
-    return path;
 }
 
-void release_path(const std::string& path, const std::string& directory) {
-    if (path.size() <= directory.size() + 1 || path.compare(0, directory.size() + 1, directory + "/") != 0)
-        return;
-    ::umount2(path.c_str(), MNT_DETACH);
+void release_path(const std::string& path) {
+    ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
     ::unlink(path.c_str());
 }
 

@@ -48,12 +48,11 @@ private:
     Namespace back_;
 };
 
-/// A path that anybody on this node can open and that leads to `ns`: `told`, when it does so, or else a bind
-/// mount `directory`/`name` that is made here (of "/proc/self/ns/net" everybody else would open his own).
-/// Throws Error.
-std::string lasting_path(const Namespace& ns, const std::string& told, const std::string& directory,
-                         const std::string& name);
-/// Takes such a bind mount away; leaves other paths alone.
-void release_path(const std::string& path, const std::string& directory);
+/// Whether anybody on this node who opens `path` gets `ns` ("/proc/self/ns/net" gives everybody his own).
+bool leads_to(const std::string& path, const Namespace& ns);
+/// Mounts `ns` on the file `path`, which is made with its directory. Throws Error.
+void bind_path(const Namespace& ns, const std::string& path);
+/// Takes such a mount and its file away; nothing there is fine.
+void release_path(const std::string& path);
 
 }  // namespace viaduct::node

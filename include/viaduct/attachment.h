@@ -128,7 +128,7 @@ struct Request {
     std::vector<Prefix> exclude;
     std::vector<IpAddress> requested;
     std::vector<Address> addresses;  ///< from a delegated IPAM plugin
-    bool delegated = false;          ///< begin() came before
+    std::string token;               ///< of the delegation that gave them; empty: none was
     std::vector<Route> routes;
     Dns dns;
     std::string device_id;
