@@ -206,6 +206,7 @@ void Dataplane::make_device(const model::Port& port) {
     slot->config = port;
     slot->index = index;
     slot->device = options_.make_port(port, index, pool_, *this);
+    slot->was_up = slot->device->link_up();
     slot->device->set_mtu(port.mtu);
     // Until the transaction takes over, the device is on no bridge: nothing reaches it or comes from it.
     slot->config.bridge.clear();

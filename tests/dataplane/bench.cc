@@ -22,7 +22,7 @@ void start_eal() {
         const auto cpus = "(0-" + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN) - 1) + ")";
         const auto lcores = "0@" + cpus + ",1@" + cpus + ",2@" + cpus + ",3@" + cpus;
         const auto prefix = "viaduct-test-" + std::to_string(::getpid());
-        std::vector<std::string> words = {"test",     "--no-huge", "--in-memory",   "--no-pci",   "-m", "256", "--lcores",
+        std::vector<std::string> words = {"test",     "--no-huge", "--no-shconf",   "--no-pci",   "-m", "256", "--lcores",
                                           lcores,     "--no-telemetry", "--log-level", "*:error", "--file-prefix", prefix};
         std::vector<char*> argv;
         for (auto& word : words) argv.push_back(word.data());

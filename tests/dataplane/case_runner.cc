@@ -140,8 +140,8 @@ std::vector<std::filesystem::path> case_files() {
     return files;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Case, testing::ValuesIn(case_files()), [](const auto& info) {
-    auto name = info.param.stem().string();
+INSTANTIATE_TEST_SUITE_P(Cases, Case, testing::ValuesIn(case_files()), [](const auto& the_case) {
+    auto name = the_case.param.stem().string();
     std::replace_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
     return name;
 });

@@ -36,7 +36,7 @@ std::string mac(int n) {
 }  // namespace
 
 TEST(Transactions, ManyPortsExchangeFramesAndLeave) {
-    Bench bench({.workers = 2, .packet_buffers = 65536});
+    Bench bench({.workers = 2, .packet_buffers = 32768});
     bench.apply_json(put(ports_json(0, 300)));
     bench.inject("p0", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(1)}));
     for (int i = 1; i < 300; ++i) EXPECT_EQ(bench.collect("p" + std::to_string(i)).size(), 1U) << i;
