@@ -1,0 +1,139 @@
+#include "api/metrics.h"
+
+#include <array>
+
+#include <spdlog/fmt/fmt.h>
+
+namespace viaduct::dataplane {
+
+namespace {
+
+using Sum = std::uint64_t PortTotals::*;
+
+struct Family {
+    Sum sum;
+    const char* name;
+    const char* help;
+};
+
+constexpr std::array<Family, 7> kFamilies{{
+    {&PortTotals::rx_packets, "rx_packets", "Frames received"},
+    {&PortTotals::rx_bytes, "rx_bytes", "Bytes received, without the frame check sequence"},
+    {&PortTotals::tx_packets, "tx_packets", "Frames sent"},
+    {&PortTotals::tx_bytes, "tx_bytes", "Bytes sent, without the frame check sequence"},
+    {&PortTotals::copies, "copies", "Frames that flooding added"},
+    {&PortTotals::offered, "offered", "Frames chosen to leave by the port"},
+    {&PortTotals::not_learned, "not_learned", "Source addresses that found no room in the FDB"},
+}};
+
+class Writer {
+public:
+    void family(const std::string& name, const char* type, const char* help) {
+        fmt::format_to(std::back_inserter(text_), "# HELP viaduct_{} {}\n# TYPE viaduct_{} {}\n", name, help,
+                       name, type);
+        name_ = name;
+    }
+    /// Labels are written as they stand: names of ours have nothing to escape (model::is_name).
+    void sample(const std::string& labels, std::uint64_t value) {
+        const auto* open = labels.empty() ? "" : "{";
+        const auto* close = labels.empty() ? "" : "}";
+        fmt::format_to(std::back_inserter(text_), "viaduct_{}{}{}{} {}\n", name_, open, labels, close, value);
+    }
+    [[nodiscard]] std::string take() { return std::move(text_); }
+
+private:
+    std::string text_;
+    std::string name_;
+};
+
+std::string labels_of(const PortState& port) {
+    return fmt::format("port=\"{}\",bridge=\"{}\",kind=\"{}\"", port.port.name, port.port.bridge,
+                       model::to_string(port.port.kind));
+}
+
+std::string labels_of_drop(std::size_t drop) {
+    return fmt::format("direction=\"{}\",reason=\"{}\"", direction(drop), kDrops[drop].name);
+}
+
+void write_ports(Writer& writer, const std::vector<PortState>& ports) {
+    for (const auto& family : kFamilies) {
+        writer.family(fmt::format("port_{}_total", family.name), "counter", family.help);
+        for (const auto& port : ports)
+            writer.sample(labels_of(port), port.totals.*family.sum);
+    }
+    // A thousand ports times every reason would be all but empty: reasons that a port never had are left out
+    // here, and are all present in the sum over ports below.
+    writer.family("port_drops_total", "counter", "Frames dropped, by reason");
+    for (const auto& port : ports) {
+        for (std::size_t i = 0; i < kDropReasons; ++i) {
+            if (port.totals.drops[i] == 0) continue;
+            writer.sample(labels_of(port) + "," + labels_of_drop(i), port.totals.drops[i]);
+        }
+    }
+    writer.family("port_link_up", "gauge", "1 when frames can pass, 0 when not");
+    for (const auto& port : ports)
+        writer.sample(labels_of(port), port.link_up ? 1 : 0);
+    writer.family("port_held", "gauge", "Frames that wait in the port");
+    for (const auto& port : ports)
+        writer.sample(labels_of(port), port.held);
+    writer.family("port_fdb_entries", "gauge", "FDB entries that point at the port");
+    for (const auto& port : ports)
+        writer.sample(labels_of(port), port.fdb_entries);
+}
+
+void write_ledger(Writer& writer, const Ledger& ledger) {
+    for (const auto& family : kFamilies) {
+        writer.family(fmt::format("{}_total", family.name), "counter", family.help);
+        writer.sample("", ledger.total.*family.sum);
+    }
+    writer.family("drops_total", "counter",
+                  "Frames dropped by all ports, those since removed too, by reason");
+    for (std::size_t i = 0; i < kDropReasons; ++i)
+        writer.sample(labels_of_drop(i), ledger.total.drops[i]);
+    writer.family("held", "gauge", "Frames in hand-off rings and ports");
+    writer.sample("", ledger.held);
+    writer.family("ledger_balanced", "gauge",
+                  "1 when received + copies = sent + dropped + held, as at any rest");
+    writer.sample("", ledger.balanced() ? 1 : 0);
+}
+
+void write_workers(Writer& writer, const std::vector<WorkerState>& workers) {
+    struct WorkerFamily {
+        std::uint64_t WorkerState::*value;
+        const char* name;
+        const char* type;
+        const char* help;
+    };
+    static constexpr std::array<WorkerFamily, 5> families{{
+        {&WorkerState::turns, "worker_turns_total", "counter", "Turns of the poll loop"},
+        {&WorkerState::idle_turns, "worker_idle_turns_total", "counter", "Turns that found nothing"},
+        {&WorkerState::sleeps, "worker_sleeps_total", "counter", "Times that the worker slept"},
+        {&WorkerState::handed_off, "worker_handed_off_total", "counter", "Frames passed to other workers"},
+        {&WorkerState::queues, "worker_queues", "gauge", "Receive queues that the worker owns"},
+    }};
+    for (const auto& family : families) {
+        writer.family(family.name, family.type, family.help);
+        for (std::size_t i = 0; i < workers.size(); ++i) {
+            writer.sample(fmt::format("worker=\"{}\"", i), workers[i].*family.value);
+        }
+    }
+}
+
+}  // namespace
+
+std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
+    Writer writer;
+    writer.family("dataplane_info", "gauge", "The running dataplane, always 1");
+    writer.sample(fmt::format("version=\"{}\",instance=\"{}\"", VIADUCT_VERSION, identity.instance), 1);
+    write_ports(writer, dataplane.ports());
+    write_ledger(writer, dataplane.ledger());
+    write_workers(writer, dataplane.workers());
+    const auto buffers = dataplane.buffers();
+    writer.family("packet_buffers", "gauge", "Packet buffers in the pool");
+    writer.sample("", buffers.total);
+    writer.family("packet_buffers_reserved", "gauge", "Packet buffers reserved by workers and ports");
+    writer.sample("", buffers.reserved);
+    return writer.take();
+}
+
+}  // namespace viaduct::dataplane

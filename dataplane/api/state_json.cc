@@ -1,0 +1,167 @@
+#include "api/state_json.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <ctime>
+#include <stdexcept>
+
+#include <json/json.h>
+#include <spdlog/fmt/fmt.h>
+
+#include "viaduct/json.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+constexpr std::uint32_t kFdbMost = 1048576;  ///< entries of one bridge, as the model accepts them
+constexpr std::uint32_t kQueuesMost = 16;
+
+Json::Value drops_json(const PortTotals& totals, bool receive_side) {
+    Json::Value json(Json::objectValue);
+    for (std::size_t i = 0; i < kDropReasons; ++i) {
+        if (is_receive_side(static_cast<Drop>(i)) != receive_side) continue;
+        json[std::string(kDrops[i].name)] = Json::UInt64(totals.drops[i]);
+    }
+    return json;
+}
+
+Json::Value totals_json(const PortTotals& totals, std::uint64_t held) {
+    Json::Value json(Json::objectValue);
+    json["rx_packets"] = Json::UInt64(totals.rx_packets);
+    json["rx_bytes"] = Json::UInt64(totals.rx_bytes);
+    json["tx_packets"] = Json::UInt64(totals.tx_packets);
+    json["tx_bytes"] = Json::UInt64(totals.tx_bytes);
+    json["copies"] = Json::UInt64(totals.copies);
+    json["offered"] = Json::UInt64(totals.offered);
+    json["not_learned"] = Json::UInt64(totals.not_learned);
+    json["dropped"] = Json::UInt64(totals.dropped());
+    json["held"] = Json::UInt64(held);
+    json["rx_drops"] = drops_json(totals, true);
+    json["tx_drops"] = drops_json(totals, false);
+    return json;
+}
+
+}  // namespace
+
+Identity make_identity() {
+    Identity identity;
+    std::uint64_t random = 0;
+    if (::getrandom(&random, sizeof random, 0) != sizeof random) {
+        throw std::runtime_error("the kernel gives no random numbers");
+    }
+    identity.instance = fmt::format("{:016x}", random);
+    const auto now = std::time(nullptr);
+    std::tm utc{};
+    ::gmtime_r(&now, &utc);
+    std::array<char, 32> text{};
+    identity.started.assign(text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc));
+    return identity;
+}
+
+Json::Value info_json(const Identity& identity, const Dataplane& dataplane) {
+    const auto buffers = dataplane.buffers();
+    Json::Value json(Json::objectValue);
+    json["version"] = VIADUCT_VERSION;
+    json["instance"] = identity.instance;
+    json["pid"] = static_cast<int>(::getpid());
+    json["started"] = identity.started;
+    json["workers"] = workers_json(identity, dataplane.workers());
+    json["poll"] = identity.poll == PollMode::busy ? "busy" : "adaptive";
+    json["huge_pages"] = identity.huge_pages;
+    json["memory_bytes"] = Json::UInt64(static_cast<std::uint64_t>(identity.memory_mb) << 20U);
+    json["packet_buffers"] = buffers.total;
+    json["packet_buffers_reserved"] = buffers.reserved;
+    json["packet_buffer_bytes"] = Json::UInt64(buffers.bytes);
+    auto& limits = json["limits"] = Json::objectValue;
+    limits["ports"] = kPortsMost - 1;
+    limits["queues"] = kQueuesMost;
+    limits["mtu"] = model::kMtuMost;
+    limits["fdb_size"] = kFdbMost;
+    limits["flows"] = identity.flows;
+    return json;
+}
+
+Json::Value port_json(const PortState& port) {
+    Json::Value json(Json::objectValue);
+    json["name"] = port.port.name;
+    json["kind"] = std::string(model::to_string(port.port.kind));
+    if (!port.port.bridge.empty()) json["bridge"] = port.port.bridge;
+    json["index"] = port.index;
+    json["up"] = port.port.up;
+    json["link"] = port.link_up ? "up" : "down";
+    if (!port.detail.empty()) json["detail"] = port.detail;
+    json["mtu"] = port.port.mtu;
+    json["fdb_entries"] = port.fdb_entries;
+    json["packet_buffers"] = port.packet_buffers;
+    auto& queues = json["queues"] = Json::arrayValue;
+    for (const auto& queue : port.queues) {
+        Json::Value one(Json::objectValue);
+        one["queue"] = queue.queue;
+        one["worker"] = queue.worker;
+        queues.append(std::move(one));
+    }
+    json["counters"] = totals_json(port.totals, port.held);
+    return json;
+}
+
+Json::Value ports_json(const std::vector<PortState>& ports) {
+    Json::Value json(Json::arrayValue);
+    for (const auto& port : ports)
+        json.append(port_json(port));
+    return json;
+}
+
+Json::Value ledger_json(const Ledger& ledger) {
+    auto json = totals_json(ledger.total, ledger.held);
+    json["balanced"] = ledger.balanced();
+    return json;
+}
+
+Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers) {
+    Json::Value json(Json::arrayValue);
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+        const auto& worker = workers[i];
+        Json::Value one(Json::objectValue);
+        one["worker"] = Json::UInt64(i);
+        one["lcore"] = worker.lcore;
+        if (i < identity.worker_cpus.size()) one["cpu"] = identity.worker_cpus[i];
+        one["queues"] = Json::UInt64(worker.queues);
+        one["turns"] = Json::UInt64(worker.turns);
+        one["idle_turns"] = Json::UInt64(worker.idle_turns);
+        one["sleeps"] = Json::UInt64(worker.sleeps);
+        one["handed_off"] = Json::UInt64(worker.handed_off);
+        json.append(std::move(one));
+    }
+    return json;
+}
+
+Json::Value drop_reasons_json() {
+    Json::Value json(Json::objectValue);
+    auto& list = json["drops"] = Json::arrayValue;
+    for (std::size_t i = 0; i < kDropReasons; ++i) {
+        Json::Value one(Json::objectValue);
+        one["direction"] = direction(i);
+        one["name"] = std::string(kDrops[i].name);
+        one["meaning"] = std::string(kDrops[i].meaning);
+        list.append(std::move(one));
+    }
+    return json;
+}
+
+std::string fdb_text(const Dataplane& dataplane, const FdbFilter& filter) {
+    std::string text = "{\"fdb\":[";
+    const auto start = text.size();
+    // Names of bridges and ports have no character that JSON would have to escape (model::is_name).
+    dataplane.visit_fdb(filter, [&](const FdbState& state) {
+        fmt::format_to(std::back_inserter(text),
+                       R"({}{{"bridge":"{}","vlan":{},"mac":"{}","port":"{}","static":{},"age_seconds":{}}})",
+                       text.size() == start ? "" : ",", state.entry.bridge, state.entry.vlan,
+                       state.entry.mac.to_string(), state.entry.port, state.is_static, state.age_seconds);
+    });
+    return text + "]}\n";
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,46 @@
+// The dataplane's state as JSON: one place for the names and units that people, control and monitoring see.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane.h"
+
+namespace Json {
+class Value;
+}
+
+namespace viaduct::dataplane {
+
+/// What is fixed while the process runs, for GET /v1/info.
+struct Identity {
+    std::string instance;  ///< random per start, so that control notices a restart
+    std::string started;   ///< UTC as RFC 3339 says
+    bool huge_pages = false;
+    std::uint32_t memory_mb = 0;
+    std::uint32_t flows = 0;
+    PollMode poll = PollMode::adaptive;
+    std::vector<unsigned> worker_cpus;
+};
+
+/// Sixteen random hexadecimal digits, and the present time.
+Identity make_identity();
+
+Json::Value info_json(const Identity& identity, const Dataplane& dataplane);
+Json::Value port_json(const PortState& port);
+Json::Value ports_json(const std::vector<PortState>& ports);
+Json::Value ledger_json(const Ledger& ledger);
+Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers);
+/// The reasons for drops with their meanings: {"drops": [{"direction", "name", "meaning"}]}.
+Json::Value drop_reasons_json();
+/// {"fdb": [...]} as text: an FDB may have a million entries, for which a tree of values would take
+/// gigabytes.
+std::string fdb_text(const Dataplane& dataplane, const FdbFilter& filter);
+
+/// "rx" or "tx": whom drops for this reason count against.
+constexpr const char* direction(std::size_t drop) {
+    return is_receive_side(static_cast<Drop>(drop)) ? "rx" : "tx";
+}
+
+}  // namespace viaduct::dataplane

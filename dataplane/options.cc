@@ -1,0 +1,298 @@
+// Each option is read as text and checked here, because Boost's conversion takes "-1" for four thousand
+// million.
+#include "options.h"
+
+#include <sched.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include <boost/program_options.hpp>
+
+#include "viaduct/fault.h"
+#include "viaduct/log.h"
+#include "viaduct/model.h"
+#include "viaduct/options.h"
+
+namespace viaduct::dataplane {
+
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr const char* kUsage =
+    "viaduct-dataplane: carries this node's network on dedicated CPUs; viaduct-control tells it what to do\n"
+    "\n"
+    "Usage: viaduct-dataplane [OPTION...]\n";
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  viaduct-dataplane                                 one worker, on the last CPU\n"
+    "  viaduct-dataplane --lcores 2-5 --memory 1024 --packet-buffers 262144 --poll busy\n"
+    "  viaduct-dataplane --config /etc/viaduct/dataplane.json\n"
+    "  a file for --config: {\"lcores\": \"2-5\", \"memory\": 1024, \"poll\": \"busy\"}\n"
+    "\n"
+    "The API is HTTP and JSON on the API socket:\n"
+    "  curl --unix-socket /run/viaduct/dataplane.sock http://viaduct/v1/info\n"
+    "The same counters by DPDK's own tool:\n"
+    "  echo /viaduct/stats | dpdk-telemetry.py -f viaduct\n";
+
+constexpr std::uint64_t kMegabyte = 1U << 20U;
+constexpr unsigned kCpuMost = 4096;
+/// DPDK's RTE_MAX_LCORE in Debian's build, less the main thread's.
+constexpr std::size_t kWorkersMost = 127;
+/// A buffer with its mempool header, mbuf, headroom, 2,048 bytes of payload, and its place in the pool's
+/// ring.
+constexpr std::uint64_t kBufferBytes = 2368 + 16;
+/// What has to be left beside the buffers: rings, ports' queues and what DPDK itself takes.
+constexpr std::uint64_t kRestBytes = 32 * kMegabyte;
+
+std::uint32_t number(const po::variables_map& values, const std::string& name, std::uint32_t low,
+                     std::uint32_t high) {
+    const auto& text = values[name].as<std::string>();
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc{} && end == text.data() + text.size() && value >= low && value <= high)
+        return value;
+    throw Refused("--" + name, "must be a whole number from " + std::to_string(low) + " to " +
+                                   std::to_string(high) + ", not \"" + text + "\"");
+}
+
+std::size_t choice(const po::variables_map& values, const std::string& name,
+                   const std::vector<std::string>& words) {
+    const auto& text = values[name].as<std::string>();
+    const auto found = std::find(words.begin(), words.end(), text);
+    if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
+    std::string list;
+    for (const auto& word : words)
+        list += (list.empty() ? "" : ", ") + word;
+    throw Refused("--" + name, "is \"" + text + "\"; it must be one of " + list);
+}
+
+po::options_description described() {
+    po::options_description options("Options", 110, 60);
+    const auto text = [](const char* standard, const char* shown) {
+        return po::value<std::string>()->default_value(standard)->value_name(shown);
+    };
+    options.add_options()("api-socket", text("/run/viaduct/dataplane.sock", "PATH"),
+                          "Unix socket of the API, at most 107 bytes; its directory is made with mode 0755")(
+        "lcores", text("last", "CPUS"),
+        "CPUs of the workers, one worker each, such as 1 or 1,3 or 2-5; \"last\" is the last one that the "
+        "process "
+        "may use. Everything else runs on the other CPUs that the process may use")(
+        "memory", text("256", "MB"),
+        "memory taken at the start for packet buffers and ports, in MB of 1,048,576 bytes")(
+        "huge", text("auto", "WHEN"),
+        "huge pages: \"on\", \"off\", or \"auto\": when enough are free for --memory")(
+        "poll", text("adaptive", "MODE"),
+        "\"adaptive\": idle workers sleep; \"busy\": they never do, for the least latency at a whole CPU "
+        "each")("flows", text("1000000", "N"),
+                "most flows in the flow table. The table comes with the flow engine: this version checks and "
+                "reports the "
+                "number, and takes no memory for it")("packet-buffers", text("32768", "N"),
+                                                      "packet buffers, of 2,048 bytes of payload and 2,384 "
+                                                      "bytes of memory each; ports reserve theirs from them")(
+        "log-level", text("info", "LEVEL"),
+        "trace, debug, info, warning, error, critical or off; PUT /v1/log changes it at run time")(
+        "dpdk-log-level", text("warning", "LEVEL"),
+        "of DPDK's own messages: emergency, alert, critical, error, warning, notice, info or debug")(
+        "file-prefix", text("viaduct", "NAME"),
+        "tells DPDK processes of one machine apart; dpdk-telemetry.py takes it as -f NAME");
+    return options;
+}
+
+std::vector<unsigned> worker_cpus(const std::string& text, const Machine& machine) {
+    const std::string where = "--lcores";
+    if (text == "last") return {machine.allowed_cpus.back()};
+    auto cpus = parse_cpus(text);
+    if (!cpus)
+        throw Refused(where, "is \"" + text.substr(0, 64) + "\"; it must be CPUs such as 1 or 1,3 or 2-5");
+    if (cpus->size() > kWorkersMost) {
+        throw Refused(where, "names " + std::to_string(cpus->size()) + " CPUs; there can be " +
+                                 std::to_string(kWorkersMost) + " workers at most");
+    }
+    const auto has = [](const std::vector<unsigned>& list, unsigned cpu) {
+        return std::find(list.begin(), list.end(), cpu) != list.end();
+    };
+    std::vector<unsigned> seen;
+    for (const auto cpu : *cpus) {
+        if (!has(machine.online_cpus, cpu)) {
+            throw Refused(where, "names CPU " + std::to_string(cpu) + "; this machine has CPUs " +
+                                     cpus_text(machine.online_cpus));
+        }
+        if (!has(machine.allowed_cpus, cpu)) {
+            throw Refused(where, "names CPU " + std::to_string(cpu) +
+                                     ", which this process may not use; it may use CPUs " +
+                                     cpus_text(machine.allowed_cpus) +
+                                     " (see taskset, or CPUAffinity= of the systemd unit)");
+        }
+        if (has(seen, cpu)) throw Refused(where, "names CPU " + std::to_string(cpu) + " twice");
+        seen.push_back(cpu);
+    }
+    return seen;
+}
+
+std::uint64_t in_megabytes(std::uint64_t bytes) {
+    return (bytes + kMegabyte - 1) / kMegabyte;
+}
+
+void check_memory(const Options& options, const Machine& machine) {
+    if (options.memory_mb > machine.memory_bytes / kMegabyte) {
+        throw Refused("--memory", "is " + std::to_string(options.memory_mb) + " MB; this machine has " +
+                                      std::to_string(machine.memory_bytes / kMegabyte) + " MB");
+    }
+    const auto buffers = options.packet_buffers * kBufferBytes;
+    if (buffers + kRestBytes <= options.memory_mb * kMegabyte) return;
+    std::string reason = "of " + std::to_string(options.packet_buffers) + " need " +
+                         std::to_string(options.packet_buffers) + " x " + std::to_string(kBufferBytes) +
+                         " bytes = " + std::to_string(in_megabytes(buffers)) + " MB, and " +
+                         std::to_string(kRestBytes / kMegabyte) + " MB for everything else: more than the " +
+                         std::to_string(options.memory_mb) + " MB of --memory, which ";
+    if (options.memory_mb * kMegabyte > kRestBytes) {
+        reason += "holds " + std::to_string((options.memory_mb * kMegabyte - kRestBytes) / kBufferBytes) +
+                  " buffers";
+    } else {
+        reason += "must be more than " + std::to_string(kRestBytes / kMegabyte);
+    }
+    throw Refused("--packet-buffers", reason);
+}
+
+void choose_huge_pages(HugePages wanted, Options& options, const Machine& machine) {
+    if (wanted == HugePages::off) return;
+    const auto free_mb = machine.huge_bytes_free / kMegabyte;
+    options.huge_pages = free_mb >= options.memory_mb;
+    if (options.huge_pages) return;
+    const auto missing = "--memory asks for " + std::to_string(options.memory_mb) + " MB and huge pages of " +
+                         std::to_string(free_mb) + " MB are free";
+    const auto reserve = "reserve them with: echo " + std::to_string((options.memory_mb + 1) / 2) +
+                         " > /proc/sys/vm/nr_hugepages (more where others use them too)";
+    if (wanted == HugePages::on) throw Refused("--huge", "is \"on\", but " + missing + "; " + reserve);
+    options.warnings.push_back(
+        "running without huge pages, which costs throughput (each packet buffer lies on pages of "
+        "its own, so that every frame misses the TLB): " +
+        missing + "; " + reserve);
+}
+
+void spread_cpus(Options& options, const Machine& machine) {
+    for (const auto cpu : machine.allowed_cpus) {
+        const auto& workers = options.worker_cpus;
+        if (std::find(workers.begin(), workers.end(), cpu) == workers.end())
+            options.other_cpus.push_back(cpu);
+    }
+    if (!options.other_cpus.empty()) return;
+    options.other_cpus = machine.allowed_cpus;
+    options.warnings.push_back("the workers have every CPU that this process may use (" +
+                               cpus_text(machine.allowed_cpus) +
+                               "), so the API's work delays packets now and then; leave one out of --lcores");
+}
+
+}  // namespace
+
+std::optional<std::vector<unsigned>> parse_cpus(std::string_view text) {
+    std::vector<unsigned> cpus;
+    const auto take = [&text]() -> std::optional<unsigned> {
+        unsigned value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc{} || value >= kCpuMost) return std::nullopt;
+        text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+        return value;
+    };
+    for (;;) {
+        const auto first = take();
+        if (!first) return std::nullopt;
+        auto last = first;
+        if (text.starts_with('-')) {
+            text.remove_prefix(1);
+            last = take();
+            if (!last || *last < *first) return std::nullopt;
+        }
+        for (auto cpu = *first; cpu <= *last; ++cpu)
+            cpus.push_back(cpu);
+        if (text.empty()) return cpus;
+        if (!text.starts_with(',') || cpus.size() > kCpuMost) return std::nullopt;
+        text.remove_prefix(1);
+    }
+}
+
+std::string cpus_text(const std::vector<unsigned>& cpus) {
+    std::string text;
+    for (std::size_t i = 0; i < cpus.size(); ++i) {
+        std::size_t last = i;
+        while (last + 1 < cpus.size() && cpus[last + 1] == cpus[last] + 1)
+            ++last;
+        text += (text.empty() ? "" : ",") + std::to_string(cpus[i]);
+        if (last > i) text += "-" + std::to_string(cpus[last]);
+        i = last;
+    }
+    return text;
+}
+
+Machine this_machine() {
+    Machine machine;
+    std::string line;
+    std::getline(std::ifstream("/sys/devices/system/cpu/online"), line);
+    machine.online_cpus = parse_cpus(line).value_or(std::vector<unsigned>{});
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    ::sched_getaffinity(0, sizeof allowed, &allowed);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(cpu, &allowed)) machine.allowed_cpus.push_back(cpu);
+    }
+    if (machine.online_cpus.empty()) machine.online_cpus = machine.allowed_cpus;
+    struct sysinfo info {};
+    ::sysinfo(&info);
+    machine.memory_bytes = static_cast<std::uint64_t>(info.totalram) * info.mem_unit;
+    std::error_code error;
+    for (const auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", error)) {
+        // hugepages-2048kB
+        const auto name = size.path().filename().string();
+        const auto kilobytes =
+            std::strtoull(name.c_str() + std::min(name.find('-') + 1, name.size()), nullptr, 10);
+        std::uint64_t free_pages = 0;
+        std::uint64_t promised = 0;
+        std::ifstream(size.path() / "free_hugepages") >> free_pages;
+        std::ifstream(size.path() / "resv_hugepages") >> promised;
+        if (free_pages > promised) machine.huge_bytes_free += (free_pages - promised) * kilobytes * 1024;
+    }
+    return machine;
+}
+
+std::optional<Options> read_options(int argc, const char* const* argv, const Machine& machine) {
+    po::variables_map values;
+    if (!options::read(argc, argv, kUsage, kExamples, described(), values)) return std::nullopt;
+    Options options;
+    options.api_socket = values["api-socket"].as<std::string>();
+    if (options.api_socket.empty() || options.api_socket.size() > model::kSocketPathMost) {
+        throw Refused("--api-socket", "must be a path of 1 to " + std::to_string(model::kSocketPathMost) +
+                                          " bytes, the longest a Unix socket can have; it has " +
+                                          std::to_string(options.api_socket.size()));
+    }
+    options.worker_cpus = worker_cpus(values["lcores"].as<std::string>(), machine);
+    options.memory_mb = number(values, "memory", 1, kMegabyte);
+    options.packet_buffers = number(values, "packet-buffers", 1024, 16U << 20U);
+    options.flows = number(values, "flows", 1024, 256U << 20U);
+    options.poll = choice(values, "poll", {"adaptive", "busy"}) == 1 ? PollMode::busy : PollMode::adaptive;
+    options.log_level = log::level_names()[choice(values, "log-level", log::level_names())];
+    const std::vector<std::string> dpdk_levels = {"emergency", "alert",  "critical", "error",
+                                                  "warning",   "notice", "info",     "debug"};
+    options.dpdk_log_level = dpdk_levels[choice(values, "dpdk-log-level", dpdk_levels)];
+    options.file_prefix = values["file-prefix"].as<std::string>();
+    if (!model::is_name(options.file_prefix)) {
+        throw Refused("--file-prefix",
+                      "must be 1 to 63 letters, digits, '_', '.' or '-', not starting with '-' or '.'");
+    }
+    const auto huge = static_cast<HugePages>(choice(values, "huge", {"auto", "on", "off"}));
+    check_memory(options, machine);
+    choose_huge_pages(huge, options, machine);
+    spread_cpus(options, machine);
+    if (!values["flows"].defaulted()) {
+        options.warnings.emplace_back("--flows has no effect yet: the flow table comes with the flow engine");
+    }
+    return options;
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,53 @@
+// What the dataplane is told when it starts: read from the command line and a JSON file, and checked against
+// the machine before anything is touched.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane.h"
+
+namespace viaduct::dataplane {
+
+/// What options are checked against. Tests make their own.
+struct Machine {
+    std::vector<unsigned> online_cpus;   ///< sorted
+    std::vector<unsigned> allowed_cpus;  ///< those that this process may run on, sorted
+    std::uint64_t memory_bytes = 0;
+    std::uint64_t huge_bytes_free = 0;  ///< in huge pages of all sizes
+};
+
+/// Reads /proc and /sys. Call before EAL narrows the affinity of the calling thread.
+Machine this_machine();
+
+enum class HugePages : std::uint8_t { automatic, on, off };
+
+struct Options {
+    std::string api_socket;
+    std::vector<unsigned> worker_cpus;  ///< one worker each, in this order; never empty
+    std::vector<unsigned>
+        other_cpus;  ///< for everything else: the allowed CPUs without workers, or all of them
+    std::uint32_t memory_mb = 0;
+    bool huge_pages = false;  ///< decided: never automatic
+    PollMode poll = PollMode::adaptive;
+    std::uint32_t flows = 0;
+    std::uint32_t packet_buffers = 0;
+    std::string log_level;
+    std::string dpdk_log_level;
+    std::string file_prefix;
+    std::vector<std::string> warnings;  ///< one sentence each, to be logged
+};
+
+/// Nothing when help or the version was printed. Throws Refused, which names the option.
+std::optional<Options> read_options(int argc, const char* const* argv, const Machine& machine);
+
+/// "1", "1,3", "2-5,8" to CPU numbers in the order written; nothing when it is anything else or names over
+/// 4096.
+std::optional<std::vector<unsigned>> parse_cpus(std::string_view text);
+/// Sorted numbers as ranges: "0,2-5".
+std::string cpus_text(const std::vector<unsigned>& cpus);
+
+}  // namespace viaduct::dataplane
