@@ -1,0 +1,126 @@
+// Pod interfaces from ADD to DEL.
+//
+// Theory of operation. The row comes first and the effects after it: an attachment is in the store, marked
+// "adding", before anything of it is in the kernel, the dataplane or the file system, and it is marked
+// "removing" before anything is taken away. So whatever instant control is killed at, the next start finds
+// every trace through the store: what is not "ready" is taken away then. The dataplane needs nothing of that:
+// it is compared with what the rows want. Addresses are held in the same transaction as the row; a DEL gives
+// them back last, when nothing can send from them any more.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "viaduct/attachment.h"
+
+#include "ipam/leases.h"
+#include "node/netns.h"
+#include "pod/delegations.h"
+#include "pod/record.h"
+#include "reconcile/reconciler.h"
+#include "store/database.h"
+
+namespace viaduct::node {
+struct InterfaceConfig;
+}
+
+namespace viaduct::pod {
+
+struct Options {
+    std::string run_dir = "/run/viaduct";      ///< pods' socket directories and namespace mounts lie below it
+    std::chrono::milliseconds patience{3000};  ///< how long an ADD waits for a dataplane that is away
+};
+
+/// What a network configuration asks of address management, for STATUS.
+struct Needs {
+    std::string network;
+    std::string segment;
+    std::vector<attachment::RangeSet> sets;
+    std::vector<Prefix> exclude;
+};
+
+/// Any thread, unless said otherwise. Failures are pod::Failure, with CNI's code, or Refused.
+class Attachments : public reconcile::DesiredSource {
+public:
+    /// Reads the store. `configuration` is what people configured: its bridges are used, its ports are not
+    /// touched.
+    Attachments(Options options, store::Database& database, const reconcile::DesiredSource& configuration);
+
+    /// Takes away what a crash or a reboot left. Once, before the reconciler starts.
+    void recover();
+    /// The reconciler, which knows this source. Before any request.
+    void use(reconcile::Reconciler& reconciler) { reconciler_ = &reconciler; }
+
+    /// ADD. An attachment that is there already is replaced.
+    attachment::Attached add(attachment::Request request, const std::optional<node::Namespace>& ns);
+    /// DEL; true when there was something. `ns`: where to look for a stray interface when nothing is
+    /// recorded.
+    bool remove(const Key& key, const std::optional<node::Namespace>& ns);
+    /// CHECK: throws Failure with the first difference.
+    void check(const attachment::Expected& expected, const std::optional<node::Namespace>& ns) const;
+    /// GC: removes this network's attachments that are not in `valid`; returns them.
+    std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
+    /// STATUS: throws Failure when an ADD could not succeed now.
+    void status(const Needs& needs) const;
+
+    /// Before a delegated IPAM plugin runs: records it and returns its token. What the same attachment had
+    /// goes.
+    std::string begin(const Key& key, const attachment::Delegation& delegation, http::Descriptor life);
+    Delegations& delegations() { return delegations_; }
+    /// Of this network, whose DEL nobody will make otherwise.
+    [[nodiscard]] std::vector<attachment::Owed> owed(const std::string& network) const;
+
+    [[nodiscard]] std::vector<Record> list() const;
+
+    void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
+    void restored(const std::map<std::string, model::Port>& ports) const override;
+
+private:
+    /// While it lives, nobody else works on that attachment.
+    class Turn {
+    public:
+        Turn(Attachments& all, Key key);
+        ~Turn();
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+
+    private:
+        Attachments& all_;
+        Key key_;
+    };
+
+    [[nodiscard]] Record plan(attachment::Request request, const std::optional<node::Namespace>& ns) const;
+    void accept(Record& record);
+    void choose_mac(Record& record) const;
+    model::Change change_for(const Record& record) const;
+    void make(const Record& record, const std::optional<node::Namespace>& ns);
+    void withdraw(Record record);
+    void take_away(const Record& record);
+    void erase(const Record& record, bool withdrawn);
+    void remove_effects(const Record& record);
+    void mark(const Key& key, State state);
+    std::optional<Record> find(const Key& key) const;
+
+    const Options options_;
+    store::Database& database_;
+    const reconcile::DesiredSource& configuration_;
+    reconcile::Reconciler* reconciler_ = nullptr;
+    const std::string boot_;
+    ipam::Leases leases_;
+    Delegations delegations_;
+
+    mutable std::mutex mutex_;  ///< guards what follows; taken inside a transaction, never around one
+    Records records_;
+    std::set<Key> busy_;
+    std::condition_variable free_;
+};
+
+/// What the kernel interface of `record` should be.
+node::InterfaceConfig interface_of(const Record& record);
+
+}  // namespace viaduct::pod

@@ -1,0 +1,59 @@
+// The record of one attachment: what was asked, what was made of it, and the names that follow from its key.
+// Kept in the store as a row and in memory beside it, so that CHECK and reconciliation read no disk.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "viaduct/attachment.h"
+
+#include "store/database.h"
+
+namespace viaduct::pod {
+
+using attachment::Key;
+
+const std::vector<store::Migration>& migrations();
+
+/// A record that is not ready when control starts was left half way by a crash, and is taken away.
+enum class State : std::uint8_t { adding, ready, removing };
+std::string_view to_string(State state);
+
+struct Record {
+    attachment::Request request;
+    attachment::Attached attached;
+    std::string segment;      ///< where its addresses are unique
+    std::string netns;        ///< a path that leads to its namespace for everybody on the node; tap only
+    std::uint64_t inode = 0;  ///< of the namespace
+    bool bound = false;       ///< netns is a mount of ours
+    std::string directory;    ///< of its socket; vhost-user only
+    State state = State::adding;
+    std::string boot;             ///< the kernel's boot id: nothing in the kernel outlives it
+    std::int64_t created = 0;     ///< seconds since 1970
+    std::int64_t generation = 0;  ///< of the history, under which it was accepted
+    friend bool operator==(const Record&, const Record&) = default;
+};
+
+using Records = std::map<Key, Record>;
+
+/// A name of a port, stable and unique per key, that a person recognises: container, interface, hash.
+std::string port_name(const Key& key);
+/// Locally administered and unicast, from a hash of the key; another one for each `attempt`.
+MacAddress derived_mac(const Key& key, unsigned attempt);
+/// The interface's alias in the kernel, by which a stray one is known.
+std::string alias(const Key& key);
+/// "BRIDGE/VLAN": attachments with the same one are on one link.
+std::string segment(const std::string& bridge, const std::optional<model::VlanMembership>& vlan);
+/// What the dataplane is told.
+model::Port port_of(const Record& record);
+/// For people and the command line.
+Json::Value describe(const Record& record);
+
+Records load(store::Transaction& tx);
+void save(store::Transaction& tx, const Record& record);  ///< inserts or replaces
+void set_state(store::Transaction& tx, const Key& key, State state);
+void erase(store::Transaction& tx, const Key& key);
+
+}  // namespace viaduct::pod
