@@ -39,7 +39,8 @@ bool same_device(const model::Port& a, const model::Port& b) {
 
 /// What two devices cannot have at once.
 std::string device_place(const model::Port& port) {
-    return port.kind == model::PortKind::tap ? "tap " + port.tap.netns + " " + port.tap.ifname : port.vhost.path;
+    return port.kind == model::PortKind::tap ? "tap " + port.tap.netns + " " + port.tap.ifname
+                                             : port.vhost.path;
 }
 
 }  // namespace
@@ -51,8 +52,8 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     }
     // The pool's name is process-wide, and tests make several dataplanes one after another.
     static std::atomic<unsigned> serial{0};
-    pool_ = rte_pktmbuf_pool_create(("packets" + std::to_string(serial++)).c_str(), options_.packet_buffers, kMempoolCache,
-                                    0, RTE_PKTMBUF_HEADROOM + kBufferPayload, SOCKET_ID_ANY);
+    pool_ = rte_pktmbuf_pool_create(("packets" + std::to_string(serial++)).c_str(), options_.packet_buffers,
+                                    kMempoolCache, 0, RTE_PKTMBUF_HEADROOM + kBufferPayload, SOCKET_ID_ANY);
     if (pool_ == nullptr) {
         throw std::runtime_error("no memory for " + std::to_string(options_.packet_buffers) +
                                  " packet buffers; raise --memory or lower --packet-buffers");
@@ -74,7 +75,8 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
             return 0;
         };
         if (rte_eal_remote_launch(run, worker.get(), worker->lcore()) != 0) {
-            throw std::runtime_error("lcore " + std::to_string(worker->lcore()) + " is not one of EAL's idle lcores");
+            throw std::runtime_error("lcore " + std::to_string(worker->lcore()) +
+                                     " is not one of EAL's idle lcores");
         }
     }
 }
@@ -82,8 +84,10 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
 Dataplane::~Dataplane() {
     auto& s = *state_;
     s.crew.stop = true;
-    for (auto& worker : s.workers) worker->wake();
-    for (auto& worker : s.workers) rte_eal_wait_lcore(worker->lcore());
+    for (auto& worker : s.workers)
+        worker->wake();
+    for (auto& worker : s.workers)
+        rte_eal_wait_lcore(worker->lcore());
     // Destroyed without stop(): what outlives a process (a pod's interface) stays for the next one.
     s.ports.clear();
     drain_rings();
@@ -121,14 +125,14 @@ void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {
         needed += mine;
         if (needed <= options_.packet_buffers) continue;
         faults.push_back({"ports/" + name, "needs " + std::to_string(mine) + " packet buffers and " +
-                                               std::to_string(options_.packet_buffers - (needed - mine)) + " of " +
-                                               std::to_string(options_.packet_buffers) +
+                                               std::to_string(options_.packet_buffers - (needed - mine)) +
+                                               " of " + std::to_string(options_.packet_buffers) +
                                                " are left; raise --packet-buffers or remove ports"});
         needed -= mine;
     }
     if (next.ports.size() > kPortsMost - 1) {
-        faults.push_back({"ports", "would be " + std::to_string(next.ports.size()) + "; a dataplane has at most " +
-                                       std::to_string(kPortsMost - 1)});
+        faults.push_back({"ports", "would be " + std::to_string(next.ports.size()) +
+                                       "; a dataplane has at most " + std::to_string(kPortsMost - 1)});
     }
 }
 
@@ -177,7 +181,8 @@ void Dataplane::replace_devices(const model::Config& next, const std::vector<std
     } catch (...) {
         // Nothing half applied: what was made goes, what was removed comes back as it was.
         remove_devices(done);
-        for (const auto& name : removed) restore_device(name);
+        for (const auto& name : removed)
+            restore_device(name);
         publish();
         s.settle();
         place_statics(s.config.fdb);
@@ -185,8 +190,8 @@ void Dataplane::replace_devices(const model::Config& next, const std::vector<std
     }
 }
 
-/// Makes a device that had to go anew, as it was. One that cannot come back is out of the configuration too: control
-/// sees that it is missing and says so.
+/// Makes a device that had to go anew, as it was. One that cannot come back is out of the configuration too:
+/// control sees that it is missing and says so.
 void Dataplane::restore_device(const std::string& name) {
     auto& s = *state_;
     try {
@@ -226,9 +231,11 @@ void Dataplane::remove_devices(const std::vector<std::string>& names) {
         leaving.push_back(std::move(node.mapped()));
     }
     publish();
-    // No worker sends to them any more. A second grace period later no hand-off ring holds frames for them either.
+    // No worker sends to them any more. A second grace period later no hand-off ring holds frames for them
+    // either.
     s.crew.synchronize();
-    for (auto& slot : leaving) slot->device->stop();
+    for (auto& slot : leaving)
+        slot->device->stop();
     s.wake_all();
     s.crew.synchronize();
     for (auto& slot : leaving) {
@@ -315,7 +322,8 @@ void Dataplane::publish() {
         counts.push_back({slot->index, slot->device->active_queues()});
     }
     std::map<std::string, PlacedBridge> bridges;
-    for (const auto& [name, slot] : s.bridges) bridges.emplace(name, PlacedBridge{&slot.config, slot.fdb});
+    for (const auto& [name, slot] : s.bridges)
+        bridges.emplace(name, PlacedBridge{&slot.config, slot.fdb});
 
     const auto workers = static_cast<std::uint16_t>(options_.worker_lcores.size());
     auto owners = spread(counts, s.owners, workers);
@@ -367,7 +375,9 @@ void Dataplane::forget_behind_down_links() {
         const bool up = slot->device->link_up();
         if (slot->was_up && !up && !slot->config.bridge.empty()) {
             const auto index = slot->index;
-            s.bridges.at(slot->config.bridge).fdb->remove_if([=](FdbKey, FdbValue v) { return v.port() == index; });
+            s.bridges.at(slot->config.bridge).fdb->remove_if([=](FdbKey, FdbValue v) {
+                return v.port() == index;
+            });
         }
         slot->was_up = up;
     }

@@ -1,5 +1,5 @@
-// The dataplane as its API sees it: a set of objects in force, changed by whole transactions, and the workers that
-// carry it out. Everything here is off the fast path.
+// The dataplane as its API sees it: a set of objects in force, changed by whole transactions, and the workers
+// that carry it out. Everything here is off the fast path.
 #pragma once
 
 #include <atomic>
@@ -11,9 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "viaduct/model.h"
+
 #include "forward/counters.h"
 #include "port/port.h"
-#include "viaduct/model.h"
 
 struct rte_mempool;
 struct rte_rcu_qsbr;
@@ -26,8 +27,10 @@ struct Topology;
 
 /// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
 using CoarseClock = std::function<std::uint32_t()>;
-/// Makes the port behind a model::Port. Throws Refused in words when it cannot (socket path, namespace, limits).
-using PortFactory = std::function<std::unique_ptr<Port>(const model::Port&, PortIndex, rte_mempool*, PortListener&)>;
+/// Makes the port behind a model::Port. Throws Refused in words when it cannot (socket path, namespace,
+/// limits).
+using PortFactory =
+    std::function<std::unique_ptr<Port>(const model::Port&, PortIndex, rte_mempool*, PortListener&)>;
 
 enum class PollMode : std::uint8_t { adaptive, busy };
 
@@ -35,9 +38,9 @@ struct DataplaneOptions {
     std::vector<unsigned> worker_lcores;  ///< EAL lcore ids, at least one
     std::uint32_t packet_buffers = 32768;
     PollMode poll = PollMode::adaptive;
-    CoarseClock clock;          ///< default: CLOCK_MONOTONIC_COARSE
-    PortFactory make_port;      ///< required: the product's in port/factory.h, a test's own
-    std::uint64_t fdb_seed = 0; ///< of the FDB's hash; 0: random
+    CoarseClock clock;           ///< default: CLOCK_MONOTONIC_COARSE
+    PortFactory make_port;       ///< required: the product's in port/factory.h, a test's own
+    std::uint64_t fdb_seed = 0;  ///< of the FDB's hash; 0: random
 };
 
 struct QueueState {
@@ -67,8 +70,8 @@ struct WorkerState {
 };
 
 struct Ledger {
-    PortTotals total;           ///< over present ports and those removed
-    std::uint64_t held = 0;     ///< frames in hand-off rings and ports
+    PortTotals total;        ///< over present ports and those removed
+    std::uint64_t held = 0;  ///< frames in hand-off rings and ports
     /// rx + copies = tx + drops + held; true at rest, and within a burst of it while traffic flows.
     [[nodiscard]] bool balanced() const {
         return total.rx_packets + total.copies == total.tx_packets + total.dropped() + held;
@@ -100,8 +103,8 @@ public:
     explicit Dataplane(DataplaneOptions options);
     ~Dataplane() override;  ///< stops the workers, lets go of all ports
 
-    /// Checks the whole change and applies it, or throws Refused with every fault and leaves everything as it was.
-    /// Returns when it is in force in every worker. With `dry_run` it only checks.
+    /// Checks the whole change and applies it, or throws Refused with every fault and leaves everything as it
+    /// was. Returns when it is in force in every worker. With `dry_run` it only checks.
     void apply(const model::Change& change, bool dry_run = false);
 
     [[nodiscard]] model::Config config() const;
@@ -110,11 +113,13 @@ public:
     [[nodiscard]] std::vector<WorkerState> workers() const;
     /// Calls `visit` for each entry; takes no lock that a worker waits for.
     void visit_fdb(const FdbFilter& filter, const std::function<void(const FdbState&)>& visit) const;
-    std::uint64_t flush_fdb(const FdbFilter& filter);  ///< learned entries only; throws Refused for unknown names
+    std::uint64_t flush_fdb(
+        const FdbFilter& filter);  ///< learned entries only; throws Refused for unknown names
     [[nodiscard]] BufferAccount buffers() const;
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
 
-    /// Slow work, to be called about ten times a second by one thread: ageing, link changes, spreading of queues.
+    /// Slow work, to be called about ten times a second by one thread: ageing, link changes, spreading of
+    /// queues.
     void tick();
     /// Becomes readable when a port changed and tick() should be called at once.
     [[nodiscard]] int change_descriptor() const { return changed_; }

@@ -27,10 +27,11 @@ void Dataplane::State::watch_queues() {
     std::map<QueueId, Watch> next;
     for (const auto& [queue, owner] : owners) {
         const auto* device = topology->ports[queue.first].port;
-        if (device != nullptr && owner < workers.size()) next[queue] = {owner, device->wait_descriptor(queue.second)};
+        if (device != nullptr && owner < workers.size())
+            next[queue] = {owner, device->wait_descriptor(queue.second)};
     }
-    // A polled queue's descriptor comes and goes with its guest and may come back as the same number: only signalled
-    // queues are known to be watched still.
+    // A polled queue's descriptor comes and goes with its guest and may come back as the same number: only
+    // signalled queues are known to be watched still.
     const auto stays = [&](const QueueId& queue, const Watch& watch, const std::map<QueueId, Watch>& others) {
         const auto other = others.find(queue);
         const auto* device = topology->ports[queue.first].port;
@@ -53,7 +54,8 @@ void Dataplane::State::settle() {
 }
 
 void Dataplane::State::wake_all() {
-    for (auto& worker : workers) worker->wake();
+    for (auto& worker : workers)
+        worker->wake();
 }
 
 model::Config Dataplane::config() const {
@@ -73,10 +75,12 @@ std::vector<PortState> Dataplane::ports() const {
         state.detail = slot->device->detail();
         state.held = slot->device->held();
         state.packet_buffers = port_buffers(slot->config);
-        for (auto it = s.owners.lower_bound({slot->index, 0}); it != s.owners.end() && it->first.first == slot->index; ++it) {
+        for (auto it = s.owners.lower_bound({slot->index, 0});
+             it != s.owners.end() && it->first.first == slot->index; ++it) {
             state.queues.push_back({it->first.second, it->second});
         }
-        for (const auto& worker : s.workers) state.totals.add(worker->counters()[slot->index]);
+        for (const auto& worker : s.workers)
+            state.totals.add(worker->counters()[slot->index]);
         const auto bridge = s.bridges.find(slot->config.bridge);
         if (bridge != s.bridges.end()) state.fdb_entries = bridge->second.fdb->entries(slot->index);
         list.push_back(std::move(state));
@@ -90,14 +94,16 @@ Ledger Dataplane::ledger() const {
     Ledger ledger;
     ledger.total = s.gone;
     for (const auto& worker : s.workers) {
-        for (const auto& counters : worker->counters()) ledger.total.add(counters);
+        for (const auto& counters : worker->counters())
+            ledger.total.add(counters);
     }
     for (unsigned from = 0; from < s.crew.size(); ++from) {
         for (unsigned to = 0; to < s.crew.size(); ++to) {
             if (from != to) ledger.held += rte_ring_count(s.crew.ring(from, to));
         }
     }
-    for (const auto& [name, slot] : s.ports) ledger.held += slot->device->held();
+    for (const auto& [name, slot] : s.ports)
+        ledger.held += slot->device->held();
     return ledger;
 }
 
@@ -106,8 +112,10 @@ std::vector<WorkerState> Dataplane::workers() const {
     std::vector<WorkerState> list;
     for (std::uint16_t i = 0; i < state_->workers.size(); ++i) {
         const auto& worker = *state_->workers[i];
-        WorkerState state{worker.lcore(), worker.turns(), worker.idle_turns(), worker.sleeps(), 0, worker.handed_off()};
-        for (const auto& [queue, owner] : state_->owners) state.queues += owner == i ? 1 : 0;
+        WorkerState state{worker.lcore(),     worker.turns(), worker.idle_turns(), worker.sleeps(), 0,
+                          worker.handed_off()};
+        for (const auto& [queue, owner] : state_->owners)
+            state.queues += owner == i ? 1 : 0;
         list.push_back(state);
     }
     return list;
@@ -131,14 +139,17 @@ void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(cons
         for (const auto& [name, slot] : state_->bridges) {
             if (!filter.bridge || *filter.bridge == name) tables.emplace(name, slot.fdb);
         }
-        for (const auto& [name, slot] : state_->ports) names[slot->index] = name;
+        for (const auto& [name, slot] : state_->ports)
+            names[slot->index] = name;
         now = state_->crew.now.load();
     }
     for (const auto& [bridge, fdb] : tables) {
         fdb->visit([&, &name = bridge](FdbKey key, FdbValue value) {
             const auto vlan = static_cast<std::uint16_t>(vlan_of(key));
             const auto& port = names[value.port()];
-            if ((filter.port && *filter.port != port) || (filter.vlan && *filter.vlan != vlan) || port.empty()) return;
+            if ((filter.port && *filter.port != port) || (filter.vlan && *filter.vlan != vlan) ||
+                port.empty())
+                return;
             const auto age = value.is_static() || now < value.seen() ? 0 : now - value.seen();
             visit({{name, vlan, MacAddress::from_u64(key & 0xffffffffffff), port}, value.is_static(), age});
         });
@@ -169,7 +180,8 @@ std::uint64_t Dataplane::flush_fdb(const FdbFilter& filter) {
 
 BufferAccount Dataplane::buffers() const {
     const std::scoped_lock lock(state_->mutex);
-    const auto element = static_cast<std::uint64_t>(pool_->elt_size) + pool_->header_size + pool_->trailer_size;
+    const auto element =
+        static_cast<std::uint64_t>(pool_->elt_size) + pool_->header_size + pool_->trailer_size;
     return {options_.packet_buffers, state_->buffers_reserved, element * options_.packet_buffers};
 }
 

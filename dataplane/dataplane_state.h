@@ -37,8 +37,8 @@ struct Dataplane::State {
     explicit State(unsigned crew_size) : crew(crew_size), used(kPortsMost, false) {}
 
     [[nodiscard]] PortIndex free_index() const;
-    /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a grace
-    /// period.
+    /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a
+    /// grace period.
     void install(std::unique_ptr<Topology> topology, const Ownership& next);
     /// Waits until no worker holds an older topology, and frees those.
     void settle();

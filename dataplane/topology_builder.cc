@@ -30,7 +30,8 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
     if (!config.vlan || config.vlan->tagged.empty()) return;
     auto set = std::make_unique<VlanSet>();
     for (const auto& range : config.vlan->tagged) {
-        for (std::uint32_t vlan = range.first; vlan <= range.last; ++vlan) set->set(vlan);
+        for (std::uint32_t vlan = range.first; vlan <= range.last; ++vlan)
+            set->set(vlan);
     }
     view.tagged = set.get();
     topology.vlan_sets.push_back(std::move(set));
@@ -40,7 +41,8 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
 void view_floods(BridgeView& bridge, const Topology& topology, const std::vector<PortIndex>& members) {
     bridge.floods.emplace_back();
     if (bridge.switch_burst == switch_burst_plain) {
-        for (auto index : members) bridge.floods[0].push_back({index, false});
+        for (auto index : members)
+            bridge.floods[0].push_back({index, false});
         return;
     }
     // The cost follows the memberships that there are, not ports times VLANs.
@@ -55,7 +57,8 @@ void view_floods(BridgeView& bridge, const Topology& topology, const std::vector
         const auto& port = topology.ports[index];
         if (port.untagged_vlan != 0) add(port.untagged_vlan, {index, false});
         if (port.tagged == nullptr) continue;
-        for (auto vlan = port.tagged->_Find_first(); vlan < port.tagged->size(); vlan = port.tagged->_Find_next(vlan)) {
+        for (auto vlan = port.tagged->_Find_first(); vlan < port.tagged->size();
+             vlan = port.tagged->_Find_next(vlan)) {
             if (vlan != port.untagged_vlan) add(vlan, {index, true});
         }
     }
@@ -73,7 +76,9 @@ void view_queues(Topology& topology, const Ownership& owners, std::uint16_t work
             auto& view = topology.workers[owner];
             const bool polled = device->readiness() == Readiness::polled;
             (polled ? view.polled : view.signalled).push_back({device, index, id.second});
-            if (!polled) view.signalled_mask[index] = static_cast<std::uint16_t>(view.signalled_mask[index] | 1U << id.second);
+            if (!polled)
+                view.signalled_mask[index] =
+                    static_cast<std::uint16_t>(view.signalled_mask[index] | 1U << id.second);
             if (polled && device->wait_descriptor(id.second) < 0) view.unwakeable = true;
         }
         for (std::uint16_t worker = 0; worker < workers; ++worker) {
@@ -89,8 +94,8 @@ void view_queues(Topology& topology, const Ownership& owners, std::uint16_t work
 }  // namespace
 
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
-                                         const std::map<std::string, PlacedBridge>& bridges, const Ownership& owners,
-                                         std::uint16_t workers) {
+                                         const std::map<std::string, PlacedBridge>& bridges,
+                                         const Ownership& owners, std::uint16_t workers) {
     auto topology = std::make_unique<Topology>();
     topology->workers.resize(workers);
     std::map<std::string, BridgeView*> views;
@@ -108,9 +113,11 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
         const auto found = views.find(placed.port->bridge);
         auto* bridge = found == views.end() ? nullptr : found->second;
         view_port(*topology, placed, bridge);
-        if (bridge != nullptr && topology->ports[placed.index].link_up) members[bridge].push_back(placed.index);
+        if (bridge != nullptr && topology->ports[placed.index].link_up)
+            members[bridge].push_back(placed.index);
     }
-    for (auto& bridge : topology->bridges) view_floods(*bridge, *topology, members[bridge.get()]);
+    for (auto& bridge : topology->bridges)
+        view_floods(*bridge, *topology, members[bridge.get()]);
     view_queues(*topology, owners, workers);
     return topology;
 }

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "forward/topology.h"
 #include "viaduct/model.h"
+
+#include "forward/topology.h"
 #include "worker/spread.h"
 
 namespace viaduct::dataplane {
@@ -26,7 +27,7 @@ struct PlacedBridge {
 
 /// A fresh topology; `owners` names a worker for every queue in use of every port that is up.
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
-                                         const std::map<std::string, PlacedBridge>& bridges, const Ownership& owners,
-                                         std::uint16_t workers);
+                                         const std::map<std::string, PlacedBridge>& bridges,
+                                         const Ownership& owners, std::uint16_t workers);
 
 }  // namespace viaduct::dataplane

@@ -98,7 +98,8 @@ std::optional<std::uint64_t> IpAddress::minus(const IpAddress& base) const {
     __extension__ using Wide = unsigned __int128;
     const auto wide = [](const IpAddress& a) {
         Wide v = 0;
-        for (auto b : a.bytes_) v = v << 8 | b;
+        for (auto b : a.bytes_)
+            v = v << 8 | b;
         return v;
     };
     const auto distance = wide(*this) - wide(base);

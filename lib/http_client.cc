@@ -1,18 +1,20 @@
-// The client: Beast parses, the bytes move by poll, send and receive here, so that descriptors can travel along and
-// every wait has a deadline.
+// The client: Beast parses, the bytes move by poll, send and receive here, so that descriptors can travel
+// along and every wait has a deadline.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http.hpp>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
 
-#include "http_descriptors.h"
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
 #include "viaduct/http.h"
+
+#include "http_descriptors.h"
 
 namespace viaduct::http {
 
@@ -59,7 +61,8 @@ struct Client::State {
         bool first = true;
         while (!bytes.empty()) {
             wait(POLLOUT, deadline);
-            const auto sent = send_with_descriptors(socket.get(), bytes, first ? descriptors : std::span<const int>{});
+            const auto sent =
+                send_with_descriptors(socket.get(), bytes, first ? descriptors : std::span<const int>{});
             if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (sent < 0 && first && (errno == EPIPE || errno == ECONNRESET)) return false;
             if (sent < 0) fail(std::string("cannot send: ") + std::strerror(errno), true);
@@ -82,7 +85,8 @@ struct Client::State {
             const auto got = receive_with_descriptors(
                 socket.get(), {static_cast<char*>(space.data()), space.size()}, unwanted);
             if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-            if (got < 0 && errno != ECONNRESET) fail(std::string("cannot receive: ") + std::strerror(errno), true);
+            if (got < 0 && errno != ECONNRESET)
+                fail(std::string("cannot receive: ") + std::strerror(errno), true);
             if (got <= 0 && !any) return false;
             if (got <= 0) fail("the connection was closed in the middle of an answer", true);
             any = true;
@@ -90,7 +94,8 @@ struct Client::State {
             boost::system::error_code error;
             parser.eager(true);
             buffer.consume(parser.put(buffer.data(), error));
-            if (error && error != beast::http::error::need_more) fail("the answer is not HTTP: " + error.message(), true);
+            if (error && error != beast::http::error::need_more)
+                fail("the answer is not HTTP: " + error.message(), true);
         }
         auto message = parser.release();
         response.status = message.result_int();
@@ -124,7 +129,8 @@ Response Client::request(const std::string& method, const std::string& target, c
         const bool kept = state_->socket.valid();
         if (!kept) state_->connect();
         Response response;
-        if (state_->send(text.view(), descriptors, deadline) && state_->receive(response, deadline)) return response;
+        if (state_->send(text.view(), descriptors, deadline) && state_->receive(response, deadline))
+            return response;
         state_->socket = Descriptor();
         // A kept connection may have been closed by a restart; a fresh one that closes is an answer.
         if (!kept) break;
@@ -141,8 +147,8 @@ std::string encode(const std::string& text) {
     std::string encoded;
     for (char c : text) {
         const auto byte = static_cast<unsigned char>(c);
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                           c == '_' || c == '.' || c == '~';
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                           c == '-' || c == '_' || c == '.' || c == '~';
         if (plain) {
             encoded += c;
         } else {

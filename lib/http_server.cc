@@ -1,11 +1,16 @@
-// The server: asynchronous reads and writes on its own threads, so that a slow or silent client holds up nobody;
-// handlers run as plain functions.
+// The server: asynchronous reads and writes on its own threads, so that a slow or silent client holds up
+// nobody; handlers run as plain functions.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <thread>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -13,17 +18,13 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <cerrno>
-#include <cstring>
-#include <optional>
-#include <thread>
-
 #include <json/json.h>
 
-#include "http_descriptors.h"
 #include "viaduct/fault.h"
 #include "viaduct/http.h"
 #include "viaduct/json.h"
+
+#include "http_descriptors.h"
 
 namespace viaduct::http {
 
@@ -94,7 +95,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 public:
     Connection(Local::socket socket, const ServerOptions& options, const Server::Handler& handler,
                std::atomic<unsigned>& count)
-        : socket_(std::move(socket)), timer_(socket_.get_executor()), options_(options), handler_(handler), count_(count) {
+        : socket_(std::move(socket)),
+          timer_(socket_.get_executor()),
+          options_(options),
+          handler_(handler),
+          count_(count) {
         ++count_;
     }
     ~Connection() { --count_; }
@@ -146,8 +151,8 @@ private:
 
     void read() {
         auto space = buffer_.prepare(64 * 1024);
-        const auto got = receive_with_descriptors(socket_.native_handle(),
-                                                  {static_cast<char*>(space.data()), space.size()}, descriptors_);
+        const auto got = receive_with_descriptors(
+            socket_.native_handle(), {static_cast<char*>(space.data()), space.size()}, descriptors_);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) return wait_readable();
         if (got <= 0 || descriptors_.size() > kDescriptorsMost) return close();
         buffer_.commit(static_cast<std::size_t>(got));
@@ -158,7 +163,9 @@ private:
         error_code error;
         buffer_.consume(parser_->put(buffer_.data(), error));
         if (error == beast::http::error::body_limit) {
-            return write(refusal(413, "the body is longer than " + std::to_string(options_.body_most) + " bytes"), false);
+            return write(
+                refusal(413, "the body is longer than " + std::to_string(options_.body_most) + " bytes"),
+                false);
         }
         if (error && error != beast::http::error::need_more) {
             return write(refusal(400, "the request is not HTTP/1.1: " + error.message()), false);
@@ -175,7 +182,8 @@ private:
         if (!parser_->is_header_done() || continued_) return;
         if (!beast::iequals(parser_->get()[beast::http::field::expect], "100-continue")) return;
         static constexpr std::string_view line = "HTTP/1.1 100 Continue\r\n\r\n";
-        continued_ = send_with_descriptors(socket_.native_handle(), line, {}) == static_cast<ssize_t>(line.size());
+        continued_ =
+            send_with_descriptors(socket_.native_handle(), line, {}) == static_cast<ssize_t>(line.size());
     }
 
     void handle() {
@@ -202,10 +210,12 @@ private:
         message->body() = std::move(response.body);
         message->prepare_payload();
         arm_timer();
-        beast::http::async_write(socket_, *message, [self = shared_from_this(), message, keep_alive](error_code error, std::size_t) {
-            if (error || !keep_alive) return self->close();
-            self->next_request();
-        });
+        beast::http::async_write(
+            socket_, *message,
+            [self = shared_from_this(), message, keep_alive](error_code error, std::size_t) {
+                if (error || !keep_alive) return self->close();
+                self->next_request();
+            });
     }
 
     Local::socket socket_;

@@ -1,11 +1,12 @@
 // Bounded JSON parsing and the reader that turns each surprise into a fault.
 #include "viaduct/json.h"
 
-#include <json/json.h>
 #include <strings.h>
 
 #include <algorithm>
 #include <sstream>
+
+#include <json/json.h>
 
 namespace viaduct {
 
@@ -49,20 +50,27 @@ std::string one_line(const std::string& report) {
         if (c == ' ' && (line.empty() || line.back() == ' ')) continue;
         line += c;
     }
-    while (!line.empty() && line.back() == ' ') line.pop_back();
+    while (!line.empty() && line.back() == ' ')
+        line.pop_back();
     return line;
 }
 
 const char* type_name(const Json::Value& value) {
     switch (value.type()) {
-        case Json::nullValue: return "null";
+        case Json::nullValue:
+            return "null";
         case Json::intValue:
         case Json::uintValue:
-        case Json::realValue: return "a number";
-        case Json::stringValue: return "a string";
-        case Json::booleanValue: return "a boolean";
-        case Json::arrayValue: return "an array";
-        case Json::objectValue: return "an object";
+        case Json::realValue:
+            return "a number";
+        case Json::stringValue:
+            return "a string";
+        case Json::booleanValue:
+            return "a boolean";
+        case Json::arrayValue:
+            return "an array";
+        case Json::objectValue:
+            return "an object";
     }
     return "unknown";
 }
@@ -70,7 +78,8 @@ const char* type_name(const Json::Value& value) {
 std::string quoted(std::string_view text) {
     constexpr std::size_t longest = 64;
     std::string shown;
-    for (char c : text.substr(0, longest)) shown += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+    for (char c : text.substr(0, longest))
+        shown += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
     return '"' + shown + (text.size() > longest ? "...\"" : "\"");
 }
 
@@ -236,7 +245,8 @@ std::optional<std::size_t> ObjectReader::choice(const char* key, const std::vect
     const auto found = std::find(words.begin(), words.end(), *text);
     if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
     std::string list;
-    for (const auto& word : words) list += (list.empty() ? "" : ", ") + std::string(word);
+    for (const auto& word : words)
+        list += (list.empty() ? "" : ", ") + std::string(word);
     fault(key, "is " + quoted(*text) + "; it must be one of " + list);
     return std::nullopt;
 }
@@ -273,7 +283,8 @@ std::vector<std::string> ObjectReader::unread() const {
 }
 
 void ObjectReader::done() {
-    for (const auto& key : unread()) fault(quoted(key).c_str(), "is not a known key");
+    for (const auto& key : unread())
+        fault(quoted(key).c_str(), "is not a known key");
 }
 
 }  // namespace viaduct

@@ -9,8 +9,8 @@ namespace viaduct::model {
 bool is_name(std::string_view text) {
     if (text.empty() || text.size() > kNameMost || text[0] == '-' || text[0] == '.') return false;
     return std::all_of(text.begin(), text.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-               c == '-';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+               c == '.' || c == '-';
     });
 }
 
@@ -23,9 +23,12 @@ bool is_interface_name(std::string_view text) {
 
 std::string_view to_string(PortKind kind) {
     switch (kind) {
-        case PortKind::vhost_user: return "vhost-user";
-        case PortKind::tap: return "tap";
-        case PortKind::wire: return "wire";
+        case PortKind::vhost_user:
+            return "vhost-user";
+        case PortKind::tap:
+            return "tap";
+        case PortKind::wire:
+            return "wire";
     }
     return "unknown";
 }
@@ -34,7 +37,8 @@ std::optional<VlanRange> parse_vlan_range(std::string_view text) {
     const auto number = [](std::string_view digits) -> std::optional<std::uint16_t> {
         std::uint16_t id = 0;
         auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), id);
-        if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) return std::nullopt;
+        if (error != std::errc() || end != digits.data() + digits.size() || digits.empty())
+            return std::nullopt;
         if (id < kVlanFirst || id > kVlanLast) return std::nullopt;
         return id;
     };
@@ -70,7 +74,8 @@ void erase_named(Map& map, const Keys& keys, const Map& put, const Place& place,
 
 template <typename Map>
 void put_all(Map& map, const Map& put) {
-    for (const auto& [key, value] : put) map.insert_or_assign(key, value);
+    for (const auto& [key, value] : put)
+        map.insert_or_assign(key, value);
 }
 
 template <typename Map, typename Keys>
@@ -86,16 +91,19 @@ void difference_of(const Map& from, const Map& to, Map& put, Keys& erased) {
 
 void check_port(const Config& config, const Port& port, Faults& faults) {
     if (port.bridge.empty()) {
-        if (port.vlan) faults.push_back({"ports/" + port.name + "/vlan", "needs a bridge, and the port has none"});
+        if (port.vlan)
+            faults.push_back({"ports/" + port.name + "/vlan", "needs a bridge, and the port has none"});
         return;
     }
     const auto bridge = config.bridges.find(port.bridge);
     if (bridge == config.bridges.end()) {
-        faults.push_back({"ports/" + port.name + "/bridge", "names bridge \"" + port.bridge +
-                                                                "\", which does not exist; create it first or in "
-                                                                "the same transaction"});
+        faults.push_back(
+            {"ports/" + port.name + "/bridge", "names bridge \"" + port.bridge +
+                                                   "\", which does not exist; create it first or in "
+                                                   "the same transaction"});
     } else if (port.vlan && !bridge->second.vlan_filtering) {
-        faults.push_back({"ports/" + port.name + "/vlan", "needs vlan_filtering on bridge \"" + port.bridge + "\""});
+        faults.push_back(
+            {"ports/" + port.name + "/vlan", "needs vlan_filtering on bridge \"" + port.bridge + "\""});
     }
 }
 
@@ -108,12 +116,15 @@ void check_unique_places(const Config& config, Faults& faults) {
             place = "interface " + port.tap.ifname + " in namespace " + port.tap.netns;
             // A namespace named by two ports through two paths is one namespace.
             if (port.tap.netns_inode != 0) {
-                place = "interface " + port.tap.ifname + " in namespace inode " + std::to_string(port.tap.netns_inode);
+                place = "interface " + port.tap.ifname + " in namespace inode " +
+                        std::to_string(port.tap.netns_inode);
             }
         }
         if (place.empty()) continue;
         const auto [holder, is_new] = holders.emplace(place, name);
-        if (!is_new) faults.push_back({"ports/" + name, "uses " + place + ", which port \"" + holder->second + "\" has"});
+        if (!is_new)
+            faults.push_back(
+                {"ports/" + name, "uses " + place + ", which port \"" + holder->second + "\" has"});
     }
 }
 
@@ -124,10 +135,10 @@ void check_fdb(const Config& config, const FdbEntry& entry, Faults& faults) {
         return;
     }
     if (bridge->second.vlan_filtering != (entry.vlan != 0)) {
-        faults.push_back({fdb_place(entry), bridge->second.vlan_filtering
-                                                ? "needs a vlan: bridge \"" + entry.bridge + "\" filters VLANs"
-                                                : "must have no vlan: bridge \"" + entry.bridge +
-                                                      "\" does not filter VLANs"});
+        faults.push_back({fdb_place(entry),
+                          bridge->second.vlan_filtering
+                              ? "needs a vlan: bridge \"" + entry.bridge + "\" filters VLANs"
+                              : "must have no vlan: bridge \"" + entry.bridge + "\" does not filter VLANs"});
     }
     const auto port = config.ports.find(entry.port);
     if (port == config.ports.end()) {
@@ -142,15 +153,18 @@ void check_fdb(const Config& config, const FdbEntry& entry, Faults& faults) {
 
 Config apply(const Config& config, const Change& change, Faults& faults) {
     Config result = config;
-    erase_named(result.fdb, change.delete_fdb, change.put.fdb,
-                [](const auto& key) {
-                    return fdb_place({std::get<0>(key), std::get<1>(key), std::get<2>(key), ""});
-                },
-                faults);
-    erase_named(result.ports, change.delete_ports, change.put.ports,
-                [](const std::string& name) { return "ports/" + name; }, faults);
-    erase_named(result.bridges, change.delete_bridges, change.put.bridges,
-                [](const std::string& name) { return "bridges/" + name; }, faults);
+    erase_named(
+        result.fdb, change.delete_fdb, change.put.fdb,
+        [](const auto& key) {
+            return fdb_place({std::get<0>(key), std::get<1>(key), std::get<2>(key), ""});
+        },
+        faults);
+    erase_named(
+        result.ports, change.delete_ports, change.put.ports,
+        [](const std::string& name) { return "ports/" + name; }, faults);
+    erase_named(
+        result.bridges, change.delete_bridges, change.put.bridges,
+        [](const std::string& name) { return "bridges/" + name; }, faults);
     put_all(result.bridges, change.put.bridges);
     put_all(result.ports, change.put.ports);
     put_all(result.fdb, change.put.fdb);
@@ -166,7 +180,8 @@ Change difference(const Config& from, const Config& to) {
 }
 
 void check(const Config& config, Faults& faults) {
-    for (const auto& [name, port] : config.ports) check_port(config, port, faults);
+    for (const auto& [name, port] : config.ports)
+        check_port(config, port, faults);
     check_unique_places(config, faults);
     std::map<std::string, std::size_t> statics;
     for (const auto& [key, entry] : config.fdb) {

@@ -1,7 +1,8 @@
-// The model's JSON form: every key, its type and its range stand here once, for both daemons and the command line.
-#include <json/json.h>
-
+// The model's JSON form: every key, its type and its range stand here once, for both daemons and the command
+// line.
 #include <algorithm>
+
+#include <json/json.h>
 
 #include "viaduct/json.h"
 #include "viaduct/model.h"
@@ -14,13 +15,15 @@ Json::Value vlan_to_json(const VlanMembership& vlan) {
     Json::Value json(Json::objectValue);
     json["untagged"] = vlan.untagged;
     json["tagged"] = Json::arrayValue;
-    for (const auto& range : vlan.tagged) json["tagged"].append(to_string(range));
+    for (const auto& range : vlan.tagged)
+        json["tagged"].append(to_string(range));
     return json;
 }
 
 std::string octal(std::uint32_t mode) {
     std::string text;
-    for (; mode != 0; mode >>= 3) text.insert(text.begin(), static_cast<char>('0' + (mode & 7)));
+    for (; mode != 0; mode >>= 3)
+        text.insert(text.begin(), static_cast<char>('0' + (mode & 7)));
     return "0" + text;
 }
 
@@ -77,7 +80,8 @@ std::optional<VlanMembership> read_vlan(const Json::Value& json, const std::stri
             if (const auto range = parse_vlan_range(text)) {
                 vlan.tagged.push_back(*range);
             } else {
-                reader.fault("tagged", "holds \"" + text + "\"; VLANs are written \"10\" or \"20-29\", from 1 to 4094");
+                reader.fault("tagged",
+                             "holds \"" + text + "\"; VLANs are written \"10\" or \"20-29\", from 1 to 4094");
             }
         }
     }
@@ -90,7 +94,8 @@ std::optional<VlanMembership> read_vlan(const Json::Value& json, const std::stri
                                        to_string(vlan.tagged[i]));
         }
     }
-    if (vlan.untagged == 0 && vlan.tagged.empty()) reader.fault("untagged", "is 0 and nothing is tagged: no frame could pass");
+    if (vlan.untagged == 0 && vlan.tagged.empty())
+        reader.fault("untagged", "is 0 and nothing is tagged: no frame could pass");
     reader.done();
     return vlan;
 }
@@ -100,8 +105,10 @@ void read_vhost(ObjectReader& reader, VhostUser& vhost) {
     if (!path) {
         reader.fault("path", "is required for a vhost-user port");
     } else if (path->size() > kSocketPathMost || path->empty() || (*path)[0] != '/') {
-        reader.fault("path", "must be an absolute path of at most 107 bytes, the longest a Unix socket can have; it has " +
-                                 std::to_string(path->size()));
+        reader.fault(
+            "path",
+            "must be an absolute path of at most 107 bytes, the longest a Unix socket can have; it has " +
+                std::to_string(path->size()));
     } else {
         vhost.path = *path;
     }
@@ -110,11 +117,14 @@ void read_vhost(ObjectReader& reader, VhostUser& vhost) {
         vhost.mode = octal_from(*mode);
         if (!vhost.mode) reader.fault("socket_mode", "must be octal permissions such as \"0660\"");
     }
-    if (const auto owner = reader.integer("socket_owner", 0, UINT32_MAX - 1)) vhost.owner = static_cast<std::uint32_t>(*owner);
-    if (const auto group = reader.integer("socket_group", 0, UINT32_MAX - 1)) vhost.group = static_cast<std::uint32_t>(*group);
+    if (const auto owner = reader.integer("socket_owner", 0, UINT32_MAX - 1))
+        vhost.owner = static_cast<std::uint32_t>(*owner);
+    if (const auto group = reader.integer("socket_group", 0, UINT32_MAX - 1))
+        vhost.group = static_cast<std::uint32_t>(*group);
     if (!vhost.server && (vhost.mode || vhost.owner || vhost.group)) {
-        reader.fault("socket_mode", "and socket_owner and socket_group are for mode \"server\": as client the port does "
-                                    "not make the socket");
+        reader.fault("socket_mode",
+                     "and socket_owner and socket_group are for mode \"server\": as client the port does "
+                     "not make the socket");
     }
 }
 
@@ -151,7 +161,8 @@ std::optional<FdbEntry> read_fdb_key(ObjectReader& reader) {
 }
 
 template <typename Map, typename Read, typename Key>
-void read_list(ObjectReader& reader, const char* key, Map& map, const Read& read, const Key& key_of, Faults& faults) {
+void read_list(ObjectReader& reader, const char* key, Map& map, const Read& read, const Key& key_of,
+               Faults& faults) {
     const auto* list = reader.array(key);
     if (list == nullptr) return;
     for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
@@ -166,10 +177,13 @@ void read_list(ObjectReader& reader, const char* key, Map& map, const Read& read
 }
 
 void read_objects(ObjectReader& reader, Config& config, Faults& faults) {
-    read_list(reader, "bridges", config.bridges, bridge_from_json, [](const Bridge& b) { return b.name; }, faults);
-    read_list(reader, "ports", config.ports, port_from_json, [](const Port& p) { return p.name; }, faults);
-    read_list(reader, "fdb", config.fdb, fdb_from_json,
-              [](const FdbEntry& e) { return std::make_tuple(e.bridge, e.vlan, e.mac); }, faults);
+    read_list(
+        reader, "bridges", config.bridges, bridge_from_json, [](const Bridge& b) { return b.name; }, faults);
+    read_list(
+        reader, "ports", config.ports, port_from_json, [](const Port& p) { return p.name; }, faults);
+    read_list(
+        reader, "fdb", config.fdb, fdb_from_json,
+        [](const FdbEntry& e) { return std::make_tuple(e.bridge, e.vlan, e.mac); }, faults);
 }
 
 std::set<std::string> read_names(ObjectReader& reader, const char* key) {
@@ -187,7 +201,8 @@ void read_deletes(const Json::Value& json, const std::string& where, Change& cha
     if (const auto* list = reader.array("fdb")) {
         for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
             ObjectReader one((*list)[i], reader.place("fdb") + "/" + std::to_string(i), faults);
-            if (const auto entry = read_fdb_key(one)) change.delete_fdb.emplace(entry->bridge, entry->vlan, entry->mac);
+            if (const auto entry = read_fdb_key(one))
+                change.delete_fdb.emplace(entry->bridge, entry->vlan, entry->mac);
             one.done();
         }
     }
@@ -252,7 +267,8 @@ std::optional<Port> port_from_json(const Json::Value& json, const std::string& w
     Port port;
     const auto name = read_name(reader, "name", true);
     const auto kind = reader.choice("kind", {"vhost-user", "tap"});
-    if (reader.valid() && !kind && faults.size() == faults_before) reader.fault("kind", "is required: \"vhost-user\" or \"tap\"");
+    if (reader.valid() && !kind && faults.size() == faults_before)
+        reader.fault("kind", "is required: \"vhost-user\" or \"tap\"");
     if (const auto bridge = read_name(reader, "bridge", false)) port.bridge = *bridge;
     if (const auto up = reader.boolean("up")) port.up = *up;
     set_integer(reader, "mtu", kMtuLeast, kMtuMost, port.mtu);
@@ -295,9 +311,12 @@ Json::Value to_json(const Config& config) {
     json["bridges"] = Json::arrayValue;
     json["ports"] = Json::arrayValue;
     json["fdb"] = Json::arrayValue;
-    for (const auto& [name, bridge] : config.bridges) json["bridges"].append(to_json(bridge));
-    for (const auto& [name, port] : config.ports) json["ports"].append(to_json(port));
-    for (const auto& [key, entry] : config.fdb) json["fdb"].append(to_json(entry));
+    for (const auto& [name, bridge] : config.bridges)
+        json["bridges"].append(to_json(bridge));
+    for (const auto& [name, port] : config.ports)
+        json["ports"].append(to_json(port));
+    for (const auto& [key, entry] : config.fdb)
+        json["fdb"].append(to_json(entry));
     return json;
 }
 
@@ -308,8 +327,10 @@ Json::Value to_json(const Change& change) {
     deletes["bridges"] = Json::arrayValue;
     deletes["ports"] = Json::arrayValue;
     deletes["fdb"] = Json::arrayValue;
-    for (const auto& name : change.delete_bridges) deletes["bridges"].append(name);
-    for (const auto& name : change.delete_ports) deletes["ports"].append(name);
+    for (const auto& name : change.delete_bridges)
+        deletes["bridges"].append(name);
+    for (const auto& name : change.delete_ports)
+        deletes["ports"].append(name);
     for (const auto& [bridge, vlan, mac] : change.delete_fdb) {
         auto entry = to_json(FdbEntry{bridge, vlan, mac, ""});
         entry.removeMember("port");
@@ -330,9 +351,12 @@ Change change_from_json(const Json::Value& json, const std::string& where, Fault
                         const std::set<std::string>& extra) {
     Change change;
     ObjectReader reader(json, where, faults);
-    if (const auto* put = reader.object("put")) change.put = config_from_json(*put, reader.place("put"), faults);
-    if (const auto* deletes = reader.object("delete")) read_deletes(*deletes, reader.place("delete"), change, faults);
-    for (const auto& key : extra) reader.member(key.c_str());
+    if (const auto* put = reader.object("put"))
+        change.put = config_from_json(*put, reader.place("put"), faults);
+    if (const auto* deletes = reader.object("delete"))
+        read_deletes(*deletes, reader.place("delete"), change, faults);
+    for (const auto& key : extra)
+        reader.member(key.c_str());
     reader.done();
     return change;
 }

@@ -1,12 +1,12 @@
 // Command line first, then the JSON file for what the command line left open.
 #include "viaduct/options.h"
 
-#include <json/json.h>
-
-#include <boost/program_options.hpp>
 #include <fstream>
 #include <iostream>
 #include <sstream>
+
+#include <boost/program_options.hpp>
+#include <json/json.h>
 
 #include "viaduct/fault.h"
 #include "viaduct/json.h"
@@ -38,7 +38,8 @@ po::parsed_options read_file(const std::string& path, const po::options_descript
         po::option option;
         option.string_key = key;
         if (value.isArray()) {
-            for (const auto& item : value) option.value.push_back(scalar_text(path + ": " + key, item));
+            for (const auto& item : value)
+                option.value.push_back(scalar_text(path + ": " + key, item));
         } else {
             option.value.push_back(scalar_text(path + ": " + key, value));
         }

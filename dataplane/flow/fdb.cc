@@ -13,7 +13,8 @@ namespace {
 class Held {
 public:
     explicit Held(rte_spinlock_t& lock) : lock_(&lock) { rte_spinlock_lock(lock_); }
-    Held(rte_spinlock_t& lock, std::try_to_lock_t) : lock_(rte_spinlock_trylock(&lock) != 0 ? &lock : nullptr) {}
+    Held(rte_spinlock_t& lock, std::try_to_lock_t)
+        : lock_(rte_spinlock_trylock(&lock) != 0 ? &lock : nullptr) {}
     ~Held() {
         if (lock_ != nullptr) rte_spinlock_unlock(lock_);
     }
@@ -45,7 +46,8 @@ void Fdb::refresh(FdbKey key, std::uint64_t hash, FdbValue value, std::uint32_t 
         for (auto& entry : buckets_[bucket].entries) {
             if (entry.key.load(std::memory_order_acquire) != key) continue;
             auto expected = value.word;
-            entry.value.compare_exchange_strong(expected, FdbValue::make(value.port(), value.is_static(), now).word,
+            entry.value.compare_exchange_strong(expected,
+                                                FdbValue::make(value.port(), value.is_static(), now).word,
                                                 std::memory_order_release, std::memory_order_relaxed);
             return;
         }
@@ -84,7 +86,8 @@ Fdb::Entry* Fdb::free_place(FdbKey key) {
 
 void Fdb::count(FdbValue value, int change) {
     entries_.fetch_add(static_cast<std::uint32_t>(change), std::memory_order_relaxed);
-    if (!value.is_static()) learned_[value.port()].fetch_add(static_cast<std::uint32_t>(change), std::memory_order_relaxed);
+    if (!value.is_static())
+        learned_[value.port()].fetch_add(static_cast<std::uint32_t>(change), std::memory_order_relaxed);
 }
 
 void Fdb::clear(Entry& entry) {
@@ -152,7 +155,8 @@ void Fdb::expire(std::uint32_t now, std::uint32_t age, std::uint32_t step, std::
                 const FdbValue value{entry.value.load(std::memory_order_relaxed)};
                 if (!value.present() || value.is_static()) continue;
                 // A worker's clock may be ahead of the caller's by a moment.
-                if (static_cast<std::int32_t>(now - value.seen()) >= static_cast<std::int32_t>(age)) clear(entry);
+                if (static_cast<std::int32_t>(now - value.seen()) >= static_cast<std::int32_t>(age))
+                    clear(entry);
             }
         }
     }
@@ -180,7 +184,8 @@ void Fdb::visit(const std::function<void(FdbKey, FdbValue)>& visit) const {
         for (const auto& entry : buckets_[at].entries) {
             const auto key = entry.key.load(std::memory_order_acquire);
             const FdbValue value{entry.value.load(std::memory_order_acquire)};
-            if (key != 0 && value.present() && entry.key.load(std::memory_order_relaxed) == key) visit(key, value);
+            if (key != 0 && value.present() && entry.key.load(std::memory_order_relaxed) == key)
+                visit(key, value);
         }
     }
 }

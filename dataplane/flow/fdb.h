@@ -1,9 +1,10 @@
 // The forwarding database of one bridge: which MAC address is behind which port (IEEE 802.1Q 8.8).
 //
-// It is state that workers write as they see frames, so it lives beside the flow table and works like it: readers take
-// no lock and touch one or two cache lines; learning, which is rare, takes the table's one lock and gives up rather
-// than wait. A bucket is a cache line of four entries, an entry two words: the key (VLAN and MAC) and the value (port,
-// flags, second last seen). A key has two possible buckets; the table has room for twice its `size`.
+// It is state that workers write as they see frames, so it lives beside the flow table and works like it:
+// readers take no lock and touch one or two cache lines; learning, which is rare, takes the table's one lock
+// and gives up rather than wait. A bucket is a cache line of four entries, an entry two words: the key (VLAN
+// and MAC) and the value (port, flags, second last seen). A key has two possible buckets; the table has room
+// for twice its `size`.
 #pragma once
 
 #include <array>
@@ -47,7 +48,8 @@ class Fdb {
 public:
     enum class Learned : std::uint8_t { yes, busy, port_full, table_full };
 
-    /// Room for at least `size` entries. `seed` makes bucket collisions unpredictable to whoever chooses MACs.
+    /// Room for at least `size` entries. `seed` makes bucket collisions unpredictable to whoever chooses
+    /// MACs.
     Fdb(std::uint32_t size, std::uint64_t seed);
     ~Fdb();
     Fdb(const Fdb&) = delete;
@@ -67,8 +69,9 @@ public:
     }
     /// Marks an entry as seen at `now`. Loses gracefully against a concurrent move.
     void refresh(FdbKey key, std::uint64_t hash, FdbValue value, std::uint32_t now);
-    /// Enters or moves `key` to `port`; static entries stay. `limit`: most learned entries of the port, 0 for no limit
-    /// but the table's. Does not wait: `busy` when another thread is writing, and the next frame learns it.
+    /// Enters or moves `key` to `port`; static entries stay. `limit`: most learned entries of the port, 0 for
+    /// no limit but the table's. Does not wait: `busy` when another thread is writing, and the next frame
+    /// learns it.
     Learned learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now);
 
     // --- main thread; each takes the lock for short stretches ---
@@ -108,7 +111,9 @@ private:
         }
         return {};
     }
-    [[nodiscard]] std::uint64_t second(std::uint64_t hash) const { return (hash >> 32 ^ hash >> 17 ^ 0x5bd1e995U) & mask_; }
+    [[nodiscard]] std::uint64_t second(std::uint64_t hash) const {
+        return (hash >> 32 ^ hash >> 17 ^ 0x5bd1e995U) & mask_;
+    }
     Entry* locate(FdbKey key);
     Entry* free_place(FdbKey key);
     void count(FdbValue value, int change);

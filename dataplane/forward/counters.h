@@ -1,5 +1,5 @@
-// What is counted for each port, by each worker for itself. One writer a block, read relaxed by anybody, so counting
-// costs an increment in the worker's own cache.
+// What is counted for each port, by each worker for itself. One writer a block, read relaxed by anybody, so
+// counting costs an increment in the worker's own cache.
 //
 // The ledger, which must add up at any rest:
 //   per input port    rx = forwarded + rx drops                 (forwarded: handed to one or more outputs)
@@ -18,7 +18,9 @@ namespace viaduct::dataplane {
 /// A counter with one writer.
 class Counter {
 public:
-    void add(std::uint64_t n) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+    void add(std::uint64_t n) {
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
     [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
     void reset() { value_.store(0, std::memory_order_relaxed); }
 
@@ -32,14 +34,17 @@ struct alignas(64) PortCounters {
     Counter rx_bytes;
     Counter tx_packets;
     Counter tx_bytes;
-    Counter copies;   ///< frames that flooding made from this port's frames, beyond the first
-    Counter offered;  ///< frames chosen to leave by this port, copies included
+    Counter copies;       ///< frames that flooding made from this port's frames, beyond the first
+    Counter offered;      ///< frames chosen to leave by this port, copies included
     Counter not_learned;  ///< sources that found no room in the FDB or in the port's share of it
     std::array<Counter, kDropReasons> drops;
 
     void reset() {
-        for (auto* counter : {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &not_learned}) counter->reset();
-        for (auto& counter : drops) counter.reset();
+        for (auto* counter :
+             {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &not_learned})
+            counter->reset();
+        for (auto& counter : drops)
+            counter.reset();
     }
 };
 
@@ -62,7 +67,8 @@ struct PortTotals {
         copies += c.copies.get();
         offered += c.offered.get();
         not_learned += c.not_learned.get();
-        for (std::size_t i = 0; i < kDropReasons; ++i) drops[i] += c.drops[i].get();
+        for (std::size_t i = 0; i < kDropReasons; ++i)
+            drops[i] += c.drops[i].get();
     }
     void add(const PortTotals& t) {
         rx_packets += t.rx_packets;
@@ -72,11 +78,13 @@ struct PortTotals {
         copies += t.copies;
         offered += t.offered;
         not_learned += t.not_learned;
-        for (std::size_t i = 0; i < kDropReasons; ++i) drops[i] += t.drops[i];
+        for (std::size_t i = 0; i < kDropReasons; ++i)
+            drops[i] += t.drops[i];
     }
     [[nodiscard]] std::uint64_t dropped() const {
         std::uint64_t sum = 0;
-        for (auto n : drops) sum += n;
+        for (auto n : drops)
+            sum += n;
         return sum;
     }
 };

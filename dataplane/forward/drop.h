@@ -1,4 +1,5 @@
-// Why frames are dropped: one list, from which the counters, their names in the API and their explanations come.
+// Why frames are dropped: one list, from which the counters, their names in the API and their explanations
+// come.
 #pragma once
 
 #include <array>
@@ -8,7 +9,8 @@
 
 namespace viaduct::dataplane {
 
-/// Receive-side reasons count against the port a frame came from, transmit-side ones against the port it was for.
+/// Receive-side reasons count against the port a frame came from, transmit-side ones against the port it was
+/// for.
 enum class Drop : std::uint8_t {
     // receive side
     runt,
@@ -47,7 +49,8 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"bad_vlan", "a VLAN tag that is cut short or has the reserved id 4095"},
     {"bad_source", "source MAC address is a group address or all zero"},
     {"vlan_not_allowed", "VLAN that the port is no member of"},
-    {"reserved_multicast", "link-local group address 01-80-c2-00-00-0x, which bridges do not forward (802.1Q 8.6.3)"},
+    {"reserved_multicast",
+     "link-local group address 01-80-c2-00-00-0x, which bridges do not forward (802.1Q 8.6.3)"},
     {"no_bridge", "the port is on no bridge"},
     {"port_down", "the port is administratively down"},
     {"same_port", "the destination is on the port that the frame came from"},

@@ -31,7 +31,8 @@ void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count
     // Queues may have moved since the frames were handed over: they go on to the queue's present owner.
     if (route.worker != self_) {
         const auto taken = hand_off_.hand_off(route.worker, to, frames, count);
-        return drop_rest(to, Drop::tx_handoff_full, frames + taken, static_cast<std::uint16_t>(count - taken));
+        return drop_rest(to, Drop::tx_handoff_full, frames + taken,
+                         static_cast<std::uint16_t>(count - taken));
     }
     transmit(to, port, route.queue, frames, count);
 }
@@ -63,10 +64,12 @@ void Forwarder::transmit(PortIndex to, const PortView& port, std::uint16_t queue
                          std::uint16_t count) {
     std::array<std::uint32_t, kBurst> lengths;
     // Taken frames are gone after the call, so their lengths are read before.
-    for (std::uint16_t i = 0; i < count; ++i) lengths[i] = frames[i]->pkt_len;
+    for (std::uint16_t i = 0; i < count; ++i)
+        lengths[i] = frames[i]->pkt_len;
     const auto taken = port.port->transmit(queue, frames, count);
     std::uint64_t bytes = 0;
-    for (std::uint16_t i = 0; i < taken; ++i) bytes += lengths[i];
+    for (std::uint16_t i = 0; i < taken; ++i)
+        bytes += lengths[i];
     auto& counters = counters_[to];
     counters.tx_packets.add(taken);
     counters.tx_bytes.add(bytes);

@@ -1,5 +1,5 @@
-// What one worker holds while it forwards: its counters, and the frames staged for each output until the end of the
-// turn. Nothing here is shared with another worker but the hand-off rings.
+// What one worker holds while it forwards: its counters, and the frames staged for each output until the end
+// of the turn. Nothing here is shared with another worker but the hand-off rings.
 #pragma once
 
 #include <array>
@@ -25,7 +25,8 @@ class HandOff {
 public:
     virtual ~HandOff() = default;
     /// Takes frames for `port`, to be sent by `worker`. Returns how many were taken.
-    virtual std::uint16_t hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames, std::uint16_t count) = 0;
+    virtual std::uint16_t hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames,
+                                   std::uint16_t count) = 0;
 };
 
 class Forwarder {
@@ -54,7 +55,8 @@ public:
             dirty_[dirty_count_++] = to;
         }
         stage.frames[stage.count++] = frame;
-        if (stage.count == kBurst) [[unlikely]] flush_port(to);
+        if (stage.count == kBurst) [[unlikely]]
+            flush_port(to);
     }
     void drop(PortIndex at, Drop why, rte_mbuf* frame) {
         count_drop(at, why);
@@ -76,7 +78,8 @@ private:
     };
 
     void flush_port(PortIndex to);
-    void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames, std::uint16_t count);
+    void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
+                  std::uint16_t count);
     void drop_rest(PortIndex to, Drop why, rte_mbuf** frames, std::uint16_t count);
 
     std::uint16_t self_;

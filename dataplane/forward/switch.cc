@@ -1,7 +1,8 @@
-// Bursts through a bridge. Theory of operation: three passes over at most kBurst frames. The first reads headers,
-// refuses what is malformed and computes the keys of source and destination, starting the loads of their FDB buckets;
-// the second looks both up; the third rewrites tags and stages the frame for its output. Consecutive frames mostly
-// have the same addresses (they come from one guest), so a key equal to the one before reuses its answer.
+// Bursts through a bridge. Theory of operation: three passes over at most kBurst frames. The first reads
+// headers, refuses what is malformed and computes the keys of source and destination, starting the loads of
+// their FDB buckets; the second looks both up; the third rewrites tags and stages the frame for its output.
+// Consecutive frames mostly have the same addresses (they come from one guest), so a key equal to the one
+// before reuses its answer.
 #include "forward/switch.h"
 
 #include <cstring>
@@ -140,11 +141,12 @@ rte_mbuf* copy_with_tag(Forwarder& forwarder, const Classified& c, bool tagged) 
 
 /// Adds `n` holders to each part of a frame, so that one frame stands at many outputs.
 void share(rte_mbuf* frame, std::int16_t n) {
-    for (auto* part = frame; part != nullptr; part = part->next) rte_mbuf_refcnt_update(part, n);
+    for (auto* part = frame; part != nullptr; part = part->next)
+        rte_mbuf_refcnt_update(part, n);
 }
 
-/// To every member of the VLAN but where it came from. Outputs that want the frame as it is share it; for the others
-/// one copy is made and shared.
+/// To every member of the VLAN but where it came from. Outputs that want the frame as it is share it; for the
+/// others one copy is made and shared.
 [[gnu::noinline]] void flood(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c) {
     const auto& topology = forwarder.topology();
     rte_mbuf* other = nullptr;  // with the tag that `c.frame` does not have
@@ -184,12 +186,15 @@ void share(rte_mbuf* frame, std::int16_t n) {
 
 template <bool kVlanFiltering>
 void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c, FdbValue found) {
-    if (!found.present()) [[unlikely]] return flood(forwarder, from, bridge, c);
+    if (!found.present()) [[unlikely]]
+        return flood(forwarder, from, bridge, c);
     const auto to = found.port();
-    if (to == from) [[unlikely]] return forwarder.drop(from, Drop::same_port, c.frame);
+    if (to == from) [[unlikely]]
+        return forwarder.drop(from, Drop::same_port, c.frame);
     const auto& port = forwarder.topology().ports[to];
     Drop refused = Drop::count_;
-    if (too_big(port, c)) [[unlikely]] refused = Drop::tx_too_big;
+    if (too_big(port, c)) [[unlikely]]
+        refused = Drop::tx_too_big;
     if constexpr (kVlanFiltering) {
         const bool untagged = c.vlan == port.untagged_vlan;
         if (!untagged && !port.carries_tagged(c.vlan)) {
@@ -238,7 +243,8 @@ std::uint16_t classify(Forwarder& forwarder, PortIndex from, const PortView& por
 }
 
 template <bool kVlanFiltering>
-void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                  std::uint16_t count) {
     const auto& bridge = *port.bridge;
     const auto& fdb = *bridge.fdb;
     std::array<Classified, kBurst> classified;
@@ -275,19 +281,23 @@ void drop_burst(Forwarder& forwarder, PortIndex from, Drop why, rte_mbuf** frame
 
 }  // namespace
 
-void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                       std::uint16_t count) {
     switch_burst<true>(forwarder, from, port, frames, count);
 }
 
-void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames, std::uint16_t count) {
+void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                        std::uint16_t count) {
     switch_burst<false>(forwarder, from, port, frames, count);
 }
 
-void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames, std::uint16_t count) {
+void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames,
+                          std::uint16_t count) {
     drop_burst(forwarder, from, Drop::no_bridge, frames, count);
 }
 
-void drop_burst_port_down(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames, std::uint16_t count) {
+void drop_burst_port_down(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames,
+                          std::uint16_t count) {
     drop_burst(forwarder, from, Drop::port_down, frames, count);
 }
 

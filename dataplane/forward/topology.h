@@ -1,5 +1,6 @@
-// What forwarding reads of the configuration: one immutable picture of ports, bridges and who owns which queue. The
-// main thread builds a new one for every change, publishes it by release and frees the old one after a grace period.
+// What forwarding reads of the configuration: one immutable picture of ports, bridges and who owns which
+// queue. The main thread builds a new one for every change, publishes it by release and frees the old one
+// after a grace period.
 #pragma once
 
 #include <array>
@@ -9,9 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "viaduct/model.h"
+
 #include "flow/fdb.h"
 #include "port/port.h"
-#include "viaduct/model.h"
 
 struct rte_mbuf;
 
@@ -28,8 +30,8 @@ struct FloodMember {
     bool tagged;
 };
 
-/// How a burst from one port of a bridge is switched; chosen when the topology is built, so that the fast path asks
-/// no configuration.
+/// How a burst from one port of a bridge is switched; chosen when the topology is built, so that the fast
+/// path asks no configuration.
 using SwitchBurst = void (*)(Forwarder&, PortIndex, const PortView&, rte_mbuf**, std::uint16_t);
 
 struct BridgeView {
@@ -37,26 +39,32 @@ struct BridgeView {
     std::shared_ptr<Fdb> fdb;
     bool learning = true;
     SwitchBurst switch_burst = nullptr;
-    /// Members that are up, by VLAN; index 0 on a bridge that does not filter. VLANs without members share an empty list.
+    /// Members that are up, by VLAN; index 0 on a bridge that does not filter. VLANs without members share an
+    /// empty list.
     std::vector<std::vector<FloodMember>> floods;
     std::array<std::uint16_t, 4096> flood_of_vlan{};  ///< index into floods
 
-    [[nodiscard]] const std::vector<FloodMember>& flood(std::uint16_t vlan) const { return floods[flood_of_vlan[vlan]]; }
+    [[nodiscard]] const std::vector<FloodMember>& flood(std::uint16_t vlan) const {
+        return floods[flood_of_vlan[vlan]];
+    }
 };
 
 /// A port as forwarding sees it. `port` null: there is none at this index.
 struct alignas(64) PortView {
     Port* port = nullptr;
-    const BridgeView* bridge = nullptr;   ///< null: on no bridge
-    const VlanSet* tagged = nullptr;      ///< VLANs carried with a tag; null: none
-    std::uint16_t untagged_vlan = 0;      ///< VLAN carried without a tag; 0: none
+    const BridgeView* bridge = nullptr;  ///< null: on no bridge
+    const VlanSet* tagged = nullptr;     ///< VLANs carried with a tag; null: none
+    std::uint16_t untagged_vlan = 0;     ///< VLAN carried without a tag; 0: none
     bool admin_up = false;
     bool link_up = false;
-    std::uint32_t frame_most = 0;         ///< longest untagged frame in bytes; a tagged one may have 4 more
+    std::uint32_t frame_most = 0;  ///< longest untagged frame in bytes; a tagged one may have 4 more
     std::uint32_t fdb_limit = 0;
-    SwitchBurst receive = nullptr;        ///< what to do with a burst that came in here; never null where port is set
+    SwitchBurst receive =
+        nullptr;  ///< what to do with a burst that came in here; never null where port is set
 
-    [[nodiscard]] bool carries_tagged(std::uint16_t vlan) const { return tagged != nullptr && tagged->test(vlan); }
+    [[nodiscard]] bool carries_tagged(std::uint16_t vlan) const {
+        return tagged != nullptr && tagged->test(vlan);
+    }
 };
 
 /// A receive queue and where it comes from.
@@ -76,7 +84,8 @@ struct TxRoute {
 struct WorkerView {
     std::vector<RxQueue> polled;
     std::vector<RxQueue> signalled;
-    /// Bit q: queue q of that port is signalled and this worker's. A wake-up names a port and queue, and may be late.
+    /// Bit q: queue q of that port is signalled and this worker's. A wake-up names a port and queue, and may
+    /// be late.
     std::array<std::uint16_t, kPortsMost> signalled_mask{};
     /// Some polled queue has no way to wake a sleeper: sleep only shortly.
     bool unwakeable = false;

@@ -1,5 +1,5 @@
-// What the workers of one dataplane share: the published topology, the grace-period keeper, the hand-off rings, the
-// coarse clock. Workers only read it, but for the rings.
+// What the workers of one dataplane share: the published topology, the grace-period keeper, the hand-off
+// rings, the coarse clock. Workers only read it, but for the rings.
 #pragma once
 
 #include <atomic>

@@ -10,7 +10,9 @@ namespace {
 std::uint16_t least_loaded(const std::vector<unsigned>& load, const std::vector<bool>& avoided) {
     std::size_t best = 0;
     for (std::size_t w = 1; w < load.size(); ++w) {
-        const auto key = [&](std::size_t i) { return std::make_pair(load[i], static_cast<bool>(avoided[i])); };
+        const auto key = [&](std::size_t i) {
+            return std::make_pair(load[i], static_cast<bool>(avoided[i]));
+        };
         if (key(w) < key(best)) best = w;
     }
     return static_cast<std::uint16_t>(best);
@@ -24,7 +26,8 @@ void level(Ownership& owners, std::vector<unsigned>& load) {
         if (*most - *least <= 1) return;
         const auto from = static_cast<std::uint16_t>(most - load.begin());
         // The last queue moves: what has been there longest stays.
-        const auto moved = std::find_if(owners.rbegin(), owners.rend(), [&](const auto& o) { return o.second == from; });
+        const auto moved =
+            std::find_if(owners.rbegin(), owners.rend(), [&](const auto& o) { return o.second == from; });
         moved->second = static_cast<std::uint16_t>(least - load.begin());
         --*most;
         ++*least;
@@ -51,7 +54,8 @@ Ownership spread(const std::vector<QueueCount>& ports, const Ownership& before, 
     }
     for (const auto& id : homeless) {
         std::vector<bool> siblings(workers, false);
-        for (auto it = owners.lower_bound({id.first, 0}); it != owners.end() && it->first.first == id.first; ++it) {
+        for (auto it = owners.lower_bound({id.first, 0}); it != owners.end() && it->first.first == id.first;
+             ++it) {
             siblings[it->second] = true;
         }
         const auto owner = least_loaded(load, siblings);

@@ -1,4 +1,5 @@
-// Which worker polls which queue: spread evenly, one owner a queue, and as few moves as possible when ports come and go.
+// Which worker polls which queue: spread evenly, one owner a queue, and as few moves as possible when ports
+// come and go.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ struct QueueCount {
     std::uint16_t queues;  ///< in use
 };
 
-/// Owners for all queues in use. Queues keep the owner that `before` names unless loads would differ by more than one;
-/// a port's queues prefer different workers. Pure; `workers` at least 1.
+/// Owners for all queues in use. Queues keep the owner that `before` names unless loads would differ by more
+/// than one; a port's queues prefer different workers. Pure; `workers` at least 1.
 Ownership spread(const std::vector<QueueCount>& ports, const Ownership& before, std::uint16_t workers);
 
 }  // namespace viaduct::dataplane

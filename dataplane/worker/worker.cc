@@ -19,7 +19,8 @@ namespace {
 
 /// Turns without work before a worker arms its queues: some tens of microseconds.
 constexpr std::uint32_t kIdleTurns = 1000;
-/// While polled queues are busy, signalled ones are asked for only every so many turns: asking is a system call.
+/// While polled queues are busy, signalled ones are asked for only every so many turns: asking is a system
+/// call.
 constexpr std::uint64_t kSignalledEvery = 8;
 /// Longest sleep; a missed signal costs no more than this.
 constexpr timespec kLongSleep{0, 20'000'000};
@@ -29,10 +30,11 @@ constexpr timespec kShortSleep{0, 50'000};
 constexpr std::uint64_t kPointerBits = 48;
 constexpr std::uint64_t kPointerMask = (std::uint64_t{1} << kPointerBits) - 1;
 
-/// A frame and its output in one ring slot: user-space addresses have 47 bits. A frame that is shared by several
-/// outputs cannot carry its output itself.
+/// A frame and its output in one ring slot: user-space addresses have 47 bits. A frame that is shared by
+/// several outputs cannot carry its output itself.
 void* pack(rte_mbuf* frame, PortIndex port) {
-    return reinterpret_cast<void*>(reinterpret_cast<std::uint64_t>(frame) | static_cast<std::uint64_t>(port) << kPointerBits);
+    return reinterpret_cast<void*>(reinterpret_cast<std::uint64_t>(frame) | static_cast<std::uint64_t>(port)
+                                                                                << kPointerBits);
 }
 rte_mbuf* packed_frame(void* slot) {
     return reinterpret_cast<rte_mbuf*>(reinterpret_cast<std::uint64_t>(slot) & kPointerMask);
@@ -56,15 +58,18 @@ Crew::Crew(unsigned size) : size_(size), rings_(std::size_t{size} * size) {
     for (unsigned from = 0; from < size; ++from) {
         for (unsigned to = 0; to < size; ++to) {
             if (from == to) continue;
-            const auto name = "handoff" + std::to_string(crew) + "." + std::to_string(from) + "." + std::to_string(to);
+            const auto name =
+                "handoff" + std::to_string(crew) + "." + std::to_string(from) + "." + std::to_string(to);
             rings_[from * size + to].reset(
                 rte_ring_create(name.c_str(), kHandOffRing, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ));
             if (!rings_[from * size + to]) throw std::runtime_error("no memory for the ring " + name);
         }
     }
-    qsbr_.reset(static_cast<rte_rcu_qsbr*>(rte_zmalloc("qsbr", rte_rcu_qsbr_get_memsize(size), RTE_CACHE_LINE_SIZE)));
+    qsbr_.reset(
+        static_cast<rte_rcu_qsbr*>(rte_zmalloc("qsbr", rte_rcu_qsbr_get_memsize(size), RTE_CACHE_LINE_SIZE)));
     if (!qsbr_ || rte_rcu_qsbr_init(qsbr_.get(), size) != 0) {
-        throw std::runtime_error("no memory for the grace-period keeper of " + std::to_string(size) + " workers");
+        throw std::runtime_error("no memory for the grace-period keeper of " + std::to_string(size) +
+                                 " workers");
     }
 }
 
@@ -77,11 +82,12 @@ Worker::Worker(Crew& crew, std::uint16_t number, unsigned lcore, bool busy, rte_
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       counters_(std::make_unique<CounterBlock>()),
       forwarder_(number, pool, *counters_, *this) {
-    // Edge-triggered, here and for a guest's kicks: a descriptor is never read, so one that was closed and given to
-    // somebody else meanwhile is not touched.
+    // Edge-triggered, here and for a guest's kicks: a descriptor is never read, so one that was closed and
+    // given to somebody else meanwhile is not touched.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = kWakeEvent}};
     if (epoll_ < 0 || wake_ < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) {
-        throw std::runtime_error("worker " + std::to_string(number) + " gets no descriptors: " + std::strerror(errno));
+        throw std::runtime_error("worker " + std::to_string(number) +
+                                 " gets no descriptors: " + std::strerror(errno));
     }
 }
 
@@ -101,7 +107,8 @@ void Worker::run() {
         if (rest_ == Rest::woke) arm(view, false);
 
         std::uint32_t work = take_handed();
-        for (const auto& queue : view.polled) work += poll(queue);
+        for (const auto& queue : view.polled)
+            work += poll(queue);
         if (!view.signalled.empty() &&
             (work == 0 || signalled_lately_ || turns_.get() % kSignalledEvery == 0)) {
             const auto signalled = poll_signalled(topology);
@@ -138,7 +145,8 @@ std::uint32_t Worker::poll_signalled(const Topology& topology) {
         const auto data = events[static_cast<std::size_t>(i)].data.u64;
         const auto index = static_cast<PortIndex>(data >> 16 & (kPortsMost - 1));
         const auto queue = static_cast<std::uint16_t>(data & 0xf);
-        if (data == kWakeEvent || (topology.workers[number_].signalled_mask[index] >> queue & 1) == 0) continue;
+        if (data == kWakeEvent || (topology.workers[number_].signalled_mask[index] >> queue & 1) == 0)
+            continue;
         work += poll({topology.ports[index].port, index, queue});
     }
     return work;
@@ -149,10 +157,12 @@ std::uint32_t Worker::take_handed() {
     for (unsigned from = 0; from < crew_.size(); ++from) {
         if (from == number_) continue;
         auto* ring = crew_.ring(from, number_);
-        // All that is there now is taken, however much: after one turn nothing older than the turn is in the ring.
+        // All that is there now is taken, however much: after one turn nothing older than the turn is in the
+        // ring.
         for (unsigned waiting = rte_ring_count(ring); waiting > 0;) {
             std::array<void*, kBurst> slots;
-            const auto count = rte_ring_sc_dequeue_burst(ring, slots.data(), std::min<unsigned>(waiting, kBurst), nullptr);
+            const auto count =
+                rte_ring_sc_dequeue_burst(ring, slots.data(), std::min<unsigned>(waiting, kBurst), nullptr);
             if (count == 0) break;
             waiting -= count;
             work += count;
@@ -161,7 +171,8 @@ std::uint32_t Worker::take_handed() {
                 std::array<rte_mbuf*, kBurst> frames;
                 const auto port = packed_port(slots[begin]);
                 std::uint16_t run = 0;
-                while (begin < count && packed_port(slots[begin]) == port) frames[run++] = packed_frame(slots[begin++]);
+                while (begin < count && packed_port(slots[begin]) == port)
+                    frames[run++] = packed_frame(slots[begin++]);
                 forwarder_.send_handed(port, frames.data(), run);
             }
         }
@@ -171,11 +182,12 @@ std::uint32_t Worker::take_handed() {
 
 std::uint16_t Worker::hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames, std::uint16_t count) {
     std::array<void*, kBurst> slots;
-    for (std::uint16_t i = 0; i < count; ++i) slots[i] = pack(frames[i], port);
+    for (std::uint16_t i = 0; i < count; ++i)
+        slots[i] = pack(frames[i], port);
     const auto taken = rte_ring_sp_enqueue_burst(crew_.ring(number_, worker), slots.data(), count, nullptr);
     handed_off_.add(taken);
-    // The other side says that it sleeps, then looks at its rings once more; we fill the ring, then ask whether it
-    // sleeps. One of the two sees the other.
+    // The other side says that it sleeps, then looks at its rings once more; we fill the ring, then ask
+    // whether it sleeps. One of the two sees the other.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     auto& other = *crew_.workers[worker];
     if (other.sleeping_.load(std::memory_order_relaxed)) other.wake();
@@ -186,7 +198,8 @@ void Worker::rest(const WorkerView& view) {
     rte_pause();
     if (busy_ || ++idle_streak_ < kIdleTurns) return;
     if (rest_ == Rest::none) {
-        // The next turn looks at every queue once more, armed; only when that finds nothing the worker sleeps.
+        // The next turn looks at every queue once more, armed; only when that finds nothing the worker
+        // sleeps.
         arm(view, true);
         sleeping_.store(true, std::memory_order_relaxed);
         std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -219,7 +232,8 @@ void Worker::sleep(bool shortly) {
 
 void Worker::discard(rte_ring* ring) {
     void* slot = nullptr;
-    while (rte_ring_sc_dequeue(ring, &slot) == 0) rte_pktmbuf_free(packed_frame(slot));
+    while (rte_ring_sc_dequeue(ring, &slot) == 0)
+        rte_pktmbuf_free(packed_frame(slot));
 }
 
 void Worker::wake() {
@@ -232,7 +246,8 @@ void Worker::watch(const Port& port, PortIndex index, std::uint16_t queue) {
     const int descriptor = port.wait_descriptor(queue);
     if (descriptor < 0) return;
     const std::uint32_t trigger = port.readiness() == Readiness::polled ? EPOLLET : 0U;
-    epoll_event event{.events = EPOLLIN | trigger, .data = {.u64 = static_cast<std::uint64_t>(index) << 16 | queue}};
+    epoll_event event{.events = EPOLLIN | trigger,
+                      .data = {.u64 = static_cast<std::uint64_t>(index) << 16 | queue}};
     if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) != 0 && errno == EEXIST) {
         ::epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event);
     }

@@ -1,6 +1,6 @@
-// A worker: one core that polls the queues it owns, forwards what they bring and sends by the queues it owns. To send
-// by another worker's queue it hands frames over on a ring. With nothing to do it pauses, then arms its queues and
-// sleeps until one of them has something, unless it was told to stay busy.
+// A worker: one core that polls the queues it owns, forwards what they bring and sends by the queues it owns.
+// To send by another worker's queue it hands frames over on a ring. With nothing to do it pauses, then arms
+// its queues and sleeps until one of them has something, unless it was told to stay busy.
 #pragma once
 
 #include <atomic>
@@ -43,11 +43,12 @@ public:
     void unwatch(int descriptor);
 
 private:
-    /// none: polling; armed: the other sides were asked to signal; woke: slept, and they have not been told yet.
+    /// none: polling; armed: the other sides were asked to signal; woke: slept, and they have not been told
+    /// yet.
     enum class Rest : std::uint8_t { none, armed, woke };
 
-
-    std::uint16_t hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames, std::uint16_t count) override;
+    std::uint16_t hand_off(std::uint16_t worker, PortIndex port, rte_mbuf** frames,
+                           std::uint16_t count) override;
     std::uint32_t take_handed();
     std::uint32_t poll(const RxQueue& queue);
     std::uint32_t poll_signalled(const Topology& topology);

@@ -20,12 +20,14 @@ struct MacAddress {
     /// The address in the low 48 bits, first byte most significant.
     static constexpr MacAddress from_u64(std::uint64_t v) {
         MacAddress mac;
-        for (int i = 5; i >= 0; --i, v >>= 8) mac.bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(v);
+        for (int i = 5; i >= 0; --i, v >>= 8)
+            mac.bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(v);
         return mac;
     }
     [[nodiscard]] constexpr std::uint64_t to_u64() const {
         std::uint64_t v = 0;
-        for (auto b : bytes) v = v << 8 | b;
+        for (auto b : bytes)
+            v = v << 8 | b;
         return v;
     }
     [[nodiscard]] constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
@@ -41,7 +43,8 @@ class IpAddress {
 public:
     IpAddress() = default;  ///< 0.0.0.0
 
-    static std::optional<IpAddress> parse(std::string_view text);  ///< RFC 4291 and dotted quad; no zone, no port
+    static std::optional<IpAddress> parse(
+        std::string_view text);  ///< RFC 4291 and dotted quad; no zone, no port
     /// Exactly 4 or 16 bytes in network order; anything else is nothing.
     static std::optional<IpAddress> from_bytes(std::span<const std::uint8_t> bytes);
 
@@ -70,14 +73,15 @@ private:
     bool v4_ = true;
 };
 
-/// An address with a prefix length. `address` may have host bits (an interface's address); `network()` has none.
+/// An address with a prefix length. `address` may have host bits (an interface's address); `network()` has
+/// none.
 struct Prefix {
     IpAddress address;
     std::uint8_t length = 0;  ///< 0..32 or 0..128
 
     static std::optional<Prefix> parse(std::string_view text);  ///< "10.0.0.0/8"; the length is required
-    [[nodiscard]] IpAddress network() const;    ///< host bits all zero
-    [[nodiscard]] IpAddress last() const;       ///< host bits all one: IPv4's broadcast address
+    [[nodiscard]] IpAddress network() const;                    ///< host bits all zero
+    [[nodiscard]] IpAddress last() const;  ///< host bits all one: IPv4's broadcast address
     [[nodiscard]] bool contains(const IpAddress& other) const;
     [[nodiscard]] bool overlaps(const Prefix& other) const;
     [[nodiscard]] std::string to_string() const;

@@ -1,6 +1,8 @@
-// HTTP/1.1 over Unix stream sockets: the one way in which Viaduct's processes speak to each other and people to them
-// (`curl --unix-socket`). A request may carry open file descriptors (SCM_RIGHTS), so that a CNI plugin can hand over
-// its network namespace rather than a path that means something else elsewhere. Beast stays behind this header.
+// HTTP/1.1 over Unix stream sockets: the one way in which Viaduct's processes speak to each other and people
+// to them
+// (`curl --unix-socket`). A request may carry open file descriptors (SCM_RIGHTS), so that a CNI plugin can
+// hand over its network namespace rather than a path that means something else elsewhere. Beast stays behind
+// this header.
 #pragma once
 
 #include <chrono>
@@ -48,16 +50,16 @@ struct Response {
 };
 
 struct ServerOptions {
-    std::string path;            ///< socket; an old one that nobody listens on is replaced
-    unsigned mode = 0660;        ///< of the socket
-    unsigned threads = 1;        ///< handlers that may run at once
-    std::size_t body_most = 64U << 20U;       ///< longer bodies: 413
-    unsigned connections_most = 512;          ///< more: closed at once
-    std::chrono::seconds idle{30};            ///< a connection that sends nothing for so long is closed
+    std::string path;                    ///< socket; an old one that nobody listens on is replaced
+    unsigned mode = 0660;                ///< of the socket
+    unsigned threads = 1;                ///< handlers that may run at once
+    std::size_t body_most = 64U << 20U;  ///< longer bodies: 413
+    unsigned connections_most = 512;     ///< more: closed at once
+    std::chrono::seconds idle{30};       ///< a connection that sends nothing for so long is closed
 };
 
-/// Serves until destroyed. Handlers run on the server's own threads and may block; each gets one request and gives
-/// one response; what it throws becomes 400 for Refused (faults as JSON) and 500 for anything else.
+/// Serves until destroyed. Handlers run on the server's own threads and may block; each gets one request and
+/// gives one response; what it throws becomes 400 for Refused (faults as JSON) and 500 for anything else.
 class Server {
 public:
     using Handler = std::function<Response(Request&)>;
@@ -72,8 +74,8 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// Could not be asked at all, or did not answer in time. `reached()` is false when nobody listened, so that nothing
-/// can have happened on the other side.
+/// Could not be asked at all, or did not answer in time. `reached()` is false when nobody listened, so that
+/// nothing can have happened on the other side.
 class Unreachable : public std::runtime_error {
 public:
     Unreachable(const std::string& what, bool reached) : std::runtime_error(what), reached_(reached) {}

@@ -1,5 +1,5 @@
-// Reading JSON from strangers: bounded parsing, and objects read key by key so that a wrong type, a value out of
-// range and an unknown key are each a fault that names its place. jsoncpp itself stays behind this header.
+// Reading JSON from strangers: bounded parsing, and objects read key by key so that a wrong type, a value out
+// of range and an unknown key are each a fault that names its place. jsoncpp itself stays behind this header.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct JsonLimits {
     unsigned depth = 32;             ///< deepest nesting accepted
 };
 
-/// Parses one JSON text (RFC 8259), no comments, no duplicate keys, nothing after it. Throws Refused with `what`
-/// as the place ("request body") and line and column in the reason.
+/// Parses one JSON text (RFC 8259), no comments, no duplicate keys, nothing after it. Throws Refused with
+/// `what` as the place ("request body") and line and column in the reason.
 Json::Value parse_json(std::string_view text, const std::string& what, const JsonLimits& limits = {});
 
 /// The value on one line, or indented for people.
@@ -36,8 +36,8 @@ Json::Value faults_to_json(const Faults& faults);
 Faults faults_from_text(std::string_view text);
 
 /// Reads the members of one object. Each getter takes a key at most once; a key that is absent or null gives
-/// nothing; a wrong type or a value out of range adds a fault and gives nothing. `done()` faults what no getter
-/// asked for. Borrowed values must outlive the reader.
+/// nothing; a wrong type or a value out of range adds a fault and gives nothing. `done()` faults what no
+/// getter asked for. Borrowed values must outlive the reader.
 class ObjectReader {
 public:
     enum class Keys { exact, any_case };  ///< any_case: as Go clients send them (CNI)
@@ -60,7 +60,7 @@ public:
     [[nodiscard]] std::string place(const char* key) const;  ///< where/key
     /// Keys that no getter asked for, in the object's order.
     [[nodiscard]] std::vector<std::string> unread() const;
-    void done();  ///< each unread key becomes a fault
+    void done();                                                     ///< each unread key becomes a fault
     [[nodiscard]] bool valid() const { return object_ != nullptr; }  ///< it was an object at all
 
 private:

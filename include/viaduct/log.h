@@ -1,5 +1,5 @@
-// Structured logs for both daemons: spdlog to standard error, one line an event, a level that can be changed while
-// the process runs, and no secrets. Under systemd the journal's priority prefix is written.
+// Structured logs for both daemons: spdlog to standard error, one line an event, a level that can be changed
+// while the process runs, and no secrets. Under systemd the journal's priority prefix is written.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
-// The objects of a node's network, as control stores them and as the dataplane is told them. One set of types and
-// one JSON form for both: what a person configures, what is kept, and what goes over the dataplane's socket.
+// The objects of a node's network, as control stores them and as the dataplane is told them. One set of types
+// and one JSON form for both: what a person configures, what is kept, and what goes over the dataplane's
+// socket.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace viaduct::model {
 inline constexpr std::uint16_t kVlanFirst = 1;
 inline constexpr std::uint16_t kVlanLast = 4094;  ///< IEEE 802.1Q: 0 and 4095 are reserved
 inline constexpr std::uint16_t kDefaultVlan = 1;
-inline constexpr std::uint32_t kMtuLeast = 68;    ///< RFC 791: every link carries this
+inline constexpr std::uint32_t kMtuLeast = 68;  ///< RFC 791: every link carries this
 inline constexpr std::uint32_t kMtuMost = 9216;
 inline constexpr std::size_t kSocketPathMost = 107;  ///< sun_path less its terminating NUL
 inline constexpr std::size_t kNameMost = 63;
@@ -50,11 +51,12 @@ struct VlanRange {
     friend auto operator<=>(const VlanRange&, const VlanRange&) = default;
 };
 
-/// A port's place on a VLAN-filtering bridge. Access port: `untagged` only. Trunk: `tagged` ranges, and `untagged`
-/// as the native VLAN when not 0.
+/// A port's place on a VLAN-filtering bridge. Access port: `untagged` only. Trunk: `tagged` ranges, and
+/// `untagged` as the native VLAN when not 0.
 struct VlanMembership {
-    std::uint16_t untagged = kDefaultVlan;  ///< VLAN of untagged frames both ways; 0: untagged frames are dropped
-    std::vector<VlanRange> tagged;          ///< sorted, disjoint
+    std::uint16_t untagged =
+        kDefaultVlan;               ///< VLAN of untagged frames both ways; 0: untagged frames are dropped
+    std::vector<VlanRange> tagged;  ///< sorted, disjoint
     friend bool operator==(const VlanMembership&, const VlanMembership&) = default;
 };
 
@@ -65,8 +67,8 @@ enum class PortKind : std::uint8_t {
 };
 
 struct VhostUser {
-    std::string path;            ///< socket, absolute, at most 107 bytes
-    bool server = false;         ///< true: the dataplane listens; false: it connects and reconnects
+    std::string path;                    ///< socket, absolute, at most 107 bytes
+    bool server = false;                 ///< true: the dataplane listens; false: it connects and reconnects
     std::optional<std::uint32_t> mode;   ///< of the socket when server, default 0660
     std::optional<std::uint32_t> owner;  ///< numeric user id
     std::optional<std::uint32_t> group;  ///< numeric group id
@@ -74,24 +76,26 @@ struct VhostUser {
 };
 
 struct Tap {
-    std::string ifname;          ///< name of the interface in its namespace
-    std::string netns;           ///< path of the namespace; empty: the dataplane's own
-    std::uint64_t netns_inode = 0;  ///< when not 0, the namespace must have this inode, so that a reused path is found out
+    std::string ifname;  ///< name of the interface in its namespace
+    std::string netns;   ///< path of the namespace; empty: the dataplane's own
+    std::uint64_t netns_inode =
+        0;  ///< when not 0, the namespace must have this inode, so that a reused path is found out
     friend bool operator==(const Tap&, const Tap&) = default;
 };
 
 struct Port {
     std::string name;
     PortKind kind = PortKind::vhost_user;
-    std::string bridge;                  ///< empty: attached to nothing; its frames are dropped by name
-    bool up = true;                      ///< administrative state
-    std::uint32_t mtu = 1500;            ///< payload bytes after the Ethernet header and one VLAN tag; 68..9216
-    std::uint16_t queues = 1;            ///< queue pairs, 1..16
-    std::optional<MacAddress> mac;       ///< tap: the interface's address; others: for show
-    std::optional<VlanMembership> vlan;  ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
-    std::uint32_t fdb_limit = 0;         ///< most learned entries of this port; 0: the bridge's size
-    VhostUser vhost;                     ///< kind vhost_user
-    Tap tap;                             ///< kind tap
+    std::string bridge;             ///< empty: attached to nothing; its frames are dropped by name
+    bool up = true;                 ///< administrative state
+    std::uint32_t mtu = 1500;       ///< payload bytes after the Ethernet header and one VLAN tag; 68..9216
+    std::uint16_t queues = 1;       ///< queue pairs, 1..16
+    std::optional<MacAddress> mac;  ///< tap: the interface's address; others: for show
+    std::optional<VlanMembership>
+        vlan;                     ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
+    std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
+    VhostUser vhost;              ///< kind vhost_user
+    Tap tap;                      ///< kind tap
     friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -113,8 +117,8 @@ struct Config {
     friend bool operator==(const Config&, const Config&) = default;
 };
 
-/// A difference: objects to create or replace, and names to delete. Deleting what is not there is a fault in a
-/// transaction. One object may not be both put and deleted.
+/// A difference: objects to create or replace, and names to delete. Deleting what is not there is a fault in
+/// a transaction. One object may not be both put and deleted.
 struct Change {
     Config put;
     std::set<std::string> delete_bridges;
@@ -129,8 +133,8 @@ struct Change {
 Config apply(const Config& config, const Change& change, Faults& faults);
 /// The change that turns `from` into `to`.
 Change difference(const Config& from, const Config& to);
-/// What can be wrong between objects: unknown bridge, VLANs on a bridge that does not filter, two ports with one
-/// socket or one interface, static entries on absent ports. Objects by themselves were checked when read.
+/// What can be wrong between objects: unknown bridge, VLANs on a bridge that does not filter, two ports with
+/// one socket or one interface, static entries on absent ports. Objects by themselves were checked when read.
 void check(const Config& config, Faults& faults);
 
 /// JSON. Reading adds faults and leaves out what was faulty; `where` is the place told ("ports/0").
@@ -138,7 +142,8 @@ Json::Value to_json(const Bridge& bridge);
 Json::Value to_json(const Port& port);
 Json::Value to_json(const FdbEntry& entry);
 Json::Value to_json(const Config& config);  ///< {"bridges": [...], "ports": [...], "fdb": [...]}
-Json::Value to_json(const Change& change);  ///< {"put": {...}, "delete": {"bridges": [names], "ports": [names], "fdb": [...]}}
+Json::Value to_json(const Change& change);  ///< {"put": {...}, "delete": {"bridges": [names], "ports":
+                                            ///< [names], "fdb": [...]}}
 std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 std::optional<Port> port_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 std::optional<FdbEntry> fdb_from_json(const Json::Value& json, const std::string& where, Faults& faults);

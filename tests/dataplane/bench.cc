@@ -1,14 +1,14 @@
 // The bench behind the packets-in, packets-out tests.
 #include "bench.h"
 
-#include <gtest/gtest.h>
-#include <json/json.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <stdexcept>
 #include <thread>
 
+#include <gtest/gtest.h>
+#include <json/json.h>
 #include <rte_eal.h>
 
 #include "viaduct/json.h"
@@ -22,11 +22,14 @@ void start_eal() {
         const auto cpus = "(0-" + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN) - 1) + ")";
         const auto lcores = "0@" + cpus + ",1@" + cpus + ",2@" + cpus + ",3@" + cpus;
         const auto prefix = "viaduct-test-" + std::to_string(::getpid());
-        std::vector<std::string> words = {"test",     "--no-huge", "--no-shconf",   "--no-pci",   "-m", "256", "--lcores",
-                                          lcores,     "--no-telemetry", "--log-level", "*:error", "--file-prefix", prefix};
+        std::vector<std::string> words = {
+            "test",           "--no-huge",   "--no-shconf", "--no-pci",      "-m",  "256", "--lcores", lcores,
+            "--no-telemetry", "--log-level", "*:error",     "--file-prefix", prefix};
         std::vector<char*> argv;
-        for (auto& word : words) argv.push_back(word.data());
-        if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) throw std::runtime_error("EAL does not start");
+        for (auto& word : words)
+            argv.push_back(word.data());
+        if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
+            throw std::runtime_error("EAL does not start");
         return true;
     }();
     (void)started;
@@ -35,12 +38,14 @@ void start_eal() {
 Bench::Bench(BenchOptions options) {
     start_eal();
     DataplaneOptions real;
-    for (unsigned i = 1; i <= options.workers; ++i) real.worker_lcores.push_back(i);
+    for (unsigned i = 1; i <= options.workers; ++i)
+        real.worker_lcores.push_back(i);
     real.packet_buffers = options.packet_buffers;
     real.poll = options.poll;
     real.clock = [this] { return seconds_.load(); };
     real.fdb_seed = 42;
-    real.make_port = [this](const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener) {
+    real.make_port = [this](const model::Port& port, PortIndex index, rte_mempool* pool,
+                            PortListener& listener) {
         auto wire = std::make_unique<Wire>(index, pool, listener, WireOptions{.queues = port.queues});
         const std::scoped_lock lock(mutex_);
         wires_[port.name] = wire.get();
@@ -52,9 +57,9 @@ Bench::Bench(BenchOptions options) {
 Bench::~Bench() {
     settle();
     const auto ledger = dataplane_->ledger();
-    EXPECT_TRUE(ledger.balanced()) << "rx " << ledger.total.rx_packets << " + copies " << ledger.total.copies << " != tx "
-                                   << ledger.total.tx_packets << " + dropped " << ledger.total.dropped() << " + held "
-                                   << ledger.held;
+    EXPECT_TRUE(ledger.balanced()) << "rx " << ledger.total.rx_packets << " + copies " << ledger.total.copies
+                                   << " != tx " << ledger.total.tx_packets << " + dropped "
+                                   << ledger.total.dropped() << " + held " << ledger.held;
 }
 
 void Bench::apply_json(const std::string& text) {
@@ -95,15 +100,18 @@ void Bench::settle() {
         }
         return dataplane_->ledger().held == 0;
     };
-    // Quiet, and quiet again after every worker has made two whole turns, in which it would have moved what it held.
+    // Quiet, and quiet again after every worker has made two whole turns, in which it would have moved what
+    // it held.
     for (;;) {
         dataplane_->tick();
         const bool before = quiet();
         std::vector<std::uint64_t> turns;
-        for (const auto& worker : dataplane_->workers()) turns.push_back(worker.turns);
+        for (const auto& worker : dataplane_->workers())
+            turns.push_back(worker.turns);
         for (std::size_t i = 0; i < turns.size();) {
             if (dataplane_->workers()[i].turns >= turns[i] + 2) ++i;
-            if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("the dataplane does not come to rest");
+            if (std::chrono::steady_clock::now() > deadline)
+                throw std::runtime_error("the dataplane does not come to rest");
             std::this_thread::yield();
         }
         if (before && quiet()) return;
@@ -114,7 +122,8 @@ std::vector<Bytes> Bench::collect(const std::string& port) {
     settle();
     std::vector<Bytes> all;
     for (const auto& queue : state(port).queues) {
-        for (auto& bytes : wire(port).collect_bytes(queue.queue)) all.push_back(std::move(bytes));
+        for (auto& bytes : wire(port).collect_bytes(queue.queue))
+            all.push_back(std::move(bytes));
     }
     return all;
 }
@@ -123,7 +132,8 @@ void Bench::advance_clock(std::uint32_t seconds) {
     settle();
     seconds_ += seconds;
     // A whole round of the ageing scan.
-    for (int i = 0; i < 10; ++i) dataplane_->tick();
+    for (int i = 0; i < 10; ++i)
+        dataplane_->tick();
 }
 
 PortState Bench::state(const std::string& port) {
@@ -153,7 +163,8 @@ Bytes frame(const FrameSpec& spec) {
         put16(vlan);
     }
     put16(spec.ethertype);
-    while (bytes.size() < spec.size) bytes.push_back(static_cast<std::uint8_t>(bytes.size()));
+    while (bytes.size() < spec.size)
+        bytes.push_back(static_cast<std::uint8_t>(bytes.size()));
     return bytes;
 }
 

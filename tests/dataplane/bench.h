@@ -1,5 +1,5 @@
-// A dataplane with wires for ports, in this process: tests inject frames, the real worker loop moves them, and tests
-// collect what comes out. The clock is the test's.
+// A dataplane with wires for ports, in this process: tests inject frames, the real worker loop moves them,
+// and tests collect what comes out. The clock is the test's.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "viaduct/model.h"
+
 #include "dataplane.h"
 #include "port/wire.h"
-#include "viaduct/model.h"
 
 namespace viaduct::test {
 
@@ -32,7 +33,8 @@ public:
     ~Bench();  ///< fails the test when the ledger does not add up
 
     void apply(const model::Change& change, bool dry_run = false) { dataplane_->apply(change, dry_run); }
-    /// Puts bridges and ports from JSON text in the form of a transaction; ports are wires whatever their kind says.
+    /// Puts bridges and ports from JSON text in the form of a transaction; ports are wires whatever their
+    /// kind says.
     void apply_json(const std::string& text);
     /// The faults of such a transaction that must be refused.
     Faults refused_json(const std::string& text);
@@ -55,7 +57,8 @@ private:
     std::unique_ptr<dataplane::Dataplane> dataplane_;
 };
 
-/// An Ethernet frame of `size` bytes (14 or more): addresses, optionally tags, an ethertype and a counting payload.
+/// An Ethernet frame of `size` bytes (14 or more): addresses, optionally tags, an ethertype and a counting
+/// payload.
 struct FrameSpec {
     std::string destination = "02:00:00:00:00:02";
     std::string source = "02:00:00:00:00:01";

@@ -1,20 +1,24 @@
 // Runs every case under tests/dataplane/cases/: a configuration, frames in, frames out, drops, all as data.
 //
-// A case file is {"title", "workers"?, "config": {transaction's "put"}, "steps": [...]}. A step does one thing:
-//   {"in": PORT, "frame": FRAME, "out": {PORT: FRAME or [FRAME, ...]}}    all outputs; ports not named get nothing
+// A case file is {"title", "workers"?, "config": {transaction's "put"}, "steps": [...]}. A step does one
+// thing:
+//   {"in": PORT, "frame": FRAME, "out": {PORT: FRAME or [FRAME, ...]}}    all outputs; ports not named get
+//   nothing
 //   {"advance": SECONDS}  {"change": {transaction}}  {"link": PORT, "up": BOOL}
 //   {"drops": {PORT: {REASON: COUNT}}}                                   totals since the start; exact
-// FRAME is "DST SRC [vlan=ID[/PRIORITY]]... [type=HEX] [size=BYTES]" with addresses shortened to their last byte
+// FRAME is "DST SRC [vlan=ID[/PRIORITY]]... [type=HEX] [size=BYTES]" with addresses shortened to their last
+// byte
 // ("01" is 02:00:00:00:00:01) or whole; an output may be "same" for the frame that went in.
-#include <gtest/gtest.h>
-#include <json/json.h>
-
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "bench.h"
+#include <gtest/gtest.h>
+#include <json/json.h>
+
 #include "viaduct/json.h"
+
+#include "bench.h"
 
 namespace viaduct::test {
 
@@ -58,7 +62,8 @@ Bytes frame_from(const std::string& text) {
     if (spec.size < bytes.size()) bytes.resize(spec.size);
     // The payload says which frame it was, whatever tags are pushed or popped on the way.
     const std::size_t header = 12 + 4 * spec.vlans.size() + 2;
-    for (std::size_t i = header; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i - header);
+    for (std::size_t i = header; i < bytes.size(); ++i)
+        bytes[i] = static_cast<std::uint8_t>(i - header);
     return bytes;
 }
 
@@ -93,7 +98,8 @@ private:
                 expected.push_back(text.asString() == "same" ? in : frame_from(text.asString()));
             };
             if (out.isString()) add(out);
-            for (Json::ArrayIndex i = 0; out.isArray() && i < out.size(); ++i) add(out[i]);
+            for (Json::ArrayIndex i = 0; out.isArray() && i < out.size(); ++i)
+                add(out[i]);
             EXPECT_EQ(bench_.collect(state.port.name), expected) << "at port " << state.port.name;
         }
     }
@@ -109,7 +115,8 @@ private:
                 found[prefix + std::string(dataplane::reason(drop).name)] = Json::UInt64(count);
             }
             const auto& expected = spec[state.port.name];
-            EXPECT_EQ(to_json_text(found), expected.isNull() ? "{}" : to_json_text(expected)) << "at port " << state.port.name;
+            EXPECT_EQ(to_json_text(found), expected.isNull() ? "{}" : to_json_text(expected))
+                << "at port " << state.port.name;
         }
     }
 
@@ -142,7 +149,8 @@ std::vector<std::filesystem::path> case_files() {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Case, testing::ValuesIn(case_files()), [](const auto& the_case) {
     auto name = the_case.param.stem().string();
-    std::replace_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
     return name;
 });
 

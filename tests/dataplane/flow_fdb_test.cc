@@ -1,9 +1,9 @@
 // The FDB against a plain map, and under readers and writers at once.
-#include <gtest/gtest.h>
-
 #include <map>
 #include <random>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "flow/fdb.h"
 #include "worker/spread.h"
@@ -34,20 +34,24 @@ TEST(FdbTable, HoldsWhatAMapWouldHold) {
         ASSERT_EQ(value.port(), port);
     }
     std::map<PortIndex, std::uint32_t> counts;
-    for (const auto& [key, port] : model) ++counts[port];
-    for (const auto& [port, count] : counts) EXPECT_EQ(fdb.entries(port), count);
+    for (const auto& [key, port] : model)
+        ++counts[port];
+    for (const auto& [port, count] : counts)
+        EXPECT_EQ(fdb.entries(port), count);
 }
 
 TEST(FdbTable, TakesItsWholeSizeWhateverTheAddresses) {
     for (std::uint32_t size : {64U, 1000U, 8192U}) {
         Fdb fdb(size, 1234567);
-        for (std::uint64_t i = 0; i < size; ++i) fdb.learn(fdb_key(0x020000000000 + (i << 12), 0), 1, 0, 1);
+        for (std::uint64_t i = 0; i < size; ++i)
+            fdb.learn(fdb_key(0x020000000000 + (i << 12), 0), 1, 0, 1);
         EXPECT_GT(fdb.entries(), size * 95 / 100) << size;
     }
 }
 
 TEST(FdbTable, ReadersNeverSeeAnotherKeysPort) {
-    // Each key belongs to one port for ever; keys come and go in few buckets, and readers must never get a wrong port.
+    // Each key belongs to one port for ever; keys come and go in few buckets, and readers must never get a
+    // wrong port.
     Fdb fdb(64, 3);
     std::atomic<bool> stop{false};
     const auto port_of = [](FdbKey key) { return static_cast<PortIndex>(key % 97); };
@@ -77,7 +81,8 @@ TEST(FdbTable, ReadersNeverSeeAnotherKeysPort) {
         }
     }
     stop = true;
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads)
+        thread.join();
     EXPECT_EQ(wrong, 0U);
 }
 
@@ -100,8 +105,10 @@ TEST(Spread, IsEvenAndKeepsWhatItCan) {
         const auto next = spread(list, owners, 3);
         ASSERT_EQ(next.size(), queues);
         std::array<std::size_t, 3> load{};
-        for (const auto& [queue, owner] : next) ++load.at(owner);
-        ASSERT_LE(*std::max_element(load.begin(), load.end()) - *std::min_element(load.begin(), load.end()), 1U);
+        for (const auto& [queue, owner] : next)
+            ++load.at(owner);
+        ASSERT_LE(*std::max_element(load.begin(), load.end()) - *std::min_element(load.begin(), load.end()),
+                  1U);
         owners = next;
     }
     EXPECT_EQ(spread({{1, 2}}, {}, 2).at({1, 0}), 0);

@@ -1,9 +1,9 @@
-// Whole transactions against the real dataplane: refused with every fault and nothing changed, or in force at once,
-// while frames flow.
-#include <gtest/gtest.h>
-
+// Whole transactions against the real dataplane: refused with every fault and nothing changed, or in force at
+// once, while frames flow.
 #include <atomic>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "bench.h"
 
@@ -14,12 +14,14 @@ using namespace dataplane;
 namespace {
 
 std::string port_json(const std::string& name, const std::string& more = "") {
-    return R"({"name":")" + name + R"(","kind":"vhost-user","bridge":"br0","path":"/)" + name + "\"" + more + "}";
+    return R"({"name":")" + name + R"(","kind":"vhost-user","bridge":"br0","path":"/)" + name + "\"" + more +
+           "}";
 }
 
 std::string ports_json(int from, int to, const std::string& more = "") {
     std::string list;
-    for (int i = from; i < to; ++i) list += (list.empty() ? "" : ",") + port_json("p" + std::to_string(i), more);
+    for (int i = from; i < to; ++i)
+        list += (list.empty() ? "" : ",") + port_json("p" + std::to_string(i), more);
     return list;
 }
 
@@ -39,13 +41,16 @@ TEST(Transactions, ManyPortsExchangeFramesAndLeave) {
     Bench bench({.workers = 2, .packet_buffers = 32768});
     bench.apply_json(put(ports_json(0, 300)));
     bench.inject("p0", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(1)}));
-    for (int i = 1; i < 300; ++i) EXPECT_EQ(bench.collect("p" + std::to_string(i)).size(), 1U) << i;
+    for (int i = 1; i < 300; ++i)
+        EXPECT_EQ(bench.collect("p" + std::to_string(i)).size(), 1U) << i;
     EXPECT_EQ(bench.state("p0").totals.copies, 298U);
     std::string names;
-    for (int i = 1; i < 300; ++i) names += (i > 1 ? ",\"p" : "\"p") + std::to_string(i) + "\"";
+    for (int i = 1; i < 300; ++i)
+        names += (i > 1 ? ",\"p" : "\"p") + std::to_string(i) + "\"";
     bench.apply_json(R"({"delete":{"ports":[)" + names + "]}}");
     EXPECT_EQ(bench.dataplane().ports().size(), 1U);
-    EXPECT_EQ(bench.dataplane().ledger().total.tx_packets, 299U) << "what removed ports counted stays in the ledger";
+    EXPECT_EQ(bench.dataplane().ledger().total.tx_packets, 299U)
+        << "what removed ports counted stays in the ledger";
 }
 
 TEST(Transactions, TellEveryFaultAndChangeNothing) {
@@ -94,10 +99,12 @@ TEST(Transactions, AFullHouseForgetsNothingWhenPortsComeAndGoUnderTraffic) {
     for (int round = 0; round < 100; ++round) {
         bench.apply_json(put(ports_json(10, 20)));
         std::string names;
-        for (int i = 10; i < 20; ++i) names += (i > 10 ? ",\"p" : "\"p") + std::to_string(i) + "\"";
+        for (int i = 10; i < 20; ++i)
+            names += (i > 10 ? ",\"p" : "\"p") + std::to_string(i) + "\"";
         bench.apply_json(R"({"delete":{"ports":[)" + names + "]}}");
     }
-    while (sent < 1000) std::this_thread::yield();
+    while (sent < 1000)
+        std::this_thread::yield();
     stop = true;
     traffic.join();
     bench.settle();
@@ -134,8 +141,10 @@ TEST(Transactions, DryRunChecksAndChangesNothing) {
 TEST(Fdb, APortsLimitHoldsAndItsNeighbourIsNotFelt) {
     Bench bench;
     bench.apply_json(put(port_json("a", R"(,"fdb_limit":10)") + "," + port_json("b")));
-    for (int i = 0; i < 50; ++i) bench.inject("a", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(100 + i)}));
-    for (int i = 0; i < 50; ++i) bench.inject("b", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(1000 + i)}));
+    for (int i = 0; i < 50; ++i)
+        bench.inject("a", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(100 + i)}));
+    for (int i = 0; i < 50; ++i)
+        bench.inject("b", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(1000 + i)}));
     bench.settle();
     EXPECT_EQ(bench.state("a").fdb_entries, 10U);
     EXPECT_EQ(bench.state("a").totals.not_learned, 40U);
@@ -168,11 +177,13 @@ TEST(Workers, QueuesAreSpreadAndFramesCrossBetweenWorkers) {
     bench.inject("b", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = mac(2)}));
     bench.settle();
     for (std::uint16_t queue = 0; queue < 2; ++queue) {
-        for (int i = 0; i < 100; ++i) bench.inject("a", frame({.destination = mac(2), .source = mac(1)}), queue);
+        for (int i = 0; i < 100; ++i)
+            bench.inject("a", frame({.destination = mac(2), .source = mac(1)}), queue);
         EXPECT_EQ(bench.collect("b").size(), 100U) << "queue " << queue;
     }
     std::uint64_t handed = 0;
-    for (const auto& worker : bench.dataplane().workers()) handed += worker.handed_off;
+    for (const auto& worker : bench.dataplane().workers())
+        handed += worker.handed_off;
     EXPECT_GE(handed, 100U);
 }
 
@@ -202,7 +213,8 @@ TEST(Workers, FramesInOneFlowStayInOrder) {
     }
     const auto out = bench.collect("b");
     ASSERT_EQ(out.size(), 500U);
-    for (int i = 0; i < 500; ++i) ASSERT_EQ(out[static_cast<std::size_t>(i)][20] << 8 | out[static_cast<std::size_t>(i)][21], i);
+    for (int i = 0; i < 500; ++i)
+        ASSERT_EQ(out[static_cast<std::size_t>(i)][20] << 8 | out[static_cast<std::size_t>(i)][21], i);
 }
 
 TEST(Workers, AFullOutputIsCountedAndHurtsNobodyElse) {
