@@ -1,0 +1,245 @@
+// Callbacks find their socket's owner in an array by device number, filled when a connection begins: no lock
+// is taken there but the short one of the first look-up by path, so librte_vhost may call while it holds its
+// own.
+#include "port/vhost_driver.h"
+
+#include <climits>
+
+#include <rte_vhost.h>
+#include <spdlog/spdlog.h>
+
+#include "viaduct/fault.h"
+
+#include "port/socket_file.h"
+
+namespace viaduct::dataplane {
+namespace {
+
+/// librte_vhost watches 1024 descriptors in all: a connection for each port, a listening socket for each
+/// server's, and one of its own. A few are left for connections that are being refused.
+constexpr unsigned kWatchedMost = 1024 - 16;
+
+constexpr std::uint64_t bit(unsigned feature) {
+    return 1ULL << feature;
+}
+
+// Virtio 1.2, 5.1.3; <linux/virtio_net.h> is no C++.
+constexpr unsigned kMultiqueue = 22;
+/// Checksum and segmentation offloads wait for the forwarder to carry them: CSUM, GUEST_CSUM, GUEST_TSO4,
+/// GUEST_TSO6, GUEST_ECN, GUEST_UFO, HOST_TSO4, HOST_TSO6, HOST_ECN, HOST_UFO.
+constexpr std::uint64_t kOffloads =
+    bit(0) | bit(1) | bit(7) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) | bit(13) | bit(14);
+
+// Of the vhost-user specification; rte_vhost.h names only some.
+constexpr std::uint64_t kUnusedProtocolFeatures =
+    bit(7) /* crypto session */ | bit(8) /* page fault: post-copy */ | bit(11) /* host notifier */ |
+    bit(12) /* in-flight buffers, which the network device does not use */;
+
+/// Frames that do not fit one packet buffer come in a buffer from the heap instead of a chain. With chains a
+/// guest that posts one descriptor of a gigabyte makes librte_vhost take every buffer of the pool and copy
+/// for as long as they last; without, it drops what is longer than 64 KiB unread.
+constexpr std::uint64_t kFlags =
+    RTE_VHOST_USER_LINEARBUF_SUPPORT | RTE_VHOST_USER_EXTBUF_SUPPORT | RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS;
+
+}  // namespace
+
+struct VhostDriver::Entry {
+    model::VhostUser socket;
+    bool multiqueue;
+    VhostDevice& device;
+    /// The connection's device number, -1 without one. Written in callbacks.
+    std::atomic<int> connection{-1};
+    bool running = false;  ///< callbacks only: started and not stopped
+};
+
+struct VhostDriver::Callbacks {
+    static int new_connection(int vid) {
+        auto& driver = instance();
+        std::array<char, PATH_MAX> path{};
+        if (rte_vhost_get_ifname(vid, path.data(), path.size()) != 0) return -1;
+        auto* entry = driver.of_path(path.data());
+        if (entry == nullptr || vid < 0 || vid >= kVhostDevicesMost) return -1;
+        // One peer at a time: a second one would take device numbers and watched descriptors from other
+        // ports.
+        if (entry->connection.load() != -1) {
+            spdlog::warn("vhost-user {}: a second connection was refused", entry->socket.path);
+            return -1;
+        }
+        if (!bound_waits(entry->socket.path)) {
+            spdlog::warn("vhost-user {}: the connection's waits could not be bounded", entry->socket.path);
+        }
+        entry->connection.store(vid);
+        driver.by_device_[static_cast<std::size_t>(vid)].store(entry);
+        entry->device.connected(vid);
+        return 0;
+    }
+
+    static void destroy_connection(int vid) {
+        auto& driver = instance();
+        auto* entry = driver.of_device(vid);
+        // A refused connection ends by this call too on newer versions, and owns nothing.
+        if (entry == nullptr || entry->connection.load() != vid) return;
+        entry->device.disconnected(vid);
+        driver.by_device_[static_cast<std::size_t>(vid)].store(nullptr);
+        entry->connection.store(-1);
+    }
+
+    static int new_device(int vid) {
+        auto* entry = instance().of_device(vid);
+        if (entry == nullptr) return -1;
+        // Off until a worker sleeps: each notification costs the guest a system call.
+        for (std::uint16_t ring = 0; ring < rte_vhost_get_vring_num(vid); ++ring) {
+            rte_vhost_enable_guest_notification(vid, ring, 0);
+        }
+        entry->running = true;
+        entry->device.started(vid);
+        return 0;
+    }
+
+    static void destroy_device(int vid) {
+        auto* entry = instance().of_device(vid);
+        if (entry == nullptr || !entry->running) return;
+        entry->running = false;
+        entry->device.stopped(vid);
+    }
+
+    static int vring_state_changed(int vid, std::uint16_t ring, int enable) {
+        auto* entry = instance().of_device(vid);
+        if (entry != nullptr) entry->device.ring_changed(vid, ring, enable != 0);
+        return 0;
+    }
+
+    static const rte_vhost_device_ops& table() {
+        static const rte_vhost_device_ops ops = [] {
+            rte_vhost_device_ops set{};
+            set.new_device = new_device;
+            set.destroy_device = destroy_device;
+            set.vring_state_changed = vring_state_changed;
+            set.new_connection = new_connection;
+            set.destroy_connection = destroy_connection;
+            return set;
+        }();
+        return ops;
+    }
+};
+
+VhostDriver& VhostDriver::instance() {
+    static VhostDriver driver;
+    return driver;
+}
+
+VhostDriver::VhostDriver() : watch_([this](const std::string& path) { return reconnect(path); }) {}
+
+VhostDriver::~VhostDriver() = default;
+
+VhostDriver::Entry* VhostDriver::of_path(const std::string& path) {
+    const std::lock_guard lock(table_);
+    const auto found = entries_.find(path);
+    return found == entries_.end() ? nullptr : found->second.get();
+}
+
+VhostDriver::Entry* VhostDriver::of_device(int vid) const {
+    if (vid < 0 || vid >= kVhostDevicesMost) return nullptr;
+    return by_device_[static_cast<std::size_t>(vid)].load();
+}
+
+void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevice& device) {
+    const std::lock_guard changing(changing_);
+    if (socket.path.size() > model::kSocketPathMost || socket.path.empty() || socket.path.front() != '/') {
+        throw Refused("vhost_user/path",
+                      "\"" + socket.path + "\" must be absolute and at most 107 bytes long");
+    }
+    Entry* entry = nullptr;
+    {
+        const std::lock_guard table(table_);
+        unsigned watched = socket.server ? 2 : 1;
+        for (const auto& [path, other] : entries_)
+            watched += other->socket.server ? 2U : 1U;
+        if (watched > kWatchedMost) {
+            throw Refused("vhost_user", "librte_vhost serves at most " + std::to_string(kWatchedMost) +
+                                            " sockets (a listening one counts twice); remove a port first");
+        }
+        auto [place, fresh] = entries_.try_emplace(socket.path);
+        if (!fresh)
+            throw Refused("vhost_user/path", "\"" + socket.path + "\" is another port's socket already");
+        place->second.reset(new Entry{socket, multiqueue, device});
+        entry = place->second.get();
+    }
+    try {
+        prepare_socket(socket);
+        // Watched before the first attempt, so that a socket that appears between the two is not missed.
+        if (!socket.server) watch_.add(socket.path);
+        start(*entry);
+    } catch (...) {
+        watch_.remove(socket.path);
+        const std::lock_guard table(table_);
+        entries_.erase(socket.path);
+        throw;
+    }
+}
+
+void VhostDriver::start(Entry& entry) {
+    const auto& socket = entry.socket;
+    const char* path = socket.path.c_str();
+    if (rte_vhost_driver_register(path, kFlags | (socket.server ? 0 : RTE_VHOST_USER_CLIENT)) != 0) {
+        throw Refused("vhost_user/path", "librte_vhost cannot open a socket for \"" + socket.path +
+                                             "\"; its log says why (descriptors may be short)");
+    }
+    try {
+        std::uint64_t protocol = 0;
+        const std::uint64_t unwanted = kOffloads | (entry.multiqueue ? 0 : bit(kMultiqueue));
+        const bool ready =
+            rte_vhost_driver_disable_features(path, unwanted) == 0 &&
+            rte_vhost_driver_get_protocol_features(path, &protocol) == 0 &&
+            rte_vhost_driver_set_protocol_features(path, protocol & ~kUnusedProtocolFeatures) == 0 &&
+            rte_vhost_driver_callback_register(path, &Callbacks::table()) == 0;
+        const auto begin = [path] { return rte_vhost_driver_start(path); };
+        if (!ready || (socket.server ? bind_socket(socket, begin) : begin()) != 0) {
+            throw Refused("vhost_user/path", "librte_vhost cannot " +
+                                                 std::string(socket.server ? "listen on" : "connect to") +
+                                                 " \"" + socket.path + "\"; its log says why");
+        }
+    } catch (...) {
+        unregister(entry);
+        throw;
+    }
+}
+
+/// librte_vhost calls destroy_device where it is due, but not destroy_connection.
+void VhostDriver::unregister(Entry& entry) {
+    rte_vhost_driver_unregister(entry.socket.path.c_str());
+    const int vid = entry.connection.load();
+    if (vid < 0) return;
+    entry.device.disconnected(vid);
+    // The number may be another socket's by now.
+    Entry* mine = &entry;
+    by_device_[static_cast<std::size_t>(vid)].compare_exchange_strong(mine, nullptr);
+    entry.connection.store(-1);
+}
+
+void VhostDriver::remove(const std::string& path) {
+    const std::lock_guard changing(changing_);
+    auto* entry = of_path(path);
+    if (entry == nullptr) return;
+    watch_.remove(path);
+    unregister(*entry);
+    const std::lock_guard table(table_);
+    entries_.erase(path);
+}
+
+/// librte_vhost cannot be asked to try now, but it tries at once when a socket is registered anew.
+bool VhostDriver::reconnect(const std::string& path) {
+    const std::lock_guard changing(changing_);
+    auto* entry = of_path(path);
+    if (entry == nullptr || entry->connection.load() != -1) return true;
+    unregister(*entry);
+    try {
+        start(*entry);
+    } catch (const Refused& refused) {
+        spdlog::error("vhost-user {}: {}", path, refused.what());
+        return false;
+    }
+    return entry->connection.load() != -1;
+}
+
+}  // namespace viaduct::dataplane
