@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from . import process
+from . import netns, process
 
 # $1: the directories to cover, ":" between them. A directory that the machine lacks is made in an overlay of its
 # parent, so that the machine keeps lacking it.
@@ -89,7 +89,7 @@ class Isolation:
 
     def __init__(self, directory, label="isolation"):
         self.directory = Path(directory)
-        self.cgroup = f"vd-{os.getpid()}-{label}"  # the runtimes put their cgroups below this one
+        self.cgroup = netns.unique_name(label)  # the runtimes put their cgroups below this one
         self.holder = None
 
     def start(self):
