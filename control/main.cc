@@ -20,6 +20,9 @@
 #include "api/config_routes.h"
 #include "api/router.h"
 #include "api/state_routes.h"
+#include "ipam/leases.h"
+#include "pod/attachments.h"
+#include "pod/routes.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
 #include "store/config_history.h"
@@ -98,6 +101,8 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
+    for (const auto* more : {&ipam::migrations(), &pod::migrations()})
+        all.insert(all.end(), more->begin(), more->end());
     return all;
 }
 
@@ -129,16 +134,23 @@ void run(const Settings& settings, const sigset_t& signals) {
     store::Database database(settings.store, all_migrations());
 
     const reconcile::ConfigSource config_source;
+    pod::Options pod_options;
+    pod_options.run_dir = settings.run_dir;
+    pod::Attachments attachments(pod_options, database, config_source);
+    attachments.recover();
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
-    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source});
+    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &attachments});
     reconcile::ConfigChanges changes(database, reconciler);
 
+    attachments.use(reconciler);
+
     api::Router router;
-    api::add_config_routes(router, database, changes);
+    api::add_config_routes(router, database, reconciler, changes);
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
+    pod::register_routes(router, attachments);
 
     reconciler.start();
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},

@@ -145,6 +145,25 @@ http::Response get_config(store::Database& database, const http::Request& reques
     return json_response(json);
 }
 
+/// Marks each object with whom it is from.
+void mark(Json::Value& list, const std::function<bool(const std::string&)>& configured) {
+    for (auto& one : list)
+        one["from"] = configured(one["name"].asString()) ? "config" : "pods";
+}
+
+http::Response get_desired(store::Database& database, const reconcile::Reconciler& reconciler,
+                           const http::Request& request) {
+    check_query(request, {});
+    store::Transaction tx(database);
+    Faults faults;
+    const auto config = store::load_config(tx);
+    auto json = model::to_json(reconciler.desired(tx, faults));
+    mark(json["bridges"], [&](const auto& name) { return config.bridges.contains(name); });
+    mark(json["ports"], [&](const auto& name) { return config.ports.contains(name); });
+    json["faults"] = faults_to_json(faults)["faults"];
+    return json_response(json);
+}
+
 http::Response get_history(store::Database& database, const http::Request& request) {
     check_query(request, {"limit", "before"});
     const auto most = std::min(query_number(request, "limit").value_or(kHistoryDefault), kHistoryMost);
@@ -184,7 +203,10 @@ http::Response get_diff(store::Database& database, const http::Request& request)
 
 }  // namespace
 
-void add_config_routes(Router& router, store::Database& database, ConfigChanges& changes) {
+void add_config_routes(Router& router, store::Database& database, const reconcile::Reconciler& reconciler,
+                       ConfigChanges& changes) {
+    router.add("GET", "/v1/config/desired",
+               [&](auto& request, auto&) { return get_desired(database, reconciler, request); });
     router.add("GET", "/v1/config", [&](auto& request, auto&) { return get_config(database, request); });
     router.add("PUT", "/v1/config", [&](auto& request, auto&) { return put_config(changes, request); });
     router.add("POST", "/v1/config/changes",

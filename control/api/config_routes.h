@@ -8,11 +8,14 @@ class Database;
 }
 namespace viaduct::reconcile {
 class ConfigChanges;
-}
+class Reconciler;
+}  // namespace viaduct::reconcile
 
 namespace viaduct::api {
 
-/// Both must outlive the router.
-void add_config_routes(Router& router, store::Database& database, reconcile::ConfigChanges& changes);
+/// References must outlive the router. /v1/config/desired is what configuration and pods want together, each
+/// object with whom it is from.
+void add_config_routes(Router& router, store::Database& database, const reconcile::Reconciler& reconciler,
+                       reconcile::ConfigChanges& changes);
 
 }  // namespace viaduct::api

@@ -1,0 +1,91 @@
+// What a command works with: its words, control's API, and how its result is shown.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <json/json.h>
+
+#include "viaduct/fault.h"
+
+#include "cli/words.h"
+
+namespace viaduct::cli {
+
+/// One invocation.
+struct Session {
+    Arguments arguments;
+    Words words;
+
+    explicit Session(Arguments parsed) : arguments(std::move(parsed)), words(arguments.words) {}
+
+    /// Asks control; throws Failure with its faults in words.
+    Json::Value ask(const std::string& method, const std::string& target) const {
+        return ask_text(method, target, "");
+    }
+    Json::Value ask(const std::string& method, const std::string& target, const Json::Value& body) const;
+    /// Sends {put, delete} with the invocation's --dry-run and --comment, and tells what came of it.
+    int change(Json::Value body, const std::string& method = "POST",
+               const std::string& target = "/v1/config/changes") const;
+    /// Prints `json` when JSON was asked for; true when it did.
+    bool printed(const Json::Value& json) const;
+
+private:
+    Json::Value ask_text(const std::string& method, const std::string& target, const std::string& body) const;
+};
+
+struct Command {
+    std::string name;                  ///< "add"
+    std::vector<std::string> aliases;  ///< "list" for "show"
+    std::string syntax;                ///< what follows the name
+    std::string summary;
+    std::function<int(Session&)> run;
+};
+
+struct Object {
+    std::string name;  ///< "bridge"
+    std::string summary;
+    std::vector<Command> commands;  ///< the first is what runs when no command is given
+    std::string notes;              ///< words explained, in --help
+    std::vector<std::string> examples;
+};
+
+/// One file each.
+Object link_object();
+Object bridge_object();
+Object port_object();
+Object fdb_object();
+Object pod_object();
+Object stats_object();
+Object log_object();
+Object config_object();
+
+/// Faults for people: "port web: mtu must be ...", one a line.
+std::string words_of(const Faults& faults);
+/// "port web" for "ports/web", "bridge br0" for "bridges/br0", "fdb entry MAC vlan 10 on bridge br0".
+std::string object_words(const std::string& object);
+/// "+ bridge br0 ...", "- ...", "~ port web mtu 1500 -> 9000" for a list of {object, before, after}.
+std::string diff_text(const Json::Value& changes);
+
+/// Members that may be absent or of another type.
+std::string text_of(const Json::Value& json, const char* key);
+std::uint64_t number_of(const Json::Value& json, const char* key);
+bool bool_of(const Json::Value& json, const char* key, bool otherwise = false);
+/// The list's member whose "name" is `name`; null when there is none.
+const Json::Value* find_named(const Json::Value& list, const std::string& name);
+/// Access and trunk VLANs in the words of `port add`: "10", "trunk 20,30-39 native 1".
+std::string vlan_words(const Json::Value& vlan);
+
+/// Rows under a heading, columns as wide as they need to be; numbers to the right.
+class Table {
+public:
+    explicit Table(std::vector<std::string> heading) : rows_{std::move(heading)} {}
+    void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+    [[nodiscard]] std::string text() const;
+
+private:
+    std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace viaduct::cli
