@@ -6,7 +6,9 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -73,35 +75,46 @@ std::size_t choice(const po::variables_map& values, const std::string& name,
     throw Refused("--" + name, "is \"" + text + "\"; it must be one of " + list);
 }
 
+struct OptionText {
+    const char* name;
+    const char* standard;
+    const char* value;
+    const char* help;
+};
+
+constexpr std::array<OptionText, 10> kOptions{{
+    {"api-socket", "/run/viaduct/dataplane.sock", "PATH",
+     "Unix socket of the API, at most 107 bytes; its directory is made with mode 0755"},
+    {"lcores", "last", "CPUS",
+     "CPUs of the workers, one worker each, such as 1 or 1,3 or 2-5; \"last\" is the last one that the "
+     "process may "
+     "use. Everything else runs on the other CPUs that the process may use"},
+    {"memory", "256", "MB",
+     "memory taken at the start for packet buffers and ports, in MB of 1,048,576 bytes"},
+    {"huge", "auto", "WHEN", "huge pages: \"on\", \"off\", or \"auto\": when enough are free for --memory"},
+    {"poll", "adaptive", "MODE",
+     "\"adaptive\": idle workers sleep; \"busy\": they never do, for the least latency at a whole CPU each"},
+    {"flows", "1000000", "N",
+     "most flows in the flow table. The table comes with the flow engine: this version checks and reports "
+     "the "
+     "number, and takes no memory for it"},
+    {"packet-buffers", "32768", "N",
+     "packet buffers, of 2,048 bytes of payload and 2,384 bytes of memory each; ports reserve theirs from "
+     "them"},
+    {"log-level", "info", "LEVEL",
+     "trace, debug, info, warning, error, critical or off; PUT /v1/log changes it at run time"},
+    {"dpdk-log-level", "error", "LEVEL",
+     "of DPDK's own messages: emergency, alert, critical, error, warning, notice, info or debug"},
+    {"file-prefix", "viaduct", "NAME",
+     "tells DPDK processes of one machine apart; dpdk-telemetry.py takes it as -f NAME"},
+}};
+
 po::options_description described() {
     po::options_description options("Options", 110, 60);
-    const auto text = [](const char* standard, const char* shown) {
-        return po::value<std::string>()->default_value(standard)->value_name(shown);
-    };
-    options.add_options()("api-socket", text("/run/viaduct/dataplane.sock", "PATH"),
-                          "Unix socket of the API, at most 107 bytes; its directory is made with mode 0755")(
-        "lcores", text("last", "CPUS"),
-        "CPUs of the workers, one worker each, such as 1 or 1,3 or 2-5; \"last\" is the last one that the "
-        "process "
-        "may use. Everything else runs on the other CPUs that the process may use")(
-        "memory", text("256", "MB"),
-        "memory taken at the start for packet buffers and ports, in MB of 1,048,576 bytes")(
-        "huge", text("auto", "WHEN"),
-        "huge pages: \"on\", \"off\", or \"auto\": when enough are free for --memory")(
-        "poll", text("adaptive", "MODE"),
-        "\"adaptive\": idle workers sleep; \"busy\": they never do, for the least latency at a whole CPU "
-        "each")("flows", text("1000000", "N"),
-                "most flows in the flow table. The table comes with the flow engine: this version checks and "
-                "reports the "
-                "number, and takes no memory for it")("packet-buffers", text("32768", "N"),
-                                                      "packet buffers, of 2,048 bytes of payload and 2,384 "
-                                                      "bytes of memory each; ports reserve theirs from them")(
-        "log-level", text("info", "LEVEL"),
-        "trace, debug, info, warning, error, critical or off; PUT /v1/log changes it at run time")(
-        "dpdk-log-level", text("warning", "LEVEL"),
-        "of DPDK's own messages: emergency, alert, critical, error, warning, notice, info or debug")(
-        "file-prefix", text("viaduct", "NAME"),
-        "tells DPDK processes of one machine apart; dpdk-telemetry.py takes it as -f NAME");
+    for (const auto& option : kOptions) {
+        auto* value = po::value<std::string>()->default_value(option.standard)->value_name(option.value);
+        options.add_options()(option.name, value, option.help);
+    }
     return options;
 }
 
@@ -147,34 +160,18 @@ void check_memory(const Options& options, const Machine& machine) {
     }
     const auto buffers = options.packet_buffers * kBufferBytes;
     if (buffers + kRestBytes <= options.memory_mb * kMegabyte) return;
-    std::string reason = "of " + std::to_string(options.packet_buffers) + " need " +
-                         std::to_string(options.packet_buffers) + " x " + std::to_string(kBufferBytes) +
-                         " bytes = " + std::to_string(in_megabytes(buffers)) + " MB, and " +
-                         std::to_string(kRestBytes / kMegabyte) + " MB for everything else: more than the " +
-                         std::to_string(options.memory_mb) + " MB of --memory, which ";
+    auto reason = std::to_string(options.packet_buffers) + " buffers need " +
+                  std::to_string(options.packet_buffers) + " x " + std::to_string(kBufferBytes) +
+                  " bytes = " + std::to_string(in_megabytes(buffers)) + " MB, and everything else " +
+                  std::to_string(kRestBytes / kMegabyte) + " MB: more than the " +
+                  std::to_string(options.memory_mb) + " MB of --memory, which ";
     if (options.memory_mb * kMegabyte > kRestBytes) {
-        reason += "holds " + std::to_string((options.memory_mb * kMegabyte - kRestBytes) / kBufferBytes) +
-                  " buffers";
+        const auto room = (options.memory_mb * kMegabyte - kRestBytes) / kBufferBytes;
+        reason += "has room for " + std::to_string(room) + " buffers";
     } else {
         reason += "must be more than " + std::to_string(kRestBytes / kMegabyte);
     }
     throw Refused("--packet-buffers", reason);
-}
-
-void choose_huge_pages(HugePages wanted, Options& options, const Machine& machine) {
-    if (wanted == HugePages::off) return;
-    const auto free_mb = machine.huge_bytes_free / kMegabyte;
-    options.huge_pages = free_mb >= options.memory_mb;
-    if (options.huge_pages) return;
-    const auto missing = "--memory asks for " + std::to_string(options.memory_mb) + " MB and huge pages of " +
-                         std::to_string(free_mb) + " MB are free";
-    const auto reserve = "reserve them with: echo " + std::to_string((options.memory_mb + 1) / 2) +
-                         " > /proc/sys/vm/nr_hugepages (more where others use them too)";
-    if (wanted == HugePages::on) throw Refused("--huge", "is \"on\", but " + missing + "; " + reserve);
-    options.warnings.push_back(
-        "running without huge pages, which costs throughput (each packet buffer lies on pages of "
-        "its own, so that every frame misses the TLB): " +
-        missing + "; " + reserve);
 }
 
 void spread_cpus(Options& options, const Machine& machine) {
@@ -191,6 +188,24 @@ void spread_cpus(Options& options, const Machine& machine) {
 }
 
 }  // namespace
+
+void choose_huge_pages(Options& options, std::uint64_t bytes_free) {
+    options.huge_pages = false;
+    if (options.huge == HugePages::off) return;
+    const auto free_mb = bytes_free / kMegabyte;
+    options.huge_pages = free_mb >= options.memory_mb;
+    if (options.huge_pages) return;
+    const auto missing = "--memory asks for " + std::to_string(options.memory_mb) + " MB and huge pages of " +
+                         std::to_string(free_mb) + " MB are free";
+    const auto reserve = "reserve them with: echo " + std::to_string((options.memory_mb + 1) / 2) +
+                         " > /proc/sys/vm/nr_hugepages (more where others use them too)";
+    if (options.huge == HugePages::on) throw Refused("--huge", "is \"on\", but " + missing + "; " + reserve);
+    options.warnings.push_back(
+        "running without huge pages, which costs throughput (each packet buffer lies on pages of its own, so "
+        "that every "
+        "frame misses the TLB): " +
+        missing + "; " + reserve);
+}
 
 std::optional<std::vector<unsigned>> parse_cpus(std::string_view text) {
     std::vector<unsigned> cpus;
@@ -246,6 +261,11 @@ Machine this_machine() {
     struct sysinfo info {};
     ::sysinfo(&info);
     machine.memory_bytes = static_cast<std::uint64_t>(info.totalram) * info.mem_unit;
+    return machine;
+}
+
+std::uint64_t huge_bytes_free() {
+    std::uint64_t bytes = 0;
     std::error_code error;
     for (const auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", error)) {
         // hugepages-2048kB
@@ -256,9 +276,9 @@ Machine this_machine() {
         std::uint64_t promised = 0;
         std::ifstream(size.path() / "free_hugepages") >> free_pages;
         std::ifstream(size.path() / "resv_hugepages") >> promised;
-        if (free_pages > promised) machine.huge_bytes_free += (free_pages - promised) * kilobytes * 1024;
+        if (free_pages > promised) bytes += (free_pages - promised) * kilobytes * 1024;
     }
-    return machine;
+    return bytes;
 }
 
 std::optional<Options> read_options(int argc, const char* const* argv, const Machine& machine) {
@@ -285,9 +305,8 @@ std::optional<Options> read_options(int argc, const char* const* argv, const Mac
         throw Refused("--file-prefix",
                       "must be 1 to 63 letters, digits, '_', '.' or '-', not starting with '-' or '.'");
     }
-    const auto huge = static_cast<HugePages>(choice(values, "huge", {"auto", "on", "off"}));
+    options.huge = static_cast<HugePages>(choice(values, "huge", {"auto", "on", "off"}));
     check_memory(options, machine);
-    choose_huge_pages(huge, options, machine);
     spread_cpus(options, machine);
     if (!values["flows"].defaulted()) {
         options.warnings.emplace_back("--flows has no effect yet: the flow table comes with the flow engine");

@@ -17,11 +17,12 @@ struct Machine {
     std::vector<unsigned> online_cpus;   ///< sorted
     std::vector<unsigned> allowed_cpus;  ///< those that this process may run on, sorted
     std::uint64_t memory_bytes = 0;
-    std::uint64_t huge_bytes_free = 0;  ///< in huge pages of all sizes
 };
 
-/// Reads /proc and /sys. Call before EAL narrows the affinity of the calling thread.
+/// Call before EAL narrows the affinity of the calling thread.
 Machine this_machine();
+/// Bytes of huge pages of all sizes that nobody has or was promised.
+std::uint64_t huge_bytes_free();
 
 enum class HugePages : std::uint8_t { automatic, on, off };
 
@@ -31,7 +32,8 @@ struct Options {
     std::vector<unsigned>
         other_cpus;  ///< for everything else: the allowed CPUs without workers, or all of them
     std::uint32_t memory_mb = 0;
-    bool huge_pages = false;  ///< decided: never automatic
+    HugePages huge = HugePages::automatic;
+    bool huge_pages = false;  ///< what choose_huge_pages() made of it
     PollMode poll = PollMode::adaptive;
     std::uint32_t flows = 0;
     std::uint32_t packet_buffers = 0;
@@ -43,6 +45,10 @@ struct Options {
 
 /// Nothing when help or the version was printed. Throws Refused, which names the option.
 std::optional<Options> read_options(int argc, const char* const* argv, const Machine& machine);
+
+/// Decides on huge pages, with a warning when there are too few; throws Refused when they are asked for by
+/// --huge on. Apart from read_options(), because a dataplane that is just ending may still have the pages.
+void choose_huge_pages(Options& options, std::uint64_t bytes_free);
 
 /// "1", "1,3", "2-5,8" to CPU numbers in the order written; nothing when it is anything else or names over
 /// 4096.

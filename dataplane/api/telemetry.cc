@@ -32,31 +32,27 @@ Asked& asked() {
 
 using Data = rte_tel_data;
 
-/// A JSON value into a dictionary of DPDK's; numbers, strings, objects and arrays of those.
+/// A JSON value into a dictionary of DPDK's.
 void add(Data* dict, const std::string& name, const Json::Value& value);
 
+/// DPDK 22.11 prints no dictionaries within arrays, so an array of objects becomes a dictionary whose keys
+/// count.
 Data* container(const Json::Value& value) {
     Data* data = rte_tel_data_alloc();
     if (data == nullptr) throw std::bad_alloc();
-    if (value.isObject()) {
-        rte_tel_data_start_dict(data);
-        for (const auto& key : value.getMemberNames())
-            add(data, key, value[key]);
+    if (value.isArray() && !value.empty() && value[0].isString()) {
+        rte_tel_data_start_array(data, RTE_TEL_STRING_VAL);
+        for (const auto& item : value)
+            rte_tel_data_add_array_string(data, item.asCString());
         return data;
     }
-    const bool numbers = !value.empty() && value[0].isIntegral();
-    const bool strings = !value.empty() && value[0].isString();
-    rte_tel_data_start_array(data, numbers   ? RTE_TEL_U64_VAL
-                                   : strings ? RTE_TEL_STRING_VAL
-                                             : RTE_TEL_CONTAINER);
-    for (const auto& item : value) {
-        if (numbers) {
-            rte_tel_data_add_array_u64(data, item.asUInt64());
-        } else if (strings) {
-            rte_tel_data_add_array_string(data, item.asCString());
-        } else {
-            rte_tel_data_add_array_container(data, container(item), 0);
-        }
+    rte_tel_data_start_dict(data);
+    if (value.isArray()) {
+        for (Json::ArrayIndex i = 0; i < value.size(); ++i)
+            add(data, std::to_string(i), value[i]);
+    } else {
+        for (const auto& key : value.getMemberNames())
+            add(data, key, value[key]);
     }
     return data;
 }
