@@ -1,0 +1,111 @@
+// The command line's words, and its sentences.
+#include <gtest/gtest.h>
+
+#include "cli/session.h"
+#include "cli/words.h"
+
+namespace viaduct::cli {
+namespace {
+
+TEST(Match, TakesUniqueBeginnings) {
+    const std::vector<std::string_view> known = {"show", "set", "socket", "socket_mode"};
+    EXPECT_EQ(match("show", known, "command"), 0U);
+    EXPECT_EQ(match("sh", known, "command"), 0U);
+    EXPECT_EQ(match("socket", known, "command"), 2U);
+    EXPECT_EQ(match("socket_", known, "command"), 3U);
+    EXPECT_THROW(match("s", known, "command"), Usage);
+    EXPECT_THROW(match("", known, "command"), Usage);
+    EXPECT_THROW(match("x", known, "command"), Usage);
+    try {
+        match("so", known, "command");
+        FAIL();
+    } catch (const Usage& usage) {
+        EXPECT_STREQ(usage.what(), "command \"so\" may mean any of: socket, socket_mode; write more of it");
+    }
+}
+
+TEST(Arguments, OptionsStandAnywhere) {
+    const auto parsed = parse_arguments(
+        {"-j", "port", "add", "web", "--comment", "for the shop", "--dry-run", "--socket=/x"}, "/d");
+    EXPECT_TRUE(parsed.json);
+    EXPECT_TRUE(parsed.dry_run);
+    EXPECT_EQ(parsed.comment, "for the shop");
+    EXPECT_EQ(parsed.socket, "/x");
+    EXPECT_EQ(parsed.words, (std::vector<std::string>{"port", "add", "web"}));
+    EXPECT_EQ(parse_arguments({}, "/d").socket, "/d");
+    EXPECT_THROW(parse_arguments({"--nonsense"}, ""), Usage);
+    EXPECT_THROW(parse_arguments({"--comment"}, ""), Usage);
+    EXPECT_EQ(parse_arguments({"-f", "-"}, "").file, "-");
+}
+
+TEST(Words, AreTakenInOrder) {
+    Words words({"mtu", "1500", "brid", "br0", "x"});
+    EXPECT_EQ(words.keyword({"mtu", "bridge"}), "mtu");
+    EXPECT_EQ(words.number("mtu", 68, 9216), 1500U);
+    EXPECT_EQ(words.keyword({"mtu", "bridge"}), "bridge");
+    EXPECT_EQ(words.take("a name"), "br0");
+    EXPECT_THROW(words.done(), Usage);
+    words.take("x");
+    EXPECT_NO_THROW(words.done());
+    EXPECT_THROW(words.take("more"), Usage);
+    for (const char* bad : {"67", "9217", "-1", "1500x", "", "99999999999999999999"}) {
+        Words one({bad});
+        EXPECT_THROW(one.number("mtu", 68, 9216), Usage) << bad;
+    }
+}
+
+TEST(Sentences, NameTheObject) {
+    EXPECT_EQ(words_of({{"ports/web/mtu", "must be less"}}), "port web: mtu must be less");
+    EXPECT_EQ(words_of({{"bridges/br0", "is in use"}, {"", "plain"}}), "bridge br0 is in use\nplain");
+    EXPECT_EQ(words_of({{"fdb/br0/10/02:00:00:00:00:01", "names nothing"}}),
+              "fdb entry 02:00:00:00:00:01 vlan 10 on bridge br0 names nothing");
+    EXPECT_EQ(words_of({{"generation 9", "is not in the history"}}), "generation 9 is not in the history");
+}
+
+TEST(Sentences, ShowDifferences) {
+    Json::Value changes(Json::arrayValue);
+    Json::Value one;
+    one["object"] = "ports/web";
+    one["before"]["mtu"] = 1500;
+    one["after"]["mtu"] = 9000;
+    one["after"]["vlan"]["untagged"] = 10;
+    changes.append(one);
+    one = {};
+    one["object"] = "bridges/br0";
+    one["after"]["name"] = "br0";
+    one["after"]["learning"] = true;
+    changes.append(one);
+    EXPECT_EQ(diff_text(changes),
+              "~ port web mtu 1500 -> 9000 vlan none -> 10\n+ bridge br0 learning true\n");
+}
+
+TEST(Sentences, ShowVlansAsTheyAreWritten) {
+    Json::Value vlan;
+    vlan["untagged"] = 1;
+    vlan["tagged"].append("10");
+    vlan["tagged"].append("20-29");
+    EXPECT_EQ(vlan_words(vlan), "trunk 10,20-29 native 1");
+    vlan["untagged"] = 0;
+    EXPECT_EQ(vlan_words(vlan), "trunk 10,20-29");
+    EXPECT_EQ(vlan_words(Json::Value()), "-");
+}
+
+TEST(Table, AlignsNumbersToTheRight) {
+    Table table({"NAME", "COUNT"});
+    table.add({"a", "5"});
+    table.add({"long-name", "12345"});
+    EXPECT_EQ(table.text(), "NAME       COUNT\na              5\nlong-name  12345\n");
+}
+
+TEST(Objects, ExplainThemselves) {
+    for (const auto& object : {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(),
+                               stats_object(), log_object(), config_object()}) {
+        EXPECT_FALSE(object.summary.empty()) << object.name;
+        EXPECT_FALSE(object.examples.empty()) << object.name;
+        for (const auto& command : object.commands)
+            EXPECT_TRUE(command.run) << object.name << " " << command.name;
+    }
+}
+
+}  // namespace
+}  // namespace viaduct::cli
