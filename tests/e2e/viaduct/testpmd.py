@@ -31,16 +31,17 @@ def free_huge_megabytes():
 class Testpmd:
     """One dpdk-testpmd. `vdevs` are DPDK device strings; `main`, `worker` its CPUs, shared with everybody else.
 
+    `prefix_command`: words before its own, such as those of Netns.command().
     Huge pages: "auto" takes them when twice the memory is free, for others may be about to take some.
     """
 
     __test__ = False  # for pytest, which would take the name for a test's
 
     def __init__(self, vdevs, log, name="testpmd", memory=64, huge="auto", main=0, worker=1, mode="io",
-                 mbufs=4096, burst=32, options=()):
+                 mbufs=4096, burst=32, options=(), prefix_command=()):
         self.huge = huge == "on" or (huge == "auto" and free_huge_megabytes() >= 2 * memory)
         self.prefix = netns.unique_name("testpmd")
-        command = ["stdbuf", "-oL", "dpdk-testpmd", "-l", ",".join(dict.fromkeys([str(main), str(worker)])),
+        command = [*prefix_command, "stdbuf", "-oL", "dpdk-testpmd", "-l", ",".join(dict.fromkeys([str(main), str(worker)])),
                    "--main-lcore", main, "-n", 1, "--no-pci", "--no-telemetry",
                    # Without it the memory table has more regions than vhost-user's eight: nothing arrives.
                    "--single-file-segments", "-m", memory,
