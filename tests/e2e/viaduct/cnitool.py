@@ -58,8 +58,8 @@ class Cnitool:
         self.isolation.run("ip", "netns", "add", name)
         return f"/run/netns/{name}"
 
-    def delete_namespace(self, name):
-        self.isolation.run("ip", "netns", "delete", name)
+    def delete_namespace(self, namespace):
+        self.isolation.run("ip", "netns", "delete", Path(namespace).name)
 
     def run_in(self, namespace, *words, **options):
         return self.isolation.run("ip", "netns", "exec", Path(namespace).name, *words, **options)

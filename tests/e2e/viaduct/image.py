@@ -41,7 +41,5 @@ def serve_page_command(body, port=80):
 
 
 def fetch_page_command(address, port=80):
-    """What a container runs to fetch the page; nc, for busybox's wget crashes as a static binary of glibc.
-    The pause keeps nc from closing before the answer is there."""
-    request = "GET /index.html HTTP/1.0\\r\\n\\r\\n"
-    return ["/bin/sh", "-c", f"(printf '{request}'; sleep 1) | nc -w 5 {address} {port}"]
+    """What a container runs to fetch the page; nc, for busybox's wget crashes as a static binary of glibc."""
+    return ["/bin/sh", "-c", f"printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} {port}"]

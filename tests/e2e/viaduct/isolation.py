@@ -59,6 +59,13 @@ def remove_cgroups(name):
     process.wait_until(gone, 10, f"the cgroups {name} to go", interval=0.1)
 
 
+def remove_stale():
+    """Cgroups of runs that are dead; their processes ended with their isolation."""
+    for path in [*CGROUPS.glob("vd-*"), *CGROUPS.glob("*/vd-*")]:
+        if netns.is_stale(path.name) and path.is_dir():
+            remove_cgroups(path.name)
+
+
 class _Inside(process.Process):
     """A process that nsenter made: signals go to it, not to nsenter, which waits for it and passes none on."""
 
@@ -94,10 +101,12 @@ class Isolation:
 
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
+        script = self.directory / "setup"
+        script.write_text(_SETUP)
         # Mounts follow the machine's (slave), so that a namespace deleted outside is not kept alive in here.
         self.holder = process.Process(
             ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "--propagation", "slave", "sh", "-c", _SETUP, "sh", ":".join(COVERED), self.directory],
+             "--propagation", "slave", "sh", script, ":".join(COVERED), self.directory],
             self.directory / "isolation.log", "isolation").start()
         try:
             self.holder.wait_log("\nready\n", 15)

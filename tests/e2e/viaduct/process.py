@@ -51,7 +51,7 @@ def run(command, timeout=60, check=True, input=None, env=None, cwd=None):
     merged = None if env is None else {**os.environ, **{key: str(value) for key, value in env.items()}}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, errors="replace", env=merged, cwd=cwd, preexec_fn=die_with_parent,
+        stderr=subprocess.PIPE, text=True, errors="surrogateescape", env=merged, cwd=cwd, preexec_fn=die_with_parent,
     ) as child:
         try:
             out, err = child.communicate(input, timeout=timeout)

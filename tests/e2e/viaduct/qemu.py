@@ -146,7 +146,7 @@ class Guest:
     def fetch(self, address, port=80, timeout=30):
         """The page at http://address:port/index.html with its header, fetched by the guest."""
         request = "GET /index.html HTTP/1.0\\r\\n\\r\\n"
-        return self.run(f"(printf '{request}'; sleep 1) | nc -w {timeout // 2} {address} {port}", timeout)[1]
+        return self.run(f"printf '{request}' | nc -w {timeout // 2} {address} {port}", timeout)[1]
 
     def serve(self, body, port=80):
         """Serves `body` at /index.html in the background."""
