@@ -33,7 +33,9 @@ public:
 class Port {
 public:
     Port() = default;
-    virtual ~Port() = default;  ///< main thread, after every worker has let go of it
+    /// Main thread, after every worker has let go of it. Without stop() before, what can outlive the process does: a
+    /// TAP stays in its namespace for the next dataplane.
+    virtual ~Port() = default;
     Port(const Port&) = delete;
     Port& operator=(const Port&) = delete;
 
@@ -48,7 +50,8 @@ public:
     /// Before sleeping: asks the other side to make `wait_descriptor` readable when frames come. The caller looks once
     /// more after this. Signalled queues need do nothing.
     virtual void arm(std::uint16_t queue) { (void)queue; }
-    /// After sleeping: the other side need not signal any more.
+    /// After sleeping: the other side need not signal any more, and `wait_descriptor` is quiet. The worker itself never
+    /// reads that descriptor.
     virtual void disarm(std::uint16_t queue) { (void)queue; }
 
     // --- any thread ---
@@ -62,6 +65,8 @@ public:
     [[nodiscard]] virtual int wait_descriptor(std::uint16_t queue) const = 0;
     /// Frames handed to the port that have not left it yet and are not dropped (queued in the port itself).
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
+    /// Frames that came in and were refused by the port itself, before they could be counted as received.
+    [[nodiscard]] virtual std::uint64_t refused() const { return 0; }
     /// Why the link is down, or the peer's features, for people ("waiting for /run/x/vh0: No such file or directory").
     [[nodiscard]] virtual std::string detail() const { return {}; }
 
@@ -69,8 +74,8 @@ public:
 
     /// The MTU has changed.
     virtual void set_mtu(std::uint32_t mtu) = 0;
-    /// Nothing more will be received or sent; lets go of the other side. Called once, before destruction, when no
-    /// worker has the port any more.
+    /// Removes the port: nothing more will be received or sent, and what it had outside the process (socket,
+    /// interface) is gone when this returns. Called once, before destruction, when no worker has it any more.
     virtual void stop() = 0;
 };
 

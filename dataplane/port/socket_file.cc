@@ -50,18 +50,18 @@ void remove_stale(const std::string& path) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) {
         if (errno == ENOENT) return;
-        throw Refused("vhost_user/path", "\"" + path + "\" cannot be looked at" + because());
+        throw Refused("path", "\"" + path + "\" cannot be looked at" + because());
     }
     if (!S_ISSOCK(status.st_mode)) {
-        throw Refused("vhost_user/path",
+        throw Refused("path",
                       "\"" + path + "\" exists and is no socket; name a path that is free");
     }
     if (try_connect(path) != ECONNREFUSED) {
-        throw Refused("vhost_user/path",
+        throw Refused("path",
                       "another process listens on \"" + path + "\"; stop it or name another path");
     }
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-        throw Refused("vhost_user/path", "the stale socket \"" + path + "\" cannot be removed" + because());
+        throw Refused("path", "the stale socket \"" + path + "\" cannot be removed" + because());
     }
 }
 
@@ -71,7 +71,7 @@ void give_away(const model::VhostUser& socket) {
     struct stat status {};
     if (fd < 0 || ::fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) {
         if (fd >= 0) ::close(fd);
-        throw Refused("vhost_user/path", "\"" + socket.path + "\" was replaced while it was made");
+        throw Refused("path", "\"" + socket.path + "\" was replaced while it was made");
     }
     const auto owner = socket.owner.value_or(static_cast<uid_t>(-1));
     const auto group = socket.group.value_or(static_cast<gid_t>(-1));
@@ -81,7 +81,7 @@ void give_away(const model::VhostUser& socket) {
     const std::string reason = done ? "" : because();
     ::close(fd);
     if (!done)
-        throw Refused("vhost_user/path",
+        throw Refused("path",
                       "\"" + socket.path + "\" cannot be given its owner and mode" + reason);
 }
 
@@ -105,11 +105,11 @@ void prepare_socket(const model::VhostUser& socket) {
     const auto directory = std::filesystem::path(socket.path).parent_path();
     struct stat status {};
     if (::stat(directory.c_str(), &status) != 0) {
-        throw Refused("vhost_user/path", "the socket's directory \"" + directory.string() +
+        throw Refused("path", "the socket's directory \"" + directory.string() +
                                              "\" cannot be used" + because() + "; make it first");
     }
     if (!S_ISDIR(status.st_mode)) {
-        throw Refused("vhost_user/path", "\"" + directory.string() + "\" is no directory");
+        throw Refused("path", "\"" + directory.string() + "\" is no directory");
     }
     if (socket.server) remove_stale(socket.path);
 }

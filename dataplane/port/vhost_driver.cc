@@ -146,7 +146,7 @@ VhostDriver::Entry* VhostDriver::of_device(int vid) const {
 void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevice& device) {
     const std::lock_guard changing(changing_);
     if (socket.path.size() > model::kSocketPathMost || socket.path.empty() || socket.path.front() != '/') {
-        throw Refused("vhost_user/path",
+        throw Refused("path",
                       "\"" + socket.path + "\" must be absolute and at most 107 bytes long");
     }
     Entry* entry = nullptr;
@@ -156,12 +156,12 @@ void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevi
         for (const auto& [path, other] : entries_)
             watched += other->socket.server ? 2U : 1U;
         if (watched > kWatchedMost) {
-            throw Refused("vhost_user", "librte_vhost serves at most " + std::to_string(kWatchedMost) +
+            throw Refused("", "librte_vhost serves at most " + std::to_string(kWatchedMost) +
                                             " sockets (a listening one counts twice); remove a port first");
         }
         auto [place, fresh] = entries_.try_emplace(socket.path);
         if (!fresh)
-            throw Refused("vhost_user/path", "\"" + socket.path + "\" is another port's socket already");
+            throw Refused("path", "\"" + socket.path + "\" is another port's socket already");
         place->second.reset(new Entry{socket, multiqueue, device});
         entry = place->second.get();
     }
@@ -182,7 +182,7 @@ void VhostDriver::start(Entry& entry) {
     const auto& socket = entry.socket;
     const char* path = socket.path.c_str();
     if (rte_vhost_driver_register(path, kFlags | (socket.server ? 0 : RTE_VHOST_USER_CLIENT)) != 0) {
-        throw Refused("vhost_user/path", "librte_vhost cannot open a socket for \"" + socket.path +
+        throw Refused("path", "librte_vhost cannot open a socket for \"" + socket.path +
                                              "\"; its log says why (descriptors may be short)");
     }
     try {
@@ -195,7 +195,7 @@ void VhostDriver::start(Entry& entry) {
             rte_vhost_driver_callback_register(path, &Callbacks::table()) == 0;
         const auto begin = [path] { return rte_vhost_driver_start(path); };
         if (!ready || (socket.server ? bind_socket(socket, begin) : begin()) != 0) {
-            throw Refused("vhost_user/path", "librte_vhost cannot " +
+            throw Refused("path", "librte_vhost cannot " +
                                                  std::string(socket.server ? "listen on" : "connect to") +
                                                  " \"" + socket.path + "\"; its log says why");
         }

@@ -96,10 +96,16 @@ private:
     std::uint32_t device_;
 };
 
-VhostUser::VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener)
-    : socket_(port.vhost), index_(index), pool_(pool), listener_(listener), queues_(port.queues) {
+VhostUser::VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener,
+                     std::shared_ptr<void> share)
+    : share_(std::move(share)),
+      socket_(port.vhost),
+      index_(index),
+      pool_(pool),
+      listener_(listener),
+      queues_(port.queues) {
     if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0) {
-        throw Refused("vhost_user", std::string("the kernel refuses membarrier, which this port needs: ") +
+        throw Refused("", std::string("the kernel refuses membarrier, which this port needs: ") +
                                         std::strerror(errno));
     }
     try {
@@ -108,7 +114,7 @@ VhostUser::VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool
             queue.out.device.store(kOff);
             queue.wait = ::epoll_create1(EPOLL_CLOEXEC);
             if (queue.wait < 0) {
-                throw Refused("vhost_user", std::string("no descriptor left: ") + std::strerror(errno));
+                throw Refused("", std::string("no descriptor left: ") + std::strerror(errno));
             }
         }
         VhostDriver::instance().add(socket_, port.queues > 1, *this);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -20,8 +21,10 @@ namespace viaduct::dataplane {
 /// Destruction hangs up, as stop() does: a vhost-user peer reconnects, and needs nothing kept.
 class VhostUser final : public Port, private VhostDevice {
 public:
-    /// Begins to connect or listen. The pool and the listener outlive the port. Throws Refused in words.
-    VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener);
+    /// Begins to connect or listen. The pool and the listener outlive the port; `share` is kept as long
+    /// as it lives. Throws Refused in words.
+    VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener,
+              std::shared_ptr<void> share = {});
     ~VhostUser() override;
 
     std::uint16_t receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) override;
@@ -67,6 +70,7 @@ private:
     void drop_kick(Queue& queue);
     [[nodiscard]] std::string peer_words() const;
 
+    const std::shared_ptr<void> share_;  ///< of the descriptors
     const model::VhostUser socket_;
     const PortIndex index_;
     rte_mempool* const pool_;

@@ -1,0 +1,82 @@
+// A kernel interface for an ordinary pod: frames cross one system call each, in and out.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "viaduct/model.h"
+
+#include "port/port.h"
+#include "port/tap_device.h"
+#include "port/tap_driver.h"
+
+struct rte_mempool;
+
+namespace viaduct::dataplane {
+
+/// stop() removes the interface: its name is free in the namespace when that returns. Destruction without
+/// stop() only detaches: the interface stays with its addresses and routes, without carrier, and the next
+/// dataplane's port takes it up again, as it does after a kill.
+///
+/// The link is up while the interface is there and administratively up, which its owner or control decides.
+class Tap final : public Port {
+public:
+    /// The interface exists with MAC and MTU when this returns. Pool and listener outlive the port; `share`
+    /// is kept as long as it lives. Throws Refused.
+    Tap(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener,
+        std::shared_ptr<TapDriver> driver, std::shared_ptr<void> share = {});
+    ~Tap() override;
+
+    std::uint16_t receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) override;
+    std::uint16_t transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
+    [[nodiscard]] bool link_up() const override {
+        return state_.load(std::memory_order_acquire) == TapState::up;
+    }
+    [[nodiscard]] std::uint16_t active_queues() const override;
+    [[nodiscard]] Readiness readiness() const override { return Readiness::signalled; }
+    [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override;
+    [[nodiscard]] std::string detail() const override;
+    [[nodiscard]] std::uint64_t refused() const override { return refused_.load(std::memory_order_relaxed); }
+    void set_mtu(std::uint32_t mtu) override;
+    void stop() override;
+
+private:
+    static constexpr std::size_t kSegmentsMost = 16;
+
+    /// One queue as its worker uses it. Buffers for one frame of the longest length are kept ready, so that a
+    /// look that finds nothing allocates nothing.
+    struct alignas(64) Queue {
+        int fd = -1;
+        std::uint16_t spares = 0;
+        std::array<rte_mbuf*, kSegmentsMost> spare{};
+    };
+
+    bool refill(Queue& queue, std::uint16_t segments);
+    rte_mbuf* read_frame(Queue& queue, std::uint16_t segments);
+    rte_mbuf* take_chain(Queue& queue, std::size_t size);
+    void lost(int error);
+    void look();
+    [[nodiscard]] std::uint16_t segments_for(std::uint32_t mtu) const;
+
+    const std::shared_ptr<void> share_;  ///< of the descriptors
+    const std::string name_;
+    const std::string where_;
+    const PortIndex index_;
+    rte_mempool* const pool_;
+    const std::uint16_t segment_bytes_;
+    PortListener& listener_;
+    std::shared_ptr<TapDriver> driver_;
+    TapDriver::Place place_;
+    TapDevice device_;
+    std::vector<Queue> queues_;
+    std::atomic<std::uint16_t> segments_;
+    std::atomic<TapState> state_{TapState::down};
+    std::atomic<std::uint64_t> refused_{0};
+    bool stopped_ = false;  ///< main thread
+};
+
+}  // namespace viaduct::dataplane
