@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -85,6 +86,9 @@ struct Database::State {
     std::mutex mutex;  ///< held by the transaction that is open
     /// Prepared, reset and in nobody's hands; by their text.
     std::multimap<std::string, sqlite3_stmt*, std::less<>> idle;
+    /// In somebody's hands. A transaction's end finishes them while it still has the connection to itself:
+    /// they commonly live to the end of the scope that committed.
+    std::vector<Statement*> active;
 };
 
 void Database::State::lock_out_others() {
@@ -190,22 +194,31 @@ Statement::Statement(Database::State& state, std::string_view sql) : state_(stat
     if (const auto found = state.idle.find(sql); found != state.idle.end()) {
         statement_ = found->second;
         state.idle.erase(found);
+        state.active.push_back(this);
         return;
     }
     const int code = sqlite3_prepare_v3(state.connection, sql.data(), static_cast<int>(sql.size()),
                                         SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
     if (code != SQLITE_OK) state.fail(code);
+    state.active.push_back(this);
 }
 
 Statement::Statement(Statement&& other) noexcept : state_(other.state_), statement_(other.statement_) {
     other.statement_ = nullptr;
+    if (statement_ != nullptr) std::replace(state_.active.begin(), state_.active.end(), &other, this);
 }
 
 Statement::~Statement() {
     if (statement_ == nullptr) return;
+    std::erase(state_.active, this);
+    finish();
+}
+
+void Statement::finish() noexcept {
     sqlite3_reset(statement_);
     sqlite3_clear_bindings(statement_);
     state_.idle.emplace(sqlite3_sql(statement_), statement_);
+    statement_ = nullptr;
 }
 
 void Statement::bind(int position, std::int64_t value) {
@@ -272,7 +285,14 @@ Transaction::Transaction(Database& database, Survives survives)
     }
 }
 
+void Transaction::finish_statements() {
+    for (auto* statement : state_.active)
+        statement->finish();
+    state_.active.clear();
+}
+
 Transaction::~Transaction() {
+    if (open_) finish_statements();
     // SQLite has rolled back by itself after some errors; then there is nothing left to undo.
     if (open_ && sqlite3_get_autocommit(state_.connection) == 0) {
         sqlite3_exec(state_.connection, "ROLLBACK", nullptr, nullptr, nullptr);
@@ -301,6 +321,7 @@ void Transaction::commit() {
     if (!open_ || sqlite3_get_autocommit(state_.connection) != 0) {
         throw Error("the store " + state_.path + ": the transaction has ended already");
     }
+    finish_statements();
     state_.execute("COMMIT");
     end();
 }

@@ -50,7 +50,8 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// A prepared statement with its values bound: `?` by position. Belongs to its transaction and to one thread.
+/// A prepared statement with its values bound: `?` by position. Belongs to its transaction and to one thread;
+/// after the transaction's end it has no rows any more and must not be used.
 class Statement {
 public:
     Statement(Statement&& other) noexcept;
@@ -78,6 +79,7 @@ public:
 private:
     friend class Transaction;
     Statement(Database::State& state, std::string_view sql);
+    void finish() noexcept;
 
     Database::State& state_;
     sqlite3_stmt* statement_ = nullptr;
@@ -136,6 +138,7 @@ private:
     }
 
     void end();
+    void finish_statements();
 
     Database::State& state_;
     Survives survives_;

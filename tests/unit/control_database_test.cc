@@ -134,6 +134,23 @@ TEST(Database, QueuesThreads) {
     EXPECT_EQ(row.integer(0), 160);
 }
 
+TEST(Database, EndsStatementsWithTheirTransaction) {
+    const TemporaryDirectory directory;
+    Database database(directory.file("v.db"), kTables);
+    Transaction first(database);
+    for (int i = 0; i < 3; ++i)
+        first.run("INSERT INTO item VALUES (?, ?)", std::to_string(i), i);
+    auto row = first.prepare("SELECT size FROM item");
+    auto moved = std::move(row);
+    ASSERT_TRUE(moved.step());
+    first.commit();
+    // The first's statement is in scope still, in the middle of its rows.
+    EXPECT_EQ(count(database), 3);
+    Transaction second(database);
+    EXPECT_EQ(second.run("DELETE FROM item"), 3);
+    second.commit();
+}
+
 TEST(Database, SurvivesAKillInTheMiddle) {
     const TemporaryDirectory directory;
     const auto path = directory.file("v.db");

@@ -94,7 +94,7 @@ private:
         const std::scoped_lock lock(mutex_);
         Json::Value json(Json::objectValue);
         if (request.path == "/v1/config") {
-            json = model::to_json(config_);
+            return {200, to_json_text(model::to_json(config_)), "application/json"};
         } else if (request.path == "/v1/transactions") {
             json["applied"] = transact(parse_json(request.body, "request body"));
         } else if (request.path == "/v1/log") {

@@ -244,6 +244,9 @@ TEST_F(Reconciling, ABridgeThatPodsAreOnIsNotDeleted) {
     }
     EXPECT_THROW(changes.change(put({}, {port("pod1", "pods")}), false, ""), Refused);  // its name is taken
     pods.remove("pod1");
+    model::Change gone;
+    gone.delete_ports = {"pod1"};
+    reconciler.apply(gone);
     EXPECT_NO_THROW(changes.change(removal, false, ""));
     EXPECT_TRUE(eventually([&] { return !dataplane->config().bridges.contains("pods"); }));
 }
