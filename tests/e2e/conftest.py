@@ -1,5 +1,5 @@
-"""Fixtures of the end-to-end tests. A fixture that needs what the machine lacks skips with the reason; everything
-is taken away after its test, and what a killed run left is taken away before the first.
+"""Fixtures of the end-to-end tests. A fixture that needs what the machine lacks skips with the reason;
+everything is taken away after its test, and what a killed run left is taken away before the first.
 """
 import os
 import shutil
@@ -10,9 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from viaduct import (cnitool as cnitool_module, containerd as containerd_module, cri as cri_module,  # noqa: E402
-                     daemons, debian_source, isolation as isolation_module, netns, podman as podman_module, qemu,
-                     testpmd, workdir)
+from viaduct import (  # noqa: E402
+    cnitool as cnitool_module, containerd as containerd_module, cri as cri_module, daemons, debian_source,
+    isolation as isolation_module, netns, podman as podman_module, qemu, testpmd, workdir)
 
 
 def needs_programs(*names):
@@ -172,7 +172,8 @@ def reference_plugins():
 
 @pytest.fixture
 def make_node(directory):
-    """make_node(**options of Node) -> Node that runs. At the end of the test the ledger of each has to add up."""
+    """make_node(**options of Node) -> Node that runs. At the end of the test the ledger of each has to add
+    up."""
     missing = daemons.missing_programs()
     if missing:
         pytest.skip(f"not built: {', '.join(missing)}")

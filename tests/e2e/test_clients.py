@@ -1,5 +1,5 @@
-"""Shows that each client of the end-to-end tests does its part, on the reference CNI plugins and DPDK's own vhost
-PMD: a failure here is the harness's or the machine's, not Viaduct's."""
+"""Shows that each client of the end-to-end tests does its part, on the reference CNI plugins and DPDK's own
+vhost PMD: a failure here is the harness's or the machine's, not Viaduct's."""
 import subprocess
 
 import pytest
@@ -34,8 +34,8 @@ def test_plugin_run_as_a_runtime_does(isolation, reference_plugins, version):
     isolation.run("ip", "netns", "add", "pod")
 
     def plugin(command, config=config, **options):
-        return daemons.run_plugin(reference_plugins / "bridge", command, config, "container-1", "/run/netns/pod",
-                                  prefix=isolation.command(), **options)
+        return daemons.run_plugin(reference_plugins / "bridge", command, config, "container-1",
+                                  "/run/netns/pod", prefix=isolation.command(), **options)
 
     added = plugin("ADD")
     assert added.status == 0, added
@@ -45,7 +45,8 @@ def test_plugin_run_as_a_runtime_does(isolation, reference_plugins, version):
     def refused(*words, code, mentions=(), **options):
         outcome = plugin(*words, **options)
         # The reference plugins leave out the version, which the specification asks for.
-        schemas.check_error(outcome._replace(output={"cniVersion": version, **outcome.output}), code, mentions)
+        completed = outcome._replace(output={"cniVersion": version, **outcome.output})
+        schemas.check_error(completed, code, mentions)
 
     refused("ADD", {**config, "cniVersion": "9.9.9"}, code=1)
     refused("ADD", code=4, mentions=["CNI_IFNAME"], CNI_IFNAME=None)
@@ -53,7 +54,8 @@ def test_plugin_run_as_a_runtime_does(isolation, reference_plugins, version):
 
 
 def test_schemas_refuse_what_the_version_has_not():
-    result = {"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "mtu": 1500}], "ips": [{"address": "10.0.0.1/24"}]}
+    result = {"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "mtu": 1500}],
+              "ips": [{"address": "10.0.0.1/24"}]}
     with pytest.raises(process.Failed, match="mtu"):
         schemas.check_result(result, "1.0.0")
     schemas.check_result({**result, "cniVersion": "1.1.0"}, "1.1.0")
@@ -68,7 +70,8 @@ def test_schemas_refuse_what_the_version_has_not():
 def test_testpmd_pair(dpdk, directory, pods_listen, huge):
     sockets = [directory / "a.sock", directory / "b.sock"]
     first, second = (dpdk.pod(socket, directory / f"pod{number}.log", server=pods_listen, name=f"pod{number}",
-                              mac=f"02:00:00:00:00:0{number}", huge=huge) for number, socket in enumerate(sockets))
+                              mac=f"02:00:00:00:00:0{number}", huge=huge)
+                     for number, socket in enumerate(sockets))
     vhost = dpdk.vhost(sockets, directory / "vhost.log", client=pods_listen, huge=huge)
     try:
         for each in (first, second, vhost) if pods_listen else (vhost, first, second):
@@ -87,14 +90,15 @@ def test_testpmd_pair(dpdk, directory, pods_listen, huge):
 
 @pytest.mark.parametrize("guest_listens", [True, False], ids=["guest-listens", "guest-connects"])
 def test_guest(dpdk, directory, make_netns, guest_files, guest_listens):
-    """The vhost PMD and a TAP in a namespace stand for the dataplane; without its offloads, which the TAP cannot do."""
+    """The vhost PMD and a TAP in a namespace stand for the dataplane; without its offloads, which the TAP
+    cannot do."""
     peer = make_netns("peer")
     socket = directory / "guest.sock"
     client = ",client=1" if guest_listens else ""
     vhost = dpdk.Testpmd([f"net_vhost0,iface={socket},queues=1{client}", "net_tap0,iface=vdtap0"],
                          directory / "vhost.log", memory=128, mbufs=8192, prefix_command=peer.command())
-    guest = qemu.Guest(guest_files, socket, directory / "guest.log", address="10.78.0.2/24", server=guest_listens,
-                       device="csum=off,gso=off,guest_csum=off")
+    guest = qemu.Guest(guest_files, socket, directory / "guest.log", address="10.78.0.2/24",
+                       server=guest_listens, device="csum=off,gso=off,guest_csum=off")
     try:
         if guest_listens:
             guest.launch()

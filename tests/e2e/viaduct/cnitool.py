@@ -28,8 +28,8 @@ def build():
         place.symlink_to(source)
         environment = {"GOPATH": work / "go", "GO111MODULE": "off", "GOCACHE": work / "cache", "GOFLAGS": "",
                        "HOME": work, "CGO_ENABLED": "0", "GOROOT": ""}
-        process.run([GO, "build", "-o", work / "cnitool", f"{IMPORT_PATH}/cnitool"], timeout=300, env=environment,
-                    cwd=work)
+        process.run([GO, "build", "-o", work / "cnitool", f"{IMPORT_PATH}/cnitool"], timeout=300,
+                    env=environment, cwd=work)
         fresh = binary.with_name(f"cnitool-{work.name}")
         shutil.copy2(work / "cnitool", fresh)
         os.replace(fresh, binary)
@@ -39,8 +39,8 @@ def build():
 
 
 class Cnitool:
-    """cnitool with a directory of conflists and a path of plugins. libcni keeps results in /var/lib/cni, so that
-    everything runs in an isolation, where namespaces are made too."""
+    """cnitool with a directory of conflists and a path of plugins. libcni keeps results in /var/lib/cni, so
+    that everything runs in an isolation, where namespaces are made too."""
 
     def __init__(self, binary, directory, isolation, plugin_dirs=("/usr/lib/cni",)):
         self.binary = binary

@@ -37,8 +37,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 
 class Containerd:
-    """Plugins are linked from `plugin_dirs` into /opt/cni/bin, first match wins; `loopback` has to be among them,
-    or pods of the CRI fail before any other plugin is asked."""
+    """Plugins are linked from `plugin_dirs` into /opt/cni/bin, first match wins; `loopback` has to be among
+    them, or pods of the CRI fail before any other plugin is asked."""
 
     def __init__(self, directory, plugin_dirs=("/usr/lib/cni",)):
         self.directory = Path(directory)
@@ -58,9 +58,11 @@ class Containerd:
                 self.add_network(conflist)
             image.make_root(self.root)
             (self.directory / "config.toml").write_text(_CONFIGURATION.format(
-                directory=self.directory, socket=self.socket, image=image.NAME, plugins=PLUGINS, networks=NETWORKS))
+                directory=self.directory, socket=self.socket, image=image.NAME, plugins=PLUGINS,
+                networks=NETWORKS))
             self.daemon = self.isolation.start_process(
-                "containerd", "--config", self.directory / "config.toml", log=self.directory / "containerd.log")
+                "containerd", "--config", self.directory / "config.toml",
+                log=self.directory / "containerd.log")
             self.daemon.wait_for(lambda: self.ctr("version", check=False).returncode == 0, 30, "its API")
             self._import_image()
         except BaseException:
@@ -82,8 +84,8 @@ class Containerd:
         tar = image.make_tar(self.root, self.directory / "image.tar")
         archive = self.directory / "image.docker.tar"
         podman = ["env", f"HOME={self.directory}", f"TMPDIR={self.directory}", "podman",
-                  f"--root={self.directory}/podman", "--runroot=/run/podman-root", f"--tmpdir={self.directory}/tmp",
-                  "--storage-driver=vfs", "--cgroup-manager=cgroupfs"]
+                  f"--root={self.directory}/podman", "--runroot=/run/podman-root",
+                  f"--tmpdir={self.directory}/tmp", "--storage-driver=vfs", "--cgroup-manager=cgroupfs"]
         self.isolation.run(*podman, "import", "--change", 'CMD ["/bin/sleep","1000000"]', tar, image.NAME)
         self.isolation.run(*podman, "save", "-o", archive, image.NAME)
         self.ctr("--namespace", "k8s.io", "images", "import", "--snapshotter", "native", archive)
@@ -115,13 +117,14 @@ class Containerd:
         root = self.directory / "roots" / name
         root.parent.mkdir(exist_ok=True)
         process.run(["cp", "-a", self.root, root])
-        return self.ctr("run", "--cni", "--rm", "--cgroup", f"/{self.isolation.cgroup}/{name}", "--rootfs", root,
-                        name, *command, check=check)
+        return self.ctr("run", "--cni", "--rm", "--cgroup", f"/{self.isolation.cgroup}/{name}", "--rootfs",
+                        root, name, *command, check=check)
 
     def exec(self, name, *command, check=True):
         """A command of busybox or a path: ctr gives it no PATH."""
         first = command[0] if command[0].startswith("/") else f"/bin/{command[0]}"
-        return self.ctr("task", "exec", "--exec-id", secrets.token_hex(4), name, first, *command[1:], check=check)
+        return self.ctr("task", "exec", "--exec-id", secrets.token_hex(4), name, first, *command[1:],
+                        check=check)
 
     def address(self, name, ifname="eth0"):
         """The container's IPv4 address, read inside it."""

@@ -1,7 +1,7 @@
 """A small client of the container runtime interface (CRI), which makes pods the way a kubelet does.
 
-The interface's api.proto comes from the Debian source of containerd; its gogoproto options, which are for Go, are
-taken out and protoc makes Python of it in the cache directory.
+The interface's api.proto comes from the Debian source of containerd; its gogoproto options, which are for Go,
+are taken out and protoc makes Python of it in the cache directory.
 """
 import importlib.util
 import re
@@ -26,7 +26,8 @@ def load():
         import google.protobuf  # noqa: F401  (Debian's python3-protobuf)
         import grpc  # noqa: F401
     except ImportError as error:
-        raise debian_source.Unavailable(f"the CRI needs python3-grpcio and python3-protobuf: {error}") from None
+        needs = f"the CRI needs python3-grpcio and python3-protobuf: {error}"
+        raise debian_source.Unavailable(needs) from None
     if not shutil.which("protoc"):
         raise debian_source.Unavailable("the CRI needs protoc (package protobuf-compiler)")
     directory = workdir.cache_directory() / "cri"
@@ -76,7 +77,7 @@ class Cri:
         mappings = [self.messages.PortMapping(host_port=host, container_port=inside)
                     for host, inside in port_mappings]
         config = self.messages.PodSandboxConfig(
-            metadata=self.messages.PodSandboxMetadata(name=name, uid=f"uid-{name}", namespace="default", attempt=0),
+            metadata=self.messages.PodSandboxMetadata(name=name, uid=f"uid-{name}", namespace="default"),
             hostname=name, log_directory=str(self.containerd.directory / "pod-logs"), port_mappings=mappings,
             annotations=annotations or {},
             linux=self.messages.LinuxPodSandboxConfig(cgroup_parent=f"/{self.containerd.isolation.cgroup}"))
@@ -94,7 +95,8 @@ class Cri:
         """CreateContainer and StartContainer; returns the container's id."""
         config = self.messages.ContainerConfig(
             metadata=self.messages.ContainerMetadata(name=name), log_path=f"{name}.log",
-            image=self.messages.ImageSpec(image=image.NAME), command=list(command or ["/bin/sleep", "1000000"]),
+            image=self.messages.ImageSpec(image=image.NAME),
+            command=list(command or ["/bin/sleep", "1000000"]),
             linux=self.messages.LinuxContainerConfig())
         container = self.call("CreateContainer", pod_sandbox_id=pod, config=config,
                               sandbox_config=self.pods[pod]).container_id

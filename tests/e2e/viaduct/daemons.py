@@ -1,5 +1,6 @@
-"""A node: viaduct-dataplane and viaduct-control in one temporary directory, and what speaks to them (the command
-line, their APIs, the CNI plugin run as a runtime runs it). Command lines are in one place, Node.*_command.
+"""A node: viaduct-dataplane and viaduct-control in one temporary directory, and what speaks to them (the
+command line, their APIs, the CNI plugin run as a runtime runs it). Command lines are in one place,
+Node.*_command.
 """
 import http.client
 import json
@@ -20,7 +21,7 @@ PROGRAMS = {"dataplane": "dataplane/viaduct-dataplane", "control": "control/viad
             "cli": "control/viaduct", "cni": "cni/viaduct-cni"}
 
 Answer = namedtuple("Answer", "status body")  # HTTP status; parsed JSON, or text if it is none
-CniOutcome = namedtuple("CniOutcome", "status output stderr")  # exit status; parsed standard output or None; text
+CniOutcome = namedtuple("CniOutcome", "status output stderr")  # exit status; parsed output or None; text
 
 
 def program(name):
@@ -47,7 +48,8 @@ def http_request(path, method, target, body=None, timeout=API_SECONDS):
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection = _UnixConnection(path, timeout)
     try:
-        connection.request(method, target, data, {"Content-Type": "application/json"} if data is not None else {})
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        connection.request(method, target, data, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
     finally:
@@ -60,10 +62,11 @@ def http_request(path, method, target, body=None, timeout=API_SECONDS):
 
 def run_plugin(binary, command, config, container="", netns_path="", ifname="eth0", path=(REFERENCE_PLUGINS,),
                prefix=(), timeout=60, **environment):
-    """Runs any CNI plugin as a runtime does: exactly its six variables, a minimal PATH and what `environment` adds
-    or, with None, takes away. `config`: an object, or bytes for input that is none."""
-    given = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns_path, "CNI_IFNAME": ifname,
-             "CNI_PATH": ":".join(map(str, path)), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}
+    """Runs any CNI plugin as a runtime does: exactly its six variables, a minimal PATH and what `environment`
+    adds or, with None, takes away. `config`: an object, or bytes for input that is none."""
+    given = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns_path,
+             "CNI_IFNAME": ifname, "CNI_PATH": ":".join(map(str, path)),
+             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}
     words = [f"{key}={value}" for key, value in given.items() if value is not None]
     data = config.decode(errors="surrogateescape") if isinstance(config, bytes) else json.dumps(config)
     done = process.run([*prefix, "env", "-i", *words, binary], input=data, check=False, timeout=timeout)
@@ -75,8 +78,9 @@ def run_plugin(binary, command, config, container="", netns_path="", ifname="eth
 
 
 class Node:
-    """Both daemons; `own_namespace` keeps the interfaces that they make out of the machine's namespace. Nothing
-    is started before start(). The directory survives stop(), so that start() is a restart with the same state."""
+    """Both daemons; `own_namespace` keeps the interfaces that they make out of the machine's namespace.
+    Nothing is started before start(). The directory survives stop(), so that start() is a restart with the
+    same state."""
 
     def __init__(self, directory, lcores="1", memory=256, poll="adaptive", huge="auto", dataplane_options=(),
                  control_options=(), own_namespace=True):
@@ -85,7 +89,7 @@ class Node:
         self.dataplane_socket = self.directory / "dataplane.sock"
         self.store = self.directory / "state/viaduct.db"
         self.run_dir = self.directory / "run"
-        self.plugins = self.directory / "bin"  # the plugin under its installed name, and the reference plugins
+        self.plugins = self.directory / "bin"  # ours under its installed name, and the reference plugins
         self.lcores, self.memory, self.poll, self.huge = lcores, memory, poll, huge
         self.dataplane_options, self.control_options = tuple(dataplane_options), tuple(control_options)
         self.file_prefix = netns.unique_name("dataplane")
@@ -103,7 +107,8 @@ class Node:
 
     def control_command(self):
         return [program("control"), "--api-socket", self.control_socket, "--dataplane-socket",
-                self.dataplane_socket, "--store", self.store, "--run-dir", self.run_dir, *self.control_options]
+                self.dataplane_socket, "--store", self.store, "--run-dir", self.run_dir,
+                *self.control_options]
 
     def _process(self, name, command):
         if self.namespace:
@@ -138,8 +143,8 @@ class Node:
     def start_dataplane(self, wait=True):
         self.dataplane = self._process("dataplane", self.dataplane_command()).start()
         if wait:
-            self.dataplane.wait_for(lambda: self.dataplane_api("GET", "/v1/info").status == 200, START_SECONDS,
-                                    "an answer of its API")
+            self.dataplane.wait_for(lambda: self.dataplane_api("GET", "/v1/info").status == 200,
+                                    START_SECONDS, "an answer of its API")
 
     def start_control(self, wait=True):
         self.control = self._process("control", self.control_command()).start()
@@ -197,9 +202,10 @@ class Node:
         return http_request(self.dataplane_socket, method, path, body, **options)
 
     def cli(self, *words, json=True, check=True):
-        """`viaduct …`: its parsed JSON (None if it printed nothing), its text, or CompletedProcess if not check."""
-        done = process.run([program("cli"), "--socket", self.control_socket, *(["-j"] if json else []), *words],
-                           check=check)
+        """`viaduct …`: its parsed JSON (None if it printed nothing), its text, or CompletedProcess if not
+        check."""
+        options = ["--socket", self.control_socket] + ["-j"] * bool(json)
+        done = process.run([program("cli"), *options, *words], check=check)
         if not check:
             return done
         return _parse(done.stdout) if json else done.stdout
@@ -223,16 +229,16 @@ class Node:
     # --- the ledger ---
 
     def ledger(self):
-        """What the dataplane counted: {"in", "out", "dropped", "held"} in frames; the fields' names are here and
-        nowhere else. Copies made by flooding count as coming in."""
+        """What the dataplane counted: {"in", "out", "dropped", "held"} in frames; the fields' names are here
+        and nowhere else. Copies made by flooding count as coming in."""
         stats = self.dataplane_api("GET", "/v1/stats").body
         totals = stats.get("total", stats)
         return {"in": totals["rx_packets"] + totals["copies"], "out": totals["tx_packets"],
                 "dropped": totals["dropped"], "held": totals["held"]}
 
     def check_ledger(self, timeout=10):
-        """Fails unless in = out + dropped + held; while traffic flows that is so only within a burst, so that it
-        is asked again until it is. Does nothing when the dataplane is not there."""
+        """Fails unless in = out + dropped + held; while traffic flows that is so only within a burst, so that
+        it is asked again until it is. Does nothing when the dataplane is not there."""
         if not (self.dataplane and self.dataplane.alive()):
             return
         last = {}
@@ -241,7 +247,8 @@ class Node:
             last.update(self.ledger())
             return last["in"] == last["out"] + last["dropped"] + last["held"]
 
-        process.wait_until(balanced, timeout, "the dataplane's ledger to add up", tell=lambda: f"it has {last}")
+        process.wait_until(balanced, timeout, "the dataplane's ledger to add up",
+                           tell=lambda: f"it has {last}")
 
     def __enter__(self):
         return self.start()

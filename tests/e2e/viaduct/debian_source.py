@@ -1,6 +1,6 @@
-"""Files that Debian ships only in source packages (cnitool, the CRI's api.proto): fetched once by apt-get with lists
-of its own, so that the machine's apt configuration is neither read for sources nor changed, and kept in the cache
-directory.
+"""Files that Debian ships only in source packages (cnitool, the CRI's api.proto): fetched once by apt-get
+with lists of its own, so that the machine's apt configuration is neither read for sources nor changed, and
+kept in the cache directory.
 """
 import shutil
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""A place of its own for container runtimes: mount, network, host name, IPC and pid namespaces, in which /run,
-/etc/cni, /opt/cni, /var/lib/cni and the interfaces are nobody else's. Everything started in it ends with it, for
-its first process is the init of its pid namespace; cgroups made by the runtimes are taken away after that.
+"""A place of its own for container runtimes: mount, network, host name, IPC and pid namespaces, in which
+/run, /etc/cni, /opt/cni, /var/lib/cni and the interfaces are nobody else's. Everything started in it ends
+with it, for its first process is the init of its pid namespace; cgroups made by the runtimes are taken away
+after that.
 """
 import os
 import signal
@@ -9,8 +10,8 @@ from pathlib import Path
 
 from . import netns, process
 
-# $1: the directories to cover, ":" between them. A directory that the machine lacks is made in an overlay of its
-# parent, so that the machine keeps lacking it.
+# $1: the directories to cover, ":" between them. A directory that the machine lacks is made in an overlay of
+# its parent, so that the machine keeps lacking it.
 _SETUP = r"""
 set -eu
 IFS=:
@@ -44,7 +45,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def remove_cgroups(name):
-    """Removes the cgroups of that name below every controller, deepest first; waits until the kernel lets them go."""
+    """Removes the cgroups of that name below every controller, deepest first; waits until the kernel lets
+    them go."""
 
     def gone():
         tops = [top for top in [CGROUPS / name, *CGROUPS.glob(f"*/{name}")] if top.is_dir()]
@@ -67,7 +69,8 @@ def remove_stale():
 
 
 class _Inside(process.Process):
-    """A process that nsenter made: signals go to it, not to nsenter, which waits for it and passes none on."""
+    """A process that nsenter made: signals go to it, not to nsenter, which waits for it and passes none
+    on."""
 
     def stop(self, timeout=10):
         self._signal_child(signal.SIGTERM)
@@ -105,8 +108,8 @@ class Isolation:
         script.write_text(_SETUP)
         # Mounts follow the machine's (slave), so that a namespace deleted outside is not kept alive in here.
         self.holder = process.Process(
-            ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "--propagation", "slave", "sh", script, ":".join(COVERED), self.directory],
+            ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
+             "--mount-proc", "--propagation", "slave", "sh", script, ":".join(COVERED), self.directory],
             self.directory / "isolation.log", "isolation").start()
         try:
             self.holder.wait_log("\nready\n", 15)

@@ -66,7 +66,8 @@ class Netns:
         return process.Process(self.command(*words), log, **options).start()
 
     def ping(self, address, count=3, timeout=20):
-        """Fails unless `address` answers all of `count` pings, of which the first may be retried until then."""
+        """Fails unless `address` answers all of `count` pings, of which the first may be retried until
+        then."""
         process.wait_until(
             lambda: self.run("ping", "-n", "-c1", "-W1", address, check=False).returncode == 0, timeout,
             f"an answer of {address} to a ping from {self.name}")

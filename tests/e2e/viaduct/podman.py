@@ -50,8 +50,9 @@ class Podman:
         return self.isolation.run(
             "env", f"CONTAINERS_CONF={self.directory}/containers.conf",
             f"CONTAINERS_REGISTRIES_CONF={self.directory}/registries.conf", f"HOME={self.directory}",
-            f"TMPDIR={self.directory}", "podman", f"--root={self.directory}/storage", "--runroot=/run/podman-root",
-            f"--tmpdir={self.directory}/tmp", "--storage-driver=vfs", *words, **options)
+            f"TMPDIR={self.directory}", "podman", f"--root={self.directory}/storage",
+            "--runroot=/run/podman-root", f"--tmpdir={self.directory}/tmp", "--storage-driver=vfs",
+            *words, **options)
 
     def add_network(self, conflist):
         """Makes a network of a conflist and returns its name."""
@@ -64,7 +65,8 @@ class Podman:
     def run(self, name, network, *command, ip=None, mac=None, publish=(), options=()):
         """Starts a container in the background."""
         settings = [f"ip={ip}"] * bool(ip) + [f"mac={mac}"] * bool(mac)
-        words = ["run", "-d", "--name", name, "--network", network + (":" + ",".join(settings) if settings else ""),
+        network += ":" + ",".join(settings) if settings else ""
+        words = ["run", "-d", "--name", name, "--network", network,
                  "--cgroup-parent", self.isolation.cgroup, "--cgroups", "no-conmon"]
         for mapping in publish:
             words += ["-p", mapping]
@@ -89,7 +91,8 @@ class Podman:
         return [each["Names"][0] for each in json.loads(self.podman("ps", "-a", "--format", "json").stdout)]
 
     def stop(self):
-        """Removes the containers as an operator would, so that the plugin sees its DELs; then the isolation."""
+        """Removes the containers as an operator would, so that the plugin sees its DELs; then the
+        isolation."""
         try:
             if self.isolation.holder and self.isolation.holder.alive():
                 self.podman("rm", "-a", "-f", "-t", "0", check=False)

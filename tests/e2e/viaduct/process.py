@@ -1,6 +1,7 @@
 """Processes that a test starts: each has a log, a deadline for everything that is waited for, and an end.
 
-A process dies with the test run, also when that is killed (PR_SET_PDEATHSIG); a failure shows the end of its log.
+A process dies with the test run, also when that is killed (PR_SET_PDEATHSIG); a failure shows the end of its
+log.
 """
 import ctypes
 import os
@@ -41,23 +42,29 @@ def wait_until(condition, timeout, what, interval=0.02, tell=None):
 
 
 def die_with_parent():
-    """For preexec_fn: the kernel kills the child when the thread that started it ends."""
+    """For preexec_fn: the kernel kills the child when the thread that started it ends, so that a Process is
+    started by the test's own thread."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def run(command, timeout=60, check=True, input=None, env=None, cwd=None):
-    """Runs a command to its end; Failed with its output unless it succeeds. Returns CompletedProcess (text)."""
+    """Runs a command to its end; Failed with its output unless it succeeds. Returns CompletedProcess
+    (text)."""
     command = [str(word) for word in command]
     merged = None if env is None else {**os.environ, **{key: str(value) for key, value in env.items()}}
+    # A group of its own, so that a command that hangs ends with all that it started (nsenter forks). Nothing
+    # is run between fork and exec: this has to be safe in many threads at once.
+    given = subprocess.PIPE if input is not None else subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, errors="surrogateescape", env=merged, cwd=cwd, preexec_fn=die_with_parent,
-    ) as child:
+            command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="surrogateescape", env=merged, cwd=cwd, start_new_session=True) as child:
         try:
             out, err = child.communicate(input, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            out, err = child.communicate()
+        except BaseException as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            out, err = child.communicate(timeout=10)
             raise Failed(f"{shlex.join(command)}: not done in {timeout} s\n{out}{err}") from None
     done = subprocess.CompletedProcess(command, child.returncode, out, err)
     if check and done.returncode != 0:
@@ -66,7 +73,8 @@ def run(command, timeout=60, check=True, input=None, env=None, cwd=None):
 
 
 class Process:
-    """A process that runs beside the test: its output is in a log file, its standard input is a pipe if asked."""
+    """A process that runs beside the test: its output is in a log file, its standard input is a pipe if
+    asked."""
 
     def __init__(self, command, log, name=None, env=None, stdin=False, cwd=None):
         self.command = [str(word) for word in command]

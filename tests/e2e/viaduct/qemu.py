@@ -1,5 +1,6 @@
-"""A guest with an unmodified Linux kernel on a vhost-user socket: QEMU under TCG (KVM is not used, also where the
-machine has it), Debian's linux-image-cloud-amd64 and an initrd of busybox. Commands run through its serial console.
+"""A guest with an unmodified Linux kernel on a vhost-user socket: QEMU under TCG (KVM is not used, also where
+the machine has it), Debian's linux-image-cloud-amd64 and an initrd of busybox. Commands run through its
+serial console.
 """
 import re
 import secrets
@@ -13,8 +14,8 @@ COMMAND_SECONDS = 60
 READY = "@guest-ready@"
 
 # In the order in which they depend on each other.
-MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "failover",
-           "net_failover", "virtio_net")
+MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+           "failover", "net_failover", "virtio_net")
 
 _INIT = """#!/bin/sh
 mount -t proc proc /proc
@@ -88,8 +89,9 @@ class GuestFiles:
 
 
 class Guest:
-    """One guest. `socket`: its vhost-user socket, which QEMU makes and waits on when `server` (as a pod does);
-    `address` with its prefix length. `device` are further options of virtio-net-pci, such as "csum=off"."""
+    """One guest. `socket`: its vhost-user socket, which QEMU makes and waits on when `server` (as a pod
+    does); `address` with its prefix length. `device` are further options of virtio-net-pci, such as
+    "csum=off"."""
 
     def __init__(self, files, socket, log, mac="02:00:00:00:00:99", address="", gateway="", server=True,
                  memory=256, mtu=None, device="", name="guest"):
@@ -102,7 +104,8 @@ class Guest:
              "-display", "none", "-serial", "stdio", "-kernel", files.kernel, "-initrd", files.initrd,
              "-append", " ".join(words),
              # The other end of the socket maps the guest's memory: it has to be a file that can be shared.
-             "-object", f"memory-backend-memfd,id=m0,size={memory}M,share=on", "-machine", "q35,memory-backend=m0",
+             "-object", f"memory-backend-memfd,id=m0,size={memory}M,share=on",
+             "-machine", "q35,memory-backend=m0",
              "-chardev", chardev, "-netdev", "vhost-user,id=n0,chardev=c0",
              # vectors=0: without KVM, QEMU 7.2 crashes when the guest masks the control queue's MSI-X vector.
              "-device", f"virtio-net-pci,netdev=n0,mac={mac},vectors=0" + (f",{device}" if device else "")],

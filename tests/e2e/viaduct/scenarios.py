@@ -1,5 +1,6 @@
-"""What is asserted of every client: pods that ping and fetch pages from each other. Each scenario takes the client
-and a conflist, so that it runs on the reference plugins (which shows that the client works) and on Viaduct.
+"""What is asserted of every client: pods that ping and fetch pages from each other. Each scenario takes the
+client and a conflist, so that it runs on the reference plugins (which shows that the client works) and on
+Viaduct.
 """
 from . import image, netns, process
 
@@ -7,7 +8,8 @@ from . import image, netns, process
 def reference_conflist(name="vd-ref", subnet="10.77.0.0/24", cni_version="1.0.0"):
     """The well-known bridge plugin with host-local, as a peer of Node.conflist()."""
     return {"cniVersion": cni_version, "name": name, "plugins": [
-        {"type": "bridge", "bridge": f"br-{name}"[:15], "isGateway": True, "capabilities": {"ips": True, "mac": True},
+        {"type": "bridge", "bridge": f"br-{name}"[:15], "isGateway": True,
+         "capabilities": {"ips": True, "mac": True},
          "ipam": {"type": "host-local", "ranges": [[{"subnet": subnet}]]}}]}
 
 
@@ -30,7 +32,8 @@ def _retry_fetch(fetch, body, what):
 
 
 def scenario_two_containers(podman, conflist, ips=None, macs=None):
-    """podman: two containers of one network, with the addresses asked for if any, ping and fetch each other's page."""
+    """podman: two containers of one network, with the addresses asked for if any, ping and fetch each other's
+    page."""
     network = podman.add_network(conflist)
     names = [f"{network}-a", f"{network}-b"]
     try:
@@ -42,7 +45,8 @@ def scenario_two_containers(podman, conflist, ips=None, macs=None):
             raise process.Failed(f"podman reports {addresses}, asked for {ips}")
         for name, other, address in zip(names, reversed(names), reversed(addresses)):
             podman.exec(name, "ping", "-c", "3", "-W", "5", address)
-            _retry_fetch(lambda: podman.exec(name, *image.fetch_page_command(address)).stdout, f"page of {other}", other)
+            fetch = image.fetch_page_command(address)
+            _retry_fetch(lambda: podman.exec(name, *fetch).stdout, f"page of {other}", other)
         if macs:
             for name, mac in zip(names, macs):
                 if mac not in podman.exec(name, "ip", "link", "show", "dev", "eth0").stdout:
@@ -56,14 +60,15 @@ def scenario_two_containers(podman, conflist, ips=None, macs=None):
 
 
 def scenario_ctr(containerd):
-    """`ctr run --cni` on the first of containerd's networks: one serves, another pings and fetches, a third comes and
-    goes in the foreground."""
+    """`ctr run --cni` on the first of containerd's networks: one serves, another pings and fetches, a third
+    comes and goes in the foreground."""
     containerd.run("ctr-a", *image.serve_page_command("page of ctr-a"))
     containerd.run("ctr-b")
     try:
         address = containerd.address("ctr-a")
         containerd.exec("ctr-b", "ping", "-c", "3", "-W", "5", address)
-        _retry_fetch(lambda: containerd.exec("ctr-b", *image.fetch_page_command(address)).stdout, "page of ctr-a", "ctr-a")
+        fetch = image.fetch_page_command(address)
+        _retry_fetch(lambda: containerd.exec("ctr-b", *fetch).stdout, "page of ctr-a", "ctr-a")
         containerd.run_foreground("ctr-c", "/bin/ping", "-c", "3", "-W", "5", address)
     finally:
         for name in list(containerd.containers):
@@ -80,7 +85,8 @@ def scenario_cri(cri):
     box = cri.start_container(pods[1], "box")
     cri.exec(box, "ping", "-c", "3", "-W", "5", addresses[0])
     cri.exec(web, "ping", "-c", "3", "-W", "5", addresses[1])
-    _retry_fetch(lambda: cri.exec(box, *image.fetch_page_command(addresses[0])).stdout.decode(), "page of cri-a", "cri-a")
+    fetch = image.fetch_page_command(addresses[0])
+    _retry_fetch(lambda: cri.exec(box, *fetch).stdout.decode(), "page of cri-a", "cri-a")
     for pod in pods:
         cri.remove_pod(pod)
     return addresses
@@ -110,7 +116,8 @@ def scenario_cnitool(cnitool, conflist):
 
 
 def scenario_testpmd_pair(first, second, frames=500, bursts=4):
-    """Two DPDK pods that are up and whose sockets are connected: frames to and fro, `first` having sent the first."""
+    """Two DPDK pods that are up and whose sockets are connected: frames to and fro, `first` having sent the
+    first."""
     for pod in (first, second):
         pod.wait_link()
     first.set_mode("mac")

@@ -18,11 +18,13 @@ def _validator(name):
 
 
 def check(name, document):
-    """Fails with every fault of the document; `name` is that of a schema: "error", "version", "result-1.0.0"."""
+    """Fails with every fault of the document; `name` is that of a schema: "error", "version",
+    "result-1.0.0"."""
     faults = [f"{'/'.join(map(str, fault.absolute_path)) or '(document)'}: {fault.message}"
               for fault in _validator(name).iter_errors(document)]
     if faults:
-        raise process.Failed(f"not a CNI {name}: " + "; ".join(faults) + f"\n{json.dumps(document, indent=1)}")
+        text = json.dumps(document, indent=1)
+        raise process.Failed(f"not a CNI {name}: {'; '.join(faults)}\n{text}")
 
 
 def check_result(document, version, netns_path=None, ifname=None):
@@ -33,7 +35,7 @@ def check_result(document, version, netns_path=None, ifname=None):
         if address.get("interface", 0) >= max(len(interfaces), 1):
             raise process.Failed(f"{address['address']} is on interface {address['interface']} of "
                                  f"{len(interfaces)}\n{json.dumps(document, indent=1)}")
-    if ifname and not any(each["name"] == ifname and each.get("sandbox") == netns_path for each in interfaces):
+    if ifname and not any((each["name"], each.get("sandbox")) == (ifname, netns_path) for each in interfaces):
         raise process.Failed(f"no interface {ifname} in {netns_path}\n{json.dumps(document, indent=1)}")
     return document
 

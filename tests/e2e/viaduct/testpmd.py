@@ -1,5 +1,5 @@
-"""DPDK's dpdk-testpmd as a pod's application (virtio-user on a vhost-user socket) and, with its vhost PMD, as a
-stand-in for the dataplane. Driven through its prompt on standard input; its output is the log.
+"""DPDK's dpdk-testpmd as a pod's application (virtio-user on a vhost-user socket) and, with its vhost PMD, as
+a stand-in for the dataplane. Driven through its prompt on standard input; its output is the log.
 """
 import re
 import shutil
@@ -29,10 +29,11 @@ def free_huge_megabytes():
 
 
 class Testpmd:
-    """One dpdk-testpmd. `vdevs` are DPDK device strings; `main`, `worker` its CPUs, shared with everybody else.
+    """One dpdk-testpmd. `vdevs` are DPDK device strings; `main`, `worker` its CPUs, shared with everybody
+    else.
 
-    `prefix_command`: words before its own, such as those of Netns.command().
-    Huge pages: "auto" takes them when twice the memory is free, for others may be about to take some.
+    `prefix_command`: words before its own, such as those of Netns.command(). Huge pages: "auto" takes them
+    when twice the memory is free, for others may be about to take some.
     """
 
     __test__ = False  # for pytest, which would take the name for a test's
@@ -41,8 +42,9 @@ class Testpmd:
                  mbufs=4096, burst=32, options=(), prefix_command=()):
         self.huge = huge == "on" or (huge == "auto" and free_huge_megabytes() >= 2 * memory)
         self.prefix = netns.unique_name("testpmd")
-        command = [*prefix_command, "stdbuf", "-oL", "dpdk-testpmd", "-l", ",".join(dict.fromkeys([str(main), str(worker)])),
-                   "--main-lcore", main, "-n", 1, "--no-pci", "--no-telemetry",
+        cpus = ",".join(dict.fromkeys([str(main), str(worker)]))
+        command = [*prefix_command, "stdbuf", "-oL", "dpdk-testpmd", "-l", cpus, "--main-lcore", main,
+                   "-n", 1, "--no-pci", "--no-telemetry",
                    # Without it the memory table has more regions than vhost-user's eight: nothing arrives.
                    "--single-file-segments", "-m", memory,
                    "--file-prefix", self.prefix]
@@ -50,8 +52,8 @@ class Testpmd:
         command += ["--in-memory"] if self.huge else ["--no-huge", "--no-shconf"]
         for vdev in vdevs:
             command += ["--vdev", vdev]
-        command += ["--", "-i", "--nb-cores", 1, "--forward-mode", mode, "--total-num-mbufs", mbufs, "--burst", burst,
-                    "--no-lsc-interrupt", *options]
+        command += ["--", "-i", "--nb-cores", 1, "--forward-mode", mode, "--total-num-mbufs", mbufs,
+                    "--burst", burst, "--no-lsc-interrupt", *options]
         self.process = process.Process(command, log, name, stdin=True)
 
     def start(self):
@@ -83,8 +85,8 @@ class Testpmd:
         return printed.replace(PROMPT, "")
 
     def start_forwarding(self, first_bursts=0):
-        """With `first_bursts`, sends that many bursts to its peers before it forwards: with mac or macswap at both
-        ends these travel to and fro until one stops, which shows both directions."""
+        """With `first_bursts`, sends that many bursts to its peers before it forwards: with mac or macswap at
+        both ends these travel to and fro until one stops, which shows both directions."""
         return self.command(f"start tx_first {first_bursts}" if first_bursts else "start")
 
     def stop_forwarding(self):
@@ -113,8 +115,9 @@ class Testpmd:
         return bool(re.search(r"Link status:\s+up", self.command(f"show port info {port}")))
 
     def wait_link(self, port=0, timeout=30):
-        process.wait_until(lambda: self.link_is_up(port), timeout, f"the link of {self.process.name}'s port {port}",
-                           interval=0.1, tell=self.process.tail)
+        process.wait_until(lambda: self.link_is_up(port), timeout,
+                           f"the link of {self.process.name}'s port {port}", interval=0.1,
+                           tell=self.process.tail)
 
     def stats(self, port=0):
         """{"rx_packets": 1, "rx_missed": 0, ..., "tx_packets": ...} since the last clear."""
@@ -140,8 +143,9 @@ class Testpmd:
             last.update(self.stats(port))
             return last[counter] >= at_least and last[counter]
 
-        return process.wait_until(reached, timeout, f"{at_least} {counter} of {self.process.name}'s port {port}",
-                                  interval=0.1, tell=lambda: f"it has {last}")
+        return process.wait_until(reached, timeout,
+                                  f"{at_least} {counter} of {self.process.name}'s port {port}", interval=0.1,
+                                  tell=lambda: f"it has {last}")
 
     def kill(self):
         self.process.kill()
@@ -170,8 +174,8 @@ class Testpmd:
 
 
 def pod(socket, log, server=True, mac=None, queues=1, queue_size=256, name="pod", memory=64, **options):
-    """A DPDK pod on a vhost-user socket; as `server` (the default, as the dataplane expects) it makes the socket
-    and waits in launch()/wait_ready() until the dataplane connects."""
+    """A DPDK pod on a vhost-user socket; as `server` (the default, as the dataplane expects) it makes the
+    socket and waits in launch()/wait_ready() until the dataplane connects."""
     vdev = f"net_virtio_user0,path={socket},queues={queues},queue_size={queue_size}"
     if server:
         vdev += ",server=1"
@@ -183,8 +187,8 @@ def pod(socket, log, server=True, mac=None, queues=1, queue_size=256, name="pod"
 
 
 def vhost(sockets, log, client=True, name="vhost", memory=128, mbufs=8192, **options):
-    """The vhost PMD on these sockets, io-forwarding between ports 0 and 1: stands for the dataplane where there is
-    none. As `client` it connects, and again whenever the other end comes back."""
+    """The vhost PMD on these sockets, io-forwarding between ports 0 and 1: stands for the dataplane where
+    there is none. As `client` it connects, and again whenever the other end comes back."""
     vdevs = [f"net_vhost{number},iface={socket},queues=1" + (",client=1" if client else "")
              for number, socket in enumerate(sockets)]
     return Testpmd(vdevs, log, name=name, memory=memory, mbufs=mbufs, **options)

@@ -1,6 +1,6 @@
-"""The directory in which a test run keeps everything: short, for Unix sockets, and named after the run's pid, so
-that the next run takes away what a killed one left. Downloads that later runs want again have a cache beside the
-build."""
+"""The directory in which a test run keeps everything: short, for Unix sockets, and named after the run's pid,
+so that the next run takes away what a killed one left. Downloads that later runs want again have a cache
+beside the build."""
 import os
 import secrets
 import shutil
