@@ -21,6 +21,7 @@
 #include "api/router.h"
 #include "api/state_routes.h"
 #include "ipam/leases.h"
+#include "node/tap_link.h"
 #include "pod/attachments.h"
 #include "pod/routes.h"
 #include "reconcile/config_changes.h"
@@ -133,7 +134,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     make_directory(std::filesystem::path(settings.api_socket).parent_path());
     store::Database database(settings.store, all_migrations());
 
-    const reconcile::ConfigSource config_source;
+    const reconcile::ConfigSource config_source(database, node::set_link);
     pod::Options pod_options;
     pod_options.run_dir = settings.run_dir;
     pod::Attachments attachments(pod_options, database, config_source);
@@ -142,7 +143,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
     reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &attachments});
-    reconcile::ConfigChanges changes(database, reconciler);
+    reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
 

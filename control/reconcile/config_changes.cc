@@ -24,11 +24,10 @@ void add_all(const Map& from, Map& to, const std::string& kind, Faults& faults) 
     }
 }
 
-/// A bridge that was configured and is wanted all the same is one that pods are on.
+/// A bridge that ports are on is not deleted, whether people configured them or pods brought them.
 void check_bridges_in_use(const model::Change& change, const model::Config& desired, Faults& faults) {
     constexpr std::size_t most_named = 3;
     for (const auto& name : change.delete_bridges) {
-        if (!desired.bridges.contains(name)) continue;
         std::string ports;
         std::size_t count = 0;
         for (const auto& [port_name, port] : desired.ports) {
@@ -36,9 +35,22 @@ void check_bridges_in_use(const model::Change& change, const model::Config& desi
             if (count++ < most_named) ports += (ports.empty() ? "" : ", ") + port_name;
         }
         if (count > most_named) ports += " and " + std::to_string(count - most_named) + " more";
-        faults.push_back({"bridges/" + name, "is in use by pods" +
-                                                 (ports.empty() ? ports : " (ports " + ports + ")") +
-                                                 "; delete it when they are gone"});
+        if (count > 0) {
+            faults.push_back(
+                {"bridges/" + name, "is in use by ports " + ports + "; delete it when they are gone"});
+        } else if (desired.bridges.contains(name)) {
+            faults.push_back({"bridges/" + name, "is in use by pods; delete it when they are gone"});
+        }
+    }
+}
+
+void set_links(const SetLink& set_link, const std::map<std::string, model::Port>& ports) {
+    for (const auto& [name, port] : ports) {
+        try {
+            if (set_link) set_link(port);
+        } catch (const std::exception& error) {
+            spdlog::warn("port {}: {}", name, error.what());
+        }
     }
 }
 
@@ -49,6 +61,17 @@ void ConfigSource::contribute(store::Transaction& tx, model::Config& desired, Fa
     add_all(config.bridges, desired.bridges, "bridges/", faults);
     add_all(config.ports, desired.ports, "ports/", faults);
     add_all(config.fdb, desired.fdb, "fdb/", faults);
+}
+
+void ConfigSource::restored(const std::map<std::string, model::Port>& ports) const {
+    if (!set_link_) return;
+    std::map<std::string, model::Port> configured;
+    {
+        store::Transaction tx(*database_);
+        configured = store::load_config(tx).ports;
+    }
+    std::erase_if(configured, [&](const auto& item) { return !ports.contains(item.first); });
+    set_links(set_link_, configured);
 }
 
 ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& next,
@@ -68,10 +91,13 @@ ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& n
     const auto desired_before = reconciler_.desired(tx, old_faults);
     planned.outcome.generation = store::change_config(tx, current, wanted, comment);
     const auto desired_after = reconciler_.desired(tx, faults);
+    Faults in_use;
+    check_bridges_in_use(planned.outcome.change, desired_after, in_use);
+    // Told alone: each port would say that it misses its bridge.
+    if (!in_use.empty()) throw Refused(in_use);
     std::erase_if(faults, [&](const Fault& fault) {
         return std::find(old_faults.begin(), old_faults.end(), fault) != old_faults.end();
     });
-    check_bridges_in_use(planned.outcome.change, desired_after, faults);
     if (!faults.empty()) throw Refused(faults);
     planned.desired = model::difference(desired_before, desired_after);
     return planned;
@@ -121,6 +147,7 @@ ConfigChanges::Outcome ConfigChanges::make(const Next& next, bool dry_run, const
     try {
         reconciler_.apply(planned.desired);
         outcome.applied = true;
+        set_links(set_link_, outcome.change.put.ports);
     } catch (const Refused&) {
         withdraw(outcome.generation);
         throw;

@@ -14,10 +14,22 @@
 
 namespace viaduct::reconcile {
 
+/// Does in the kernel what a port that is in force needs there (node::set_link).
+using SetLink = std::function<void(const model::Port&)>;
+
 /// What people configured, as the first source of desired state.
 class ConfigSource : public DesiredSource {
 public:
+    ConfigSource() = default;
+    /// `set_link` is called for each configured port that a comparison restored.
+    ConfigSource(store::Database& database, SetLink set_link)
+        : database_(&database), set_link_(std::move(set_link)) {}
+    void restored(const std::map<std::string, model::Port>& ports) const override;
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
+
+private:
+    store::Database* database_ = nullptr;
+    SetLink set_link_;
 };
 
 class ConfigChanges {
@@ -29,8 +41,8 @@ public:
         std::string note;             ///< why it is not, in words
     };
 
-    ConfigChanges(store::Database& database, Reconciler& reconciler)
-        : database_(database), reconciler_(reconciler) {}
+    ConfigChanges(store::Database& database, Reconciler& reconciler, SetLink set_link = {})
+        : database_(database), reconciler_(reconciler), set_link_(std::move(set_link)) {}
 
     /// All of these: any thread; throw Refused (with every fault), store::Error; then nothing changed. A
     /// dataplane that is away is no reason to refuse.
@@ -55,6 +67,7 @@ private:
 
     store::Database& database_;
     Reconciler& reconciler_;
+    const SetLink set_link_;
     std::mutex mutex_;  ///< one change of the configuration at a time, from its check until it is in force
 };
 

@@ -31,6 +31,9 @@ namespace {
 
 /// The dataplane closes connections that are silent for 30 seconds; the watching one must not be among them.
 constexpr std::chrono::seconds kKeepAlive{10};
+/// A dataplane that was restarted is back within this; until then every millisecond of waiting is one without
+/// it.
+constexpr std::chrono::seconds kRestartTakes{5};
 /// Each round leaves at least one object out; a set that needs more is sent object by object.
 constexpr int kRoundsMost = 16;
 
@@ -291,6 +294,7 @@ void Reconciler::State::attempt(const model::Change& change, milliseconds patien
 
 void Reconciler::State::connect(const std::stop_token& stopping) {
     auto pause = options.retry_first;
+    const auto since = Clock::now();
     std::string told;
     while (!stopping.stop_requested()) {
         try {
@@ -321,7 +325,7 @@ void Reconciler::State::connect(const std::stop_token& stopping) {
         while (!stopping.stop_requested() && Clock::now() < until) {
             sleep(std::chrono::ceil<milliseconds>(until - Clock::now()));
         }
-        pause = std::min(pause * 2, options.retry_most);
+        if (Clock::now() > since + kRestartTakes) pause = std::min(pause * 2, options.retry_most);
     }
 }
 

@@ -48,7 +48,7 @@ struct Options {
     std::string dataplane_socket = "/run/viaduct/dataplane.sock";
     std::chrono::seconds every{30};             ///< full comparison at least so often
     std::chrono::milliseconds timeout{10000};   ///< for one answer of the dataplane
-    std::chrono::milliseconds retry_first{20};  ///< between attempts to connect
+    std::chrono::milliseconds retry_first{20};  ///< between attempts to connect, in the first five seconds
     std::chrono::milliseconds retry_most{500};
 };
 
