@@ -12,6 +12,7 @@
 
 #include <rte_launch.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
 #include "dataplane_state.h"
@@ -88,6 +89,8 @@ Dataplane::~Dataplane() {
         worker->wake();
     for (auto& worker : s.workers)
         rte_eal_wait_lcore(worker->lcore());
+    while (s.crew.ended.load(std::memory_order_acquire) < s.workers.size())
+        rte_pause();
     // Destroyed without stop(): what outlives a process (a pod's interface) stays for the next one.
     s.ports.clear();
     drain_rings();

@@ -128,6 +128,7 @@ void Worker::run() {
     }
     rte_rcu_qsbr_thread_offline(qsbr, number_);
     rte_rcu_qsbr_thread_unregister(qsbr, number_);
+    crew_.ended.fetch_add(1, std::memory_order_release);
 }
 
 std::uint32_t Worker::poll(const RxQueue& queue) {

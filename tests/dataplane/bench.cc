@@ -13,6 +13,8 @@
 
 #include "viaduct/json.h"
 
+#include "traced_pool.h"
+
 namespace viaduct::test {
 
 using namespace dataplane;
