@@ -53,12 +53,10 @@ void remove_stale(const std::string& path) {
         throw Refused("path", "\"" + path + "\" cannot be looked at" + because());
     }
     if (!S_ISSOCK(status.st_mode)) {
-        throw Refused("path",
-                      "\"" + path + "\" exists and is no socket; name a path that is free");
+        throw Refused("path", "\"" + path + "\" exists and is no socket; name a path that is free");
     }
     if (try_connect(path) != ECONNREFUSED) {
-        throw Refused("path",
-                      "another process listens on \"" + path + "\"; stop it or name another path");
+        throw Refused("path", "another process listens on \"" + path + "\"; stop it or name another path");
     }
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
         throw Refused("path", "the stale socket \"" + path + "\" cannot be removed" + because());
@@ -80,9 +78,7 @@ void give_away(const model::VhostUser& socket) {
                       ::chmod(name.c_str(), static_cast<mode_t>(socket.mode.value_or(kDefaultMode))) == 0;
     const std::string reason = done ? "" : because();
     ::close(fd);
-    if (!done)
-        throw Refused("path",
-                      "\"" + socket.path + "\" cannot be given its owner and mode" + reason);
+    if (!done) throw Refused("path", "\"" + socket.path + "\" cannot be given its owner and mode" + reason);
 }
 
 bool is_ours(int fd, const std::string& path) {
@@ -105,8 +101,8 @@ void prepare_socket(const model::VhostUser& socket) {
     const auto directory = std::filesystem::path(socket.path).parent_path();
     struct stat status {};
     if (::stat(directory.c_str(), &status) != 0) {
-        throw Refused("path", "the socket's directory \"" + directory.string() +
-                                             "\" cannot be used" + because() + "; make it first");
+        throw Refused("path", "the socket's directory \"" + directory.string() + "\" cannot be used" +
+                                  because() + "; make it first");
     }
     if (!S_ISDIR(status.st_mode)) {
         throw Refused("path", "\"" + directory.string() + "\" is no directory");

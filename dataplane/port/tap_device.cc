@@ -198,8 +198,7 @@ NetworkNamespace open_namespace(const model::Tap& tap) {
     where.inode = status.st_ino;
     if (tap.netns_inode != 0 && tap.netns_inode != where.inode) {
         throw Refused("netns", where.words + " is another one than was meant: its inode is " +
-                                       std::to_string(where.inode) + ", not " +
-                                       std::to_string(tap.netns_inode));
+                                   std::to_string(where.inode) + ", not " + std::to_string(tap.netns_inode));
     }
     if (!tap.netns.empty()) where.handle = std::move(handle);
     return where;

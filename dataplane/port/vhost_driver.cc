@@ -146,8 +146,7 @@ VhostDriver::Entry* VhostDriver::of_device(int vid) const {
 void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevice& device) {
     const std::lock_guard changing(changing_);
     if (socket.path.size() > model::kSocketPathMost || socket.path.empty() || socket.path.front() != '/') {
-        throw Refused("path",
-                      "\"" + socket.path + "\" must be absolute and at most 107 bytes long");
+        throw Refused("path", "\"" + socket.path + "\" must be absolute and at most 107 bytes long");
     }
     Entry* entry = nullptr;
     {
@@ -157,11 +156,10 @@ void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevi
             watched += other->socket.server ? 2U : 1U;
         if (watched > kWatchedMost) {
             throw Refused("", "librte_vhost serves at most " + std::to_string(kWatchedMost) +
-                                            " sockets (a listening one counts twice); remove a port first");
+                                  " sockets (a listening one counts twice); remove a port first");
         }
         auto [place, fresh] = entries_.try_emplace(socket.path);
-        if (!fresh)
-            throw Refused("path", "\"" + socket.path + "\" is another port's socket already");
+        if (!fresh) throw Refused("path", "\"" + socket.path + "\" is another port's socket already");
         place->second.reset(new Entry{socket, multiqueue, device});
         entry = place->second.get();
     }
@@ -183,7 +181,7 @@ void VhostDriver::start(Entry& entry) {
     const char* path = socket.path.c_str();
     if (rte_vhost_driver_register(path, kFlags | (socket.server ? 0 : RTE_VHOST_USER_CLIENT)) != 0) {
         throw Refused("path", "librte_vhost cannot open a socket for \"" + socket.path +
-                                             "\"; its log says why (descriptors may be short)");
+                                  "\"; its log says why (descriptors may be short)");
     }
     try {
         std::uint64_t protocol = 0;
@@ -196,8 +194,8 @@ void VhostDriver::start(Entry& entry) {
         const auto begin = [path] { return rte_vhost_driver_start(path); };
         if (!ready || (socket.server ? bind_socket(socket, begin) : begin()) != 0) {
             throw Refused("path", "librte_vhost cannot " +
-                                                 std::string(socket.server ? "listen on" : "connect to") +
-                                                 " \"" + socket.path + "\"; its log says why");
+                                      std::string(socket.server ? "listen on" : "connect to") + " \"" +
+                                      socket.path + "\"; its log says why");
         }
     } catch (...) {
         unregister(entry);

@@ -105,8 +105,8 @@ VhostUser::VhostUser(const model::Port& port, PortIndex index, rte_mempool* pool
       listener_(listener),
       queues_(port.queues) {
     if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0) {
-        throw Refused("", std::string("the kernel refuses membarrier, which this port needs: ") +
-                                        std::strerror(errno));
+        throw Refused(
+            "", std::string("the kernel refuses membarrier, which this port needs: ") + std::strerror(errno));
     }
     try {
         for (auto& queue : queues_) {
