@@ -94,6 +94,8 @@ Json::Value parse_json(std::string_view text, const std::string& what, const Jso
         throw Refused(what, "is nested " + std::to_string(depth) + " deep; at most " +
                                 std::to_string(limits.depth) + " levels are accepted");
     }
+    // jsoncpp takes it for the end and would not look at what follows.
+    if (text.find('\0') != std::string_view::npos) throw Refused(what, "is not JSON: it has a NUL byte");
     Json::CharReaderBuilder builder;
     Json::CharReaderBuilder::strictMode(&builder.settings_);
     builder["strictRoot"] = false;

@@ -1,15 +1,10 @@
 // A dataplane's API without a dataplane: keeps what it is told, refuses what a test says.
 #pragma once
 
-#include <unistd.h>
-
-#include <chrono>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 
 #include <json/json.h>
 
@@ -17,37 +12,9 @@
 #include "viaduct/json.h"
 #include "viaduct/model.h"
 
+#include "temporary_directory.h"
+
 namespace viaduct::test {
-
-/// A directory that goes with its owner.
-class TemporaryDirectory {
-public:
-    TemporaryDirectory() {
-        std::string name = "/tmp/vd-control-XXXXXX";
-        path_ = ::mkdtemp(name.data());
-    }
-    ~TemporaryDirectory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
-
-/// Waits until `condition` holds; false when it does not within `most`.
-template <typename Condition>
-bool eventually(const Condition& condition, std::chrono::milliseconds most = std::chrono::seconds(10)) {
-    const auto deadline = std::chrono::steady_clock::now() + most;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > deadline) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    return true;
-}
 
 class FakeDataplane {
 public:
