@@ -60,13 +60,18 @@ std::vector<std::string> eal_arguments(const Options& options) {
         "--file-prefix=" + options.file_prefix,
         "--lcores=" + lcores,
         "--main-lcore=0",
-        "-m",
-        std::to_string(options.memory_mb),
         "--log-level=*:" + options.dpdk_log_level,
     };
+    const auto memory = std::to_string(options.memory_mb);
     if (options.huge_pages) {
         arguments.emplace_back("--in-memory");
+        // A limit rather than -m: pages are cleared when they are needed, not all of them while pods wait for
+        // a restart. It counts for the first NUMA node; others grow as they must.
+        arguments.emplace_back("--socket-limit=" + memory);
     } else {
+        // A size, because without huge pages memory cannot grow; untouched pages cost nothing.
+        arguments.emplace_back("-m");
+        arguments.emplace_back(memory);
         // EAL refuses --in-memory beside --no-huge; this keeps as few files.
         arguments.emplace_back("--no-huge");
         arguments.emplace_back("--no-shconf");

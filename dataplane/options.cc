@@ -50,6 +50,8 @@ constexpr std::size_t kWorkersMost = 127;
 /// A buffer with its mempool header, mbuf, headroom, 2,048 bytes of payload, and its place in the pool's
 /// ring.
 constexpr std::uint64_t kBufferBytes = 2368 + 16;
+/// DPDK lets no buffer cross pages that might not be neighbours, so that each takes a whole small page.
+constexpr std::uint64_t kBufferBytesSmallPages = 4096 + 16;
 /// What has to be left beside the buffers: rings, ports' queues and what DPDK itself takes.
 constexpr std::uint64_t kRestBytes = 32 * kMegabyte;
 
@@ -90,7 +92,7 @@ constexpr std::array<OptionText, 10> kOptions{{
      "process may "
      "use. Everything else runs on the other CPUs that the process may use"},
     {"memory", "256", "MB",
-     "memory taken at the start for packet buffers and ports, in MB of 1,048,576 bytes"},
+     "most memory for packet buffers, taken at the start, and ports, as they come; in MB of 1,048,576 bytes"},
     {"huge", "auto", "WHEN", "huge pages: \"on\", \"off\", or \"auto\": when enough are free for --memory"},
     {"poll", "adaptive", "MODE",
      "\"adaptive\": idle workers sleep; \"busy\": they never do, for the least latency at a whole CPU each"},
@@ -153,20 +155,18 @@ std::uint64_t in_megabytes(std::uint64_t bytes) {
     return (bytes + kMegabyte - 1) / kMegabyte;
 }
 
-void check_memory(const Options& options, const Machine& machine) {
-    if (options.memory_mb > machine.memory_bytes / kMegabyte) {
-        throw Refused("--memory", "is " + std::to_string(options.memory_mb) + " MB; this machine has " +
-                                      std::to_string(machine.memory_bytes / kMegabyte) + " MB");
-    }
-    const auto buffers = options.packet_buffers * kBufferBytes;
+void check_buffers(const Options& options, bool huge_pages) {
+    const auto each = huge_pages ? kBufferBytes : kBufferBytesSmallPages;
+    const auto buffers = options.packet_buffers * each;
     if (buffers + kRestBytes <= options.memory_mb * kMegabyte) return;
     auto reason = std::to_string(options.packet_buffers) + " buffers need " +
-                  std::to_string(options.packet_buffers) + " x " + std::to_string(kBufferBytes) +
-                  " bytes = " + std::to_string(in_megabytes(buffers)) + " MB, and everything else " +
+                  std::to_string(options.packet_buffers) + " x " + std::to_string(each) +
+                  (huge_pages ? " bytes" : " bytes (without huge pages)") + " = " +
+                  std::to_string(in_megabytes(buffers)) + " MB, and everything else " +
                   std::to_string(kRestBytes / kMegabyte) + " MB: more than the " +
                   std::to_string(options.memory_mb) + " MB of --memory, which ";
     if (options.memory_mb * kMegabyte > kRestBytes) {
-        const auto room = (options.memory_mb * kMegabyte - kRestBytes) / kBufferBytes;
+        const auto room = (options.memory_mb * kMegabyte - kRestBytes) / each;
         reason += "has room for " + std::to_string(room) + " buffers";
     } else {
         reason += "must be more than " + std::to_string(kRestBytes / kMegabyte);
@@ -200,10 +200,10 @@ void choose_huge_pages(Options& options, std::uint64_t bytes_free) {
     const auto reserve = "reserve them with: echo " + std::to_string((options.memory_mb + 1) / 2) +
                          " > /proc/sys/vm/nr_hugepages (more where others use them too)";
     if (options.huge == HugePages::on) throw Refused("--huge", "is \"on\", but " + missing + "; " + reserve);
+    check_buffers(options, false);
     options.warnings.push_back(
-        "running without huge pages, which costs throughput (each packet buffer lies on pages of its own, so "
-        "that every "
-        "frame misses the TLB): " +
+        "running without huge pages: each packet buffer takes a page of 4,096 bytes and a TLB entry, "
+        "which costs memory and throughput; " +
         missing + "; " + reserve);
 }
 
@@ -306,7 +306,11 @@ std::optional<Options> read_options(int argc, const char* const* argv, const Mac
                       "must be 1 to 63 letters, digits, '_', '.' or '-', not starting with '-' or '.'");
     }
     options.huge = static_cast<HugePages>(choice(values, "huge", {"auto", "on", "off"}));
-    check_memory(options, machine);
+    if (options.memory_mb > machine.memory_bytes / kMegabyte) {
+        throw Refused("--memory", "is " + std::to_string(options.memory_mb) + " MB; this machine has " +
+                                      std::to_string(machine.memory_bytes / kMegabyte) + " MB");
+    }
+    check_buffers(options, options.huge != HugePages::off);
     spread_cpus(options, machine);
     if (!values["flows"].defaulted()) {
         options.warnings.emplace_back("--flows has no effect yet: the flow table comes with the flow engine");

@@ -102,6 +102,21 @@ TEST(Options, HugePagesAreUsedWhenThereAreEnough) {
     EXPECT_FALSE(options.huge_pages);
 }
 
+TEST(Options, BuffersNeedAPageEachWithoutHugePages) {
+    auto options = *read({"--packet-buffers", "60000"});
+    choose_huge_pages(options, 256U << 20U);
+    EXPECT_TRUE(options.huge_pages);
+    try {
+        choose_huge_pages(options, 0);
+        FAIL() << "was accepted";
+    } catch (const Refused& refused) {
+        EXPECT_NE(std::string(refused.what()).find("60000 x 4112 bytes (without huge pages) = 236 MB"),
+                  std::string::npos)
+            << refused.what();
+    }
+    EXPECT_THROW(read({"--packet-buffers", "60000", "--huge", "off"}), Refused);
+}
+
 TEST(Options, EalIsGivenWorkersOnTheirCpusAndNoFilesToLeaveBehind) {
     auto options = *read({"--lcores", "3,1", "--memory", "300"});
     options.huge_pages = true;
@@ -112,9 +127,10 @@ TEST(Options, EalIsGivenWorkersOnTheirCpusAndNoFilesToLeaveBehind) {
     EXPECT_TRUE(has("--lcores=0@(0,2,5),1@3,2@1"));
     EXPECT_TRUE(has("--in-memory"));
     EXPECT_FALSE(has("--no-huge"));
-    EXPECT_TRUE(has("300"));
+    EXPECT_TRUE(has("--socket-limit=300"));
     options.huge_pages = false;
     arguments = eal_arguments(options);
+    EXPECT_TRUE(has("300"));
     EXPECT_TRUE(has("--no-huge"));
     EXPECT_TRUE(has("--no-shconf"));
     EXPECT_FALSE(has("--in-memory"));
