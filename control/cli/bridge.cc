@@ -1,6 +1,8 @@
 // viaduct bridge: learning switches.
 #include <iostream>
 
+#include <json/json.h>
+
 #include "viaduct/http.h"
 #include "viaduct/model.h"
 

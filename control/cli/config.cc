@@ -3,6 +3,8 @@
 #include <iostream>
 #include <iterator>
 
+#include <json/json.h>
+
 #include "viaduct/json.h"
 
 #include "cli/session.h"

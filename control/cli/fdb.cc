@@ -2,6 +2,8 @@
 #include <iostream>
 #include <map>
 
+#include <json/json.h>
+
 #include "viaduct/http.h"
 #include "viaduct/model.h"
 

@@ -1,6 +1,8 @@
 // viaduct link: ports as the dataplane sees them, in the manner of "ip link" and "ip -s link".
 #include <iostream>
 
+#include <json/json.h>
+
 #include "viaduct/http.h"
 
 #include "cli/session.h"

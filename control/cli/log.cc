@@ -1,6 +1,8 @@
 // viaduct log: how much the daemons write to their logs.
 #include <iostream>
 
+#include <json/json.h>
+
 #include "cli/session.h"
 
 namespace viaduct::cli {

@@ -1,6 +1,8 @@
 // viaduct pod: the interfaces that CNI gave to pods.
 #include <iostream>
 
+#include <json/json.h>
+
 #include "viaduct/http.h"
 
 #include "cli/session.h"

@@ -2,6 +2,8 @@
 #include <iostream>
 #include <optional>
 
+#include <json/json.h>
+
 #include "viaduct/model.h"
 
 #include "cli/session.h"

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <iostream>
 
+#include <json/json.h>
+
 #include "viaduct/http.h"
 #include "viaduct/json.h"
 
@@ -88,6 +90,10 @@ Json::Value by_object(const Json::Value& changes) {
 
 }  // namespace
 
+Json::Value Session::ask(const std::string& method, const std::string& target) const {
+    return ask_text(method, target, "");
+}
+
 Json::Value Session::ask(const std::string& method, const std::string& target,
                          const Json::Value& body) const {
     return ask_text(method, target, to_json_text(body));
@@ -113,7 +119,8 @@ bool Session::printed(const Json::Value& json) const {
     return true;
 }
 
-int Session::change(Json::Value body, const std::string& method, const std::string& target) const {
+int Session::change(const Json::Value& wanted, const std::string& method, const std::string& target) const {
+    auto body = wanted;
     if (arguments.dry_run) body["dry_run"] = true;
     if (!arguments.comment.empty()) body["comment"] = arguments.comment;
     const auto outcome = ask(method, target, body);

@@ -5,11 +5,13 @@
 #include <string>
 #include <vector>
 
-#include <json/json.h>
-
 #include "viaduct/fault.h"
 
 #include "cli/words.h"
+
+namespace Json {
+class Value;
+}
 
 namespace viaduct::cli {
 
@@ -21,12 +23,10 @@ struct Session {
     explicit Session(Arguments parsed) : arguments(std::move(parsed)), words(arguments.words) {}
 
     /// Asks control; throws Failure with its faults in words.
-    Json::Value ask(const std::string& method, const std::string& target) const {
-        return ask_text(method, target, "");
-    }
+    Json::Value ask(const std::string& method, const std::string& target) const;
     Json::Value ask(const std::string& method, const std::string& target, const Json::Value& body) const;
     /// Sends {put, delete} with the invocation's --dry-run and --comment, and tells what came of it.
-    int change(Json::Value body, const std::string& method = "POST",
+    int change(const Json::Value& body, const std::string& method = "POST",
                const std::string& target = "/v1/config/changes") const;
     /// Prints `json` when JSON was asked for; true when it did.
     bool printed(const Json::Value& json) const;

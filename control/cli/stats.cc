@@ -1,6 +1,8 @@
 // viaduct stats: counters of all ports, drops by reason, workers, and whether the ledger balances.
 #include <iostream>
 
+#include <json/json.h>
+
 #include "cli/session.h"
 
 namespace viaduct::cli {

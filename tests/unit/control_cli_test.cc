@@ -1,5 +1,6 @@
 // The command line's words, and its sentences.
 #include <gtest/gtest.h>
+#include <json/json.h>
 
 #include "cli/session.h"
 #include "cli/words.h"
