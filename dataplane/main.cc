@@ -91,6 +91,15 @@ void make_directory(const std::filesystem::path& directory) {
     ::chmod(directory.c_str(), 0755);
 }
 
+/// Workers' caches and hand-off rings alone may need more buffers than there are.
+void check_buffers(const Dataplane& dataplane) {
+    const auto buffers = dataplane.buffers();
+    if (buffers.reserved < buffers.total) return;
+    throw Refused("--packet-buffers", "is " + std::to_string(buffers.total) +
+                                          "; the workers alone may hold " + std::to_string(buffers.reserved) +
+                                          ", and ports need theirs besides");
+}
+
 /// Slow work until a signal comes.
 void serve(int signals, Dataplane& dataplane) {
     std::uint64_t watchdog = 0;
@@ -133,6 +142,7 @@ void run(Options options, int signals) {
     wanted.poll = options.poll;
     wanted.make_port = make_port_factory();
     Dataplane dataplane(std::move(wanted));
+    check_buffers(dataplane);
     const Telemetry telemetry(identity, dataplane);
     Api api(identity, dataplane);
     const http::Server server({.path = options.api_socket, .threads = kApiThreads},
@@ -160,8 +170,6 @@ int main(int argc, char** argv) {
     if (!options) return 0;
     try {
         log::start("viaduct-dataplane", options->log_level);
-        for (const auto& warning : options->warnings)
-            spdlog::warn("{}", warning);
         const auto signals = signal_descriptor();
         run(*options, signals.get());
         spdlog::info("ended");

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -175,6 +176,13 @@ TEST_F(DataplaneProcess, FaultyOptionsEndWithStatus2AndOneLine) {
     const auto text = log();
     EXPECT_TRUE(text.starts_with("viaduct-dataplane: --lcores: names CPU 4095")) << text;
     EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+}
+
+TEST_F(DataplaneProcess, BuffersThatDoNotDoForTheWorkersAreRefused) {
+    if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "two workers need two CPUs";
+    start({"--lcores", "0,1", "--packet-buffers", "1024"});
+    EXPECT_EQ(end(0), 2);
+    EXPECT_TRUE(logged("--packet-buffers: is 1024; the workers alone may hold")) << log();
 }
 
 TEST_F(DataplaneProcess, HelpShowsUnitsDefaultsAndExamples) {
