@@ -49,7 +49,8 @@ struct VhostDriver::Entry {
     VhostDevice& device;
     /// The connection's device number, -1 without one. Written in callbacks.
     std::atomic<int> connection{-1};
-    bool running = false;  ///< callbacks only: started and not stopped
+    bool running = false;     ///< callbacks only: started and not stopped
+    bool registered = false;  ///< with librte_vhost; guarded by changing_
 };
 
 struct VhostDriver::Callbacks {
@@ -82,6 +83,7 @@ struct VhostDriver::Callbacks {
         entry->device.disconnected(vid);
         driver.by_device_[static_cast<std::size_t>(vid)].store(nullptr);
         entry->connection.store(-1);
+        if (!entry->socket.server) driver.watch_.soon(entry->socket.path);
     }
 
     static int new_device(int vid) {
@@ -128,7 +130,7 @@ VhostDriver& VhostDriver::instance() {
     return driver;
 }
 
-VhostDriver::VhostDriver() : watch_([this](const std::string& path) { return reconnect(path); }) {}
+VhostDriver::VhostDriver() : watch_([this](const std::string& path) { return connect(path); }) {}
 
 VhostDriver::~VhostDriver() = default;
 
@@ -167,44 +169,60 @@ void VhostDriver::add(const model::VhostUser& socket, bool multiqueue, VhostDevi
         prepare_socket(socket);
         // Watched before the first attempt, so that a socket that appears between the two is not missed.
         if (!socket.server) watch_.add(socket.path);
-        start(*entry);
+        if (!start(*entry)) {
+            if (socket.server) {
+                throw Refused("path",
+                              "librte_vhost cannot listen on \"" + socket.path + "\"; its log says why");
+            }
+            watch_.soon(socket.path);
+        }
     } catch (...) {
         watch_.remove(socket.path);
+        unregister(*entry);
         const std::lock_guard table(table_);
         entries_.erase(socket.path);
         throw;
     }
 }
 
-void VhostDriver::start(Entry& entry) {
+/// A client's socket is registered for one attempt. librte_vhost could repeat it by itself, but only once a
+/// second, and unasked: it might connect at the moment when we unregister to try sooner, and a pod that
+/// starts does not survive a connection that ends at once.
+void VhostDriver::register_socket(Entry& entry) {
     const auto& socket = entry.socket;
     const char* path = socket.path.c_str();
-    if (rte_vhost_driver_register(path, kFlags | (socket.server ? 0 : RTE_VHOST_USER_CLIENT)) != 0) {
+    const std::uint64_t role = socket.server ? 0 : RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT;
+    if (rte_vhost_driver_register(path, kFlags | role) != 0) {
         throw Refused("path", "librte_vhost cannot open a socket for \"" + socket.path +
                                   "\"; its log says why (descriptors may be short)");
     }
-    try {
-        std::uint64_t protocol = 0;
-        const std::uint64_t unwanted = kOffloads | (entry.multiqueue ? 0 : bit(kMultiqueue));
-        const bool ready =
-            rte_vhost_driver_disable_features(path, unwanted) == 0 &&
-            rte_vhost_driver_get_protocol_features(path, &protocol) == 0 &&
-            rte_vhost_driver_set_protocol_features(path, protocol & ~kUnusedProtocolFeatures) == 0 &&
-            rte_vhost_driver_callback_register(path, &Callbacks::table()) == 0;
-        const auto begin = [path] { return rte_vhost_driver_start(path); };
-        if (!ready || (socket.server ? bind_socket(socket, begin) : begin()) != 0) {
-            throw Refused("path", "librte_vhost cannot " +
-                                      std::string(socket.server ? "listen on" : "connect to") + " \"" +
-                                      socket.path + "\"; its log says why");
-        }
-    } catch (...) {
-        unregister(entry);
-        throw;
+    entry.registered = true;
+    std::uint64_t protocol = 0;
+    const std::uint64_t unwanted = kOffloads | (entry.multiqueue ? 0 : bit(kMultiqueue));
+    if (rte_vhost_driver_disable_features(path, unwanted) != 0 ||
+        rte_vhost_driver_get_protocol_features(path, &protocol) != 0 ||
+        rte_vhost_driver_set_protocol_features(path, protocol & ~kUnusedProtocolFeatures) != 0 ||
+        rte_vhost_driver_callback_register(path, &Callbacks::table()) != 0) {
+        throw Refused("path", "librte_vhost cannot set up \"" + socket.path + "\"; its log says why");
     }
+}
+
+/// False when nobody listens (client) or listening fails (server).
+bool VhostDriver::start(Entry& entry) {
+    register_socket(entry);
+    const auto begin = [&entry] { return rte_vhost_driver_start(entry.socket.path.c_str()); };
+    if ((entry.socket.server ? bind_socket(entry.socket, begin) : begin()) != 0) {
+        unregister(entry);
+        return false;
+    }
+    // librte_vhost reports success also when it has no device number left for the connection.
+    return entry.socket.server || entry.connection.load() != -1;
 }
 
 /// librte_vhost calls destroy_device where it is due, but not destroy_connection.
 void VhostDriver::unregister(Entry& entry) {
+    if (!entry.registered) return;
+    entry.registered = false;
     rte_vhost_driver_unregister(entry.socket.path.c_str());
     const int vid = entry.connection.load();
     if (vid < 0) return;
@@ -225,19 +243,19 @@ void VhostDriver::remove(const std::string& path) {
     entries_.erase(path);
 }
 
-/// librte_vhost cannot be asked to try now, but it tries at once when a socket is registered anew.
-bool VhostDriver::reconnect(const std::string& path) {
+/// Only this and add() connect, one at a time, so a socket without a connection cannot get one meanwhile.
+bool VhostDriver::connect(const std::string& path) {
     const std::lock_guard changing(changing_);
     auto* entry = of_path(path);
     if (entry == nullptr || entry->connection.load() != -1) return true;
     unregister(*entry);
     try {
-        start(*entry);
+        return start(*entry);
     } catch (const Refused& refused) {
         spdlog::error("vhost-user {}: {}", path, refused.what());
+        unregister(*entry);
         return false;
     }
-    return entry->connection.load() != -1;
 }
 
 }  // namespace viaduct::dataplane

@@ -57,13 +57,14 @@ private:
 
     VhostDriver();
     ~VhostDriver();
-    void start(Entry& entry);
+    void register_socket(Entry& entry);
+    bool start(Entry& entry);
     void unregister(Entry& entry);
-    bool reconnect(const std::string& path);
+    bool connect(const std::string& path);
     Entry* of_path(const std::string& path);
     Entry* of_device(int vid) const;
 
-    /// Serialises add, remove and reconnect. Held over librte_vhost's calls, so never taken in a callback.
+    /// Serialises add, remove and connect. Held over librte_vhost's calls, so never taken in a callback.
     std::mutex changing_;
     /// Guards `entries_` alone; held for look-ups only.
     std::mutex table_;
