@@ -242,6 +242,7 @@ void read_own_keys(ObjectReader& reader, Request& request, Faults& faults) {
     request.interface = interface == 0 ? attachment::Interface::tap : attachment::Interface::vhost_user;
     request.queues = static_cast<std::uint16_t>(reader.integer("queues", 1, 16).value_or(1));
     if (const auto* vhost = reader.object("vhostUser")) read_vhost_user(*vhost, request, faults);
+    if (request.interface == attachment::Interface::tap) request.vhost = {};  // checked, and not needed
     // Read elsewhere, or a runtime's business.
     for (const char* key :
          {"cniVersion", "cniVersions", "name", "type", "controlSocket", "prevResult", "capabilities", "args",
