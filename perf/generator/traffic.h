@@ -1,0 +1,89 @@
+// The loop: sends flows from port 0, reflects them at port 1, counts what returns. One thread, no allocation.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "flows.h"
+#include "latency.h"
+#include "options.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+
+namespace viaduct::pktgen {
+
+/// Frames, unless said otherwise.
+struct Counts {
+    std::uint64_t sent = 0;         ///< by port 0
+    std::uint64_t reached_far = 0;  ///< heard by port 1
+    std::uint64_t returned = 0;     ///< heard by port 0
+    std::uint64_t far_dropped = 0;  ///< heard by port 1, whose queue had no room to send them back
+    std::uint64_t foreign = 0;      ///< heard by either, and none of ours
+    std::uint64_t stalls = 0;       ///< times that the window stayed full for 20 ms and was given up for lost
+    std::uint64_t idle_cycles = 0;  ///< of turns that moved nothing
+};
+
+struct Measurement {
+    std::uint32_t flows = 0;
+    double seconds = 0;
+    Counts counts;                    ///< until the last frame was waited for
+    std::uint64_t carried = 0;        ///< reached_far + returned within `seconds`
+    std::uint64_t idle_cycles = 0;    ///< within `seconds`
+    double on_cpu = 0;                ///< share of `seconds` in which the kernel let this thread run
+    std::vector<double> second_mpps;  ///< both ways added, of each whole second
+    Latency latency;                  ///< there and back, one frame of each burst
+
+    std::uint64_t lost() const { return counts.sent - counts.returned; }
+    double mpps() const { return static_cast<double>(carried) / seconds / 1e6; }
+};
+
+class Traffic {
+public:
+    /// `stopped` may be set by a signal: every wait ends then.
+    Traffic(const Options& options, rte_mempool* frames, const std::atomic<bool>& stopped);
+    ~Traffic();
+    Traffic(const Traffic&) = delete;
+    Traffic& operator=(const Traffic&) = delete;
+
+    /// Makes both MACs heard and returns when a frame has come back. Throws std::runtime_error with how far
+    /// frames got when none has within --patience.
+    void learn(const Flows& flows);
+
+    /// Warm-up, measurement, and the wait for what is still on its way.
+    Measurement measure(Flows& flows);
+
+private:
+    static constexpr std::uint16_t kBurstMost = 64;
+
+    bool reflect_far();
+    bool hear_near(std::uint64_t now);
+    bool send(Flows& flows, std::uint64_t now);
+    void answer_foreign(std::uint16_t port, rte_mbuf* frame);
+    void announce(std::uint16_t port, const rte_ether_addr& mac, std::uint32_t address);
+    void probe(const Flows& flows);
+    /// One turn of the loop. Returns the time at its end.
+    std::uint64_t turn(Flows* flows, std::uint64_t now);
+    void warm_up(Flows& flows);
+    void drain();
+    void forget();
+    std::uint32_t room() const;
+
+    const Options& options_;
+    rte_mempool* const frames_;
+    const std::atomic<bool>& stopped_;
+    Counts counts_;
+    Latency* latency_ = nullptr;
+    std::uint32_t next_ = 0;                     ///< sequence number of the next frame
+    std::uint32_t first_ = 0;                    ///< of this measurement
+    std::uint32_t acknowledged_ = 0;             ///< all before this one came back or are lost
+    std::uint64_t first_round_ = 0;              ///< frames sent of the warm-up's round of all flows
+    std::uint64_t last_heard_ = 0;               ///< TSC
+    std::array<rte_mbuf*, kBurstMost> stock_{};  ///< frames that came back, to be sent again
+    std::uint16_t stocked_ = 0;
+};
+
+}  // namespace viaduct::pktgen
