@@ -83,6 +83,7 @@ Eal::Eal(const Options& options) {
     log_through_us();
     auto arguments = eal_arguments(options);
     std::vector<char*> pointers;
+    pointers.reserve(arguments.size());
     for (auto& argument : arguments)
         pointers.push_back(argument.data());
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) {
