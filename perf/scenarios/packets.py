@@ -1,0 +1,73 @@
+"""What every packet scenario does: in turns, each peer's device between the generator's two ports."""
+import statistics
+from dataclasses import dataclass, field
+
+import peers
+from bench import generator, report
+from bench.session import Failed, say
+
+UNIT = "Mpps both ways added"
+IDLE_LEAST = 0.03  # of the generator's time: with less it is itself the limit
+
+
+@dataclass
+class Figures:
+    mpps: list = field(default_factory=list)
+    lost: int = 0
+    sent: int = 0
+    idle: list = field(default_factory=list)
+    generator_on_cpu: list = field(default_factory=list)
+    device_waited: list = field(default_factory=list)
+    cycles: list = field(default_factory=list)
+    latency: list = field(default_factory=list)
+
+    def add(self, measurement, waited, cycles):
+        self.mpps.append(measurement["mpps"])
+        self.lost += measurement["lost"]
+        self.sent += measurement["sent"]
+        self.idle.append(measurement["idle"])
+        self.generator_on_cpu.append(measurement["on_cpu"])
+        self.device_waited.append(waited)
+        self.latency.append(measurement["latency_us"]["p50"])
+        if cycles is not None:
+            self.cycles.append(cycles)
+
+    def notes(self):
+        median = statistics.median
+        idle = median(self.idle)
+        return {"lost": "none" if self.lost == 0 else f"{self.lost} of {self.sent} ({100 * self.lost / self.sent:.2g} %)",
+                "cycles/frame": f"{median(self.cycles):.0f}" if self.cycles else "-",
+                "there and back p50": f"{median(self.latency):.0f} us",
+                "generator": f"idle {100 * idle:.0f} %" if idle >= IDLE_LEAST else "was the limit",
+                "had its CPU, generator": f"{100 * median(self.generator_on_cpu):.0f} %",
+                "device": f"{100 * (1 - median(self.device_waited)):.0f} %"}
+
+
+def measure_once(peer, scenario, directory, flows, seconds, warmup, arguments):
+    with generator.Generator(directory, flows, seconds, warmup, arguments) as traffic:
+        with getattr(peer, scenario)(directory, traffic.paths) as device:
+            waited = generator.WaitedShare(device.process.pid)
+            measurements = traffic.wait(device.process)
+            return measurements, waited.read(), device.cycles()
+
+
+def measure(session, scenario, arguments=()):
+    """A row for each number of flows. `arguments`: further ones of the generator."""
+    if reason := generator.missing():
+        raise Failed(reason)
+    chosen = session.choose_peers(peers.for_scenario(scenario))
+    flows, seconds = session.flows(), session.seconds(5, 2)
+    warmup = 0.3 if session.arguments.quick else 1
+    runs = session.runs(3, 3)
+    figures = {peer: {count: Figures() for count in flows} for peer in chosen}
+    for run in range(1, runs + 1):
+        for name, peer in chosen.items():
+            directory = session.make_directory(name)
+            measurements, waited, cycles = measure_once(peer, scenario, directory, flows, seconds, warmup, arguments)
+            for measurement in measurements:
+                # The device counts cycles over all that it did: a figure only when there was one number of flows.
+                figures[name][measurement["flows"]].add(measurement, waited, cycles if len(flows) == 1 else None)
+            say(f"{scenario} run {run} of {runs}, {name}: " + ", ".join(
+                f"{each['mpps']:.2f} Mpps at {each['flows']:,} flows" for each in measurements))
+    return [report.Row(scenario, count, UNIT, {peer: each[count].mpps for peer, each in figures.items()},
+                       {peer: each[count].notes() for peer, each in figures.items()}) for count in flows]
