@@ -38,20 +38,48 @@ def _figure(value):
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def print_rows(rows):
+def _print_table(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        cells = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))
+        print("  " + "  ".join([line[0].ljust(widths[0]), *cells]).rstrip())
+
+
+def print_row(row):
+    """A table of its own, with every peer's notes."""
+    print(f"\n{row.scenario}{'' if row.flows is None else f', {row.flows:,} flows'}: {row.unit}")
+    columns = list(dict.fromkeys(column for note in row.notes.values() for column in note))
+    lines = [["", "median", "min", "max", *columns]]
+    for peer, runs in row.results.items():
+        if runs:
+            lines.append([peer, *map(_figure, (row.median(peer), min(runs), max(runs))),
+                          *(row.notes.get(peer, {}).get(column, "") for column in columns)])
+    _print_table(lines)
+    for name, ratio in row.ratios().items():
+        print(f"  {name} = {ratio:.2f}")
+    if row.bar:
+        print(f"  {row.bar}")
+
+
+def print_quantities(rows):
+    """Many quantities of the same peers, a line each: medians, and in brackets the least and the most."""
+    peers = list(dict.fromkeys(peer for row in rows for peer in row.results))
+    ratios = list(dict.fromkeys(name for row in rows for name in row.ratios()))
+    lines = [["", *peers, *ratios, "", ""]]
     for row in rows:
-        print(f"\n{row.scenario}{'' if row.flows is None else f', {row.flows:,} flows'}: {row.unit}")
-        columns = list(dict.fromkeys(column for note in row.notes.values() for column in note))
-        lines = [["", "median", "min", "max", *columns]]
-        for peer, runs in row.results.items():
-            if runs:
-                lines.append([peer, *map(_figure, (row.median(peer), min(runs), max(runs))),
-                              *(row.notes.get(peer, {}).get(column, "") for column in columns)])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        for line in lines:
-            print("  " + line[0].ljust(widths[0]) + "".join("  " + cell.rjust(width)
-                                                           for cell, width in zip(line[1:], widths[1:])))
-        for name, ratio in row.ratios().items():
-            print(f"  {name} = {ratio:.2f}")
-        if row.bar:
-            print(f"  {row.bar}")
+        cells = [f"{_figure(row.median(peer))} ({_figure(min(runs))}-{_figure(max(runs))})"
+                 if (runs := row.results.get(peer)) else "-" for peer in peers]
+        found = row.ratios()
+        lines.append([row.scenario, *cells, *(f"{found[name]:.2f}" if name in found else "-" for name in ratios),
+                      row.unit, row.bar])
+    print()
+    _print_table(lines)
+
+
+def print_rows(rows):
+    quantities = [row for row in rows if row.flows is None]
+    for row in rows:
+        if row.flows is not None:
+            print_row(row)
+    if quantities:
+        print_quantities(quantities)

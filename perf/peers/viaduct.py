@@ -6,6 +6,10 @@ from viaduct import daemons, process
 
 from bench import foremost, session
 
+from .cni_network import CniNetwork
+
+SUBNET = "10.88.0.0/16"
+
 
 def missing():
     return session.built(daemons.PROGRAMS["dataplane"])
@@ -46,3 +50,13 @@ def l2(directory, paths):
     with dataplane(directory) as node:
         put(node, bridges=[{"name": "br0"}], ports=[vhost_user_port(path.name, path, "br0") for path in paths])
         yield SimpleNamespace(process=node.dataplane, cycles=lambda: None)
+
+
+@contextlib.contextmanager
+def cni(directory):
+    """Both daemons as they come (the worker sleeps when idle), pods on a TAP with built-in addresses."""
+    if reason := session.built(*daemons.PROGRAMS.values()):
+        raise process.Failed(f"viaduct: {reason}")
+    with daemons.Node(directory) as node:
+        config = node.network(bridge="br0", ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNET}]]})
+        yield CniNetwork(daemons.program("cni"), config, node.namespace, node.plugins, node)
