@@ -14,7 +14,7 @@ FLOWS = 1_000_000
 # Each port reserves its buffers; these are counted out again, so that there may be plenty.
 PACKET_BUFFERS = 131072
 MEMORY_MB = 384
-BAR = "bar: at most 400 MB, everything that was reserved counted as used"
+BAR = "bar: at most 400 MB; this version has no flow table yet, which will count"
 MB = 1e6
 
 
