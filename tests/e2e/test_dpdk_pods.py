@@ -2,10 +2,11 @@
 queues, and what each of the three that share a connection (pod, dataplane, other pods) does when one of them
 dies."""
 import contextlib
+import time
 
 import pytest
 
-from viaduct import pods, scenarios
+from viaduct import pods, process, scenarios
 
 
 @contextlib.contextmanager
@@ -55,3 +56,101 @@ def test_without_huge_pages(make_node, make_netns, dpdk, directory):
     with applications(pair, directory, huge="off") as (first, second):
         scenarios.scenario_testpmd_pair(first, second)
         check_counted(node, pair, 500)
+
+
+def stream(source, target, target_mac):
+    """`source` sends to `target`, which only counts. The target's address has to be learned already."""
+    for application in (source, target):
+        application.stop_forwarding()
+    target.set_mode("rxonly")
+    source.set_mode("txonly")
+    source.set_peer(target_mac)
+    target.start_forwarding()
+    source.start_forwarding()
+
+
+def wait_more(application, than, timeout, what):
+    return process.wait_until(lambda: application.stats()["rx_packets"] > than, timeout,
+                              f"frames after {what}", tell=application.process.tail)
+
+
+def test_queues_are_spread_over_workers(make_node, make_netns, dpdk, directory):
+    node = make_node(lcores="0-1")
+    pair = pods.Attached(node, make_netns, directory).dpdk(queues=2)
+    with applications(pair, directory, queues=2) as (first, second):
+        for pod in pair:
+            pods.wait_link(node, pod.port)
+            process.wait_until(lambda: len(pods.port(node, pod.port)["queues"]) == 2, 10,
+                               f"both queues of {pod.port}")
+            workers = {queue["worker"] for queue in pods.port(node, pod.port)["queues"]}
+            assert workers == {0, 1}, pods.port(node, pod.port)
+        scenarios.scenario_testpmd_pair(first, second, frames=2000)
+        check_counted(node, pair, 2000)
+
+
+def test_pod_killed_and_started_again(make_node, make_netns, dpdk, directory):
+    """Its socket file is still there, and virtio-user as server refuses a path that exists: whoever starts
+    the pod anew removes it."""
+    node = make_node()
+    attached = pods.Attached(node, make_netns, directory)
+    pair = attached.dpdk()
+    with attached.bystanders(), contextlib.ExitStack() as stack:
+        first, second = stack.enter_context(applications(pair, directory))
+        scenarios.scenario_testpmd_pair(first, second)
+        second.kill()
+        pods.wait_link(node, pair[1].port, "down")
+        pair[1].socket.unlink()
+        second.launch()
+        stack.callback(second.stop)
+        second.wait_ready()
+        pods.wait_link(node, pair[1].port)
+        first.clear_stats()
+        scenarios.scenario_testpmd_pair(first, second)
+    check_counted(node, pair, 1000)
+
+
+def test_pod_that_stops_reading(make_node, make_netns, dpdk, directory):
+    """What it does not take is dropped at its port, as "full", and nowhere else."""
+    node = make_node()
+    attached = pods.Attached(node, make_netns, directory)
+    pair = attached.dpdk()
+    with attached.bystanders(), applications(pair, directory) as (first, second):
+        scenarios.scenario_testpmd_pair(first, second)
+        first.set_mode("txonly")
+        first.start_forwarding()
+        pods.wait_drop(node, pair[1].port, "full", 1000, side="tx")
+        first.stop_forwarding()
+        assert set(pods.drops(node, pair[1].port, "tx")) == {"full"}
+        for name, port in pods.ports(node).items():
+            if name != pair[1].port:
+                assert port["counters"]["tx_drops"].get("full", 0) == 0, port
+        # It reads again, and all is as it was.
+        second.clear_stats()
+        scenarios.scenario_testpmd_pair(first, second)
+
+
+def test_dataplane_killed_and_restarted(make_node, make_netns, dpdk, directory):
+    """Control restores the ports and the dataplane connects to the pods, which go on without being asked
+    to."""
+    node = make_node()
+    pair = pods.Attached(node, make_netns, directory).dpdk()
+    with applications(pair, directory, link_interrupt=True) as (first, second):
+        scenarios.scenario_testpmd_pair(first, second)
+        stream(first, second, pair[1].mac)
+        wait_more(second, 500, 10, "the start")
+        node.kill_dataplane()
+        before = process.wait_until(lambda: settled(second), 10, "the pod to receive nothing more")
+        began = time.monotonic()
+        node.start_dataplane(wait=False)
+        wait_more(second, before, 5, "the restart")
+        print(f"from the restart to the first packet: {time.monotonic() - began:.2f} s")
+        for pod in pair:
+            pods.wait_link(node, pod.port)
+        assert first.process.alive() and second.process.alive()
+
+
+def settled(application):
+    """How many frames came, once no more do."""
+    first = application.stats()["rx_packets"]
+    time.sleep(0.2)
+    return first if application.stats()["rx_packets"] == first else None

@@ -85,7 +85,7 @@ class Ping:
         if self.process.alive():
             self.process.child.send_signal(signal.SIGINT)
             self.process.wait_end(20)
-        sent, received = map(int, _PINGS.search(self.process.text())[1:3])
+        sent, received = map(int, _PINGS.search(self.process.text()).groups())
         if kind is None and (sent < 2 or sent - received > self.most_lost):
             raise process.Failed(f"{sent - received} of {sent} pings were lost\n{self.process.tail()}")
 

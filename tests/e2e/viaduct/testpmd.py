@@ -33,13 +33,14 @@ class Testpmd:
     else.
 
     `prefix_command`: words before its own, such as those of Netns.command(). Huge pages: "auto" takes them
-    when twice the memory is free, for others may be about to take some.
+    when twice the memory is free, for others may be about to take some. virtio-user as server accepts the
+    next connection when somebody asks for its link or, with `link_interrupt`, by itself.
     """
 
     __test__ = False  # for pytest, which would take the name for a test's
 
     def __init__(self, vdevs, log, name="testpmd", memory=64, huge="auto", main=0, worker=1, mode="io",
-                 mbufs=4096, burst=32, options=(), prefix_command=()):
+                 mbufs=4096, burst=32, options=(), prefix_command=(), link_interrupt=False):
         self.huge = huge == "on" or (huge == "auto" and free_huge_megabytes() >= 2 * memory)
         self.prefix = netns.unique_name("testpmd")
         cpus = ",".join(dict.fromkeys([str(main), str(worker)]))
@@ -53,7 +54,8 @@ class Testpmd:
         for vdev in vdevs:
             command += ["--vdev", vdev]
         command += ["--", "-i", "--nb-cores", 1, "--forward-mode", mode, "--total-num-mbufs", mbufs,
-                    "--burst", burst, "--no-lsc-interrupt", *options]
+                    "--burst", burst, *options]
+        command += [] if link_interrupt else ["--no-lsc-interrupt"]
         self.process = process.Process(command, log, name, stdin=True)
 
     def start(self):
