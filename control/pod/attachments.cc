@@ -325,14 +325,22 @@ void Attachments::erase(const Record& record, bool withdrawn) {
     if (!record.request.ranges.empty()) leases_.forget(record.segment, record.attached.addresses);
 }
 
-/// Out of the dataplane, the kernel and the file system, and then out of the store. Throws store::Error only:
-/// the record stays then, for the next DEL or GC.
-void Attachments::take_away(const Record& record) {
-    mark(record.request.key, State::removing);
+/// The port goes, and with the last one its bridge; the reconciler keeps a bridge that is configured or that
+/// an ADD has just come to. One at a time: of several that leave at once, exactly the last must see that it
+/// is.
+void Attachments::leave_dataplane(const Record& record) {
+    const auto& bridge = record.request.bridge;
+    const std::scoped_lock turn(leaving_);
     model::Change change;
     change.delete_ports.insert(record.attached.port);
-    // Kept by the reconciler when it is configured or another pod is on it.
-    change.delete_bridges.insert(record.request.bridge);
+    {
+        const std::scoped_lock lock(mutex_);
+        records_.at(record.request.key).in_dataplane = false;
+        const bool others = std::any_of(records_.begin(), records_.end(), [&](const auto& other) {
+            return other.second.in_dataplane && other.second.request.bridge == bridge;
+        });
+        if (!others) change.delete_bridges.insert(bridge);
+    }
     try {
         reconciler_->apply(change);
     } catch (const std::exception& error) {
@@ -340,6 +348,12 @@ void Attachments::take_away(const Record& record) {
                      attachment::to_string(record.request.key), error.what());
         reconciler_->wake();
     }
+}
+
+/// Out of the dataplane, the kernel and the file system; the record stays.
+void Attachments::take_away(const Record& record) {
+    mark(record.request.key, State::removing);
+    leave_dataplane(record);
     remove_effects(record);
 }
 

@@ -101,6 +101,7 @@ private:
     void make(const Record& record, const std::optional<node::Namespace>& ns);
     void withdraw(Record record);
     void take_away(const Record& record);
+    void leave_dataplane(const Record& record);
     void erase(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);
     void mark(const Key& key, State state);
@@ -114,6 +115,7 @@ private:
     ipam::Leases leases_;
     Delegations delegations_;
 
+    std::mutex leaving_;        ///< of ports: the last one to leave takes the bridge along
     mutable std::mutex mutex_;  ///< guards what follows; taken inside a transaction, never around one
     Records records_;
     std::set<Key> busy_;

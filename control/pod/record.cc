@@ -206,6 +206,7 @@ Records load(store::Transaction& tx) {
             continue;
         }
         record.state = static_cast<State>(rows.integer(3));
+        record.in_dataplane = record.state != State::removing;  // those are not contributed
         records.emplace(key, std::move(record));
     }
     return records;

@@ -33,7 +33,7 @@ struct Record {
     std::string boot;             ///< the kernel's boot id: nothing in the kernel outlives it
     std::int64_t created = 0;     ///< seconds since 1970
     std::int64_t generation = 0;  ///< of the history, under which it was accepted
-    friend bool operator==(const Record&, const Record&) = default;
+    bool in_dataplane = true;     ///< in memory only: false once a DEL has taken its port out
 };
 
 using Records = std::map<Key, Record>;

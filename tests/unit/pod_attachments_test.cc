@@ -457,6 +457,13 @@ TEST_F(PodAttachments, ServesManyAtOnce) {
     EXPECT_EQ((*control)->list().size(), 32U);
     EXPECT_EQ(leases(), 32U);
     EXPECT_EQ(dataplane.config().ports.size(), 32U);
+    const auto comparisons = control->reconciler().status().comparisons;
+    for (const auto& record : (*control)->list()) {
+        threads.emplace_back([&, key = record.request.key] { (*control)->remove(key, std::nullopt); });
+    }
+    threads.clear();
+    EXPECT_EQ(dataplane.config(), model::Config{});
+    EXPECT_EQ(control->reconciler().status().comparisons, comparisons) << "nothing had to be repaired";
 }
 
 TEST_F(PodAttachments, TellsVlansApart) {
