@@ -1,8 +1,9 @@
 """viaduct-pktgen on CPU 0, and the share of time for which a device's thread had to wait for its CPU."""
 import json
+import shutil
 from pathlib import Path
 
-from viaduct import netns, process, workdir
+from viaduct import netns, process, testpmd, workdir
 
 from . import foremost, session
 
@@ -22,10 +23,11 @@ class Generator:
         self.paths = [directory / "vh0", directory / "vh1"]
         self.report = directory / "generator.json"
         self.limit = 90 + len(flows) * (seconds + warmup + 30)
+        self.prefix = netns.unique_name("pktgen")
         command = [*foremost.COMMAND, workdir.build_directory() / PROGRAM, "--paths", ",".join(map(str, self.paths)),
                    "--flows", ",".join(map(str, flows)), "--seconds", seconds, "--warmup", warmup, "--cpu", CPU,
                    "--source-mac", NEAR_MAC, "--destination-mac", FAR_MAC, "--json", self.report,
-                   "--file-prefix", netns.unique_name("pktgen"), *arguments]
+                   "--file-prefix", self.prefix, *arguments]
         self.process = process.Process(command, directory / "generator.log", "viaduct-pktgen")
 
     def start(self):
@@ -53,6 +55,7 @@ class Generator:
 
     def __exit__(self, *_):
         self.process.stop()
+        shutil.rmtree(testpmd.RUNTIME / self.prefix, ignore_errors=True)  # there only if it was ended early
 
 
 class WaitedShare:

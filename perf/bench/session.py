@@ -50,8 +50,8 @@ class Session:
     def flows(self):
         return self.arguments.flows or ([1000] if self.arguments.quick else [1000, 1_000_000])
 
-    def choose_peers(self, known):
-        """`known`: {name: peer} of a scenario, in order. Says which are left out, and why."""
+    def choose_peers(self, known, scenario):
+        """`known`: {name: peer} of the scenario, in order. Says which are left out, and why."""
         wanted = self.arguments.peers.split(",") if self.arguments.peers else list(known)
         for name in wanted:
             if name not in known:
@@ -60,7 +60,7 @@ class Session:
         for name, peer in known.items():
             if name not in wanted:
                 continue
-            if reason := peer.missing():
+            if reason := peer.missing(scenario):
                 say(f"{name} is left out: {reason}")
             else:
                 chosen[name] = peer

@@ -1,6 +1,6 @@
 """Devices under test, one file each.
 
-A peer has a NAME, missing() (why it cannot be measured here, or None), and for each packet scenario that it takes part
+A peer has missing(scenario) (why it cannot be measured here, or None), and for each packet scenario that it takes part
 in a context manager of the scenario's name, such as l2(directory, paths): it makes a device that connects to both
 vhost-user sockets, on CPU 1, with every trace of it gone at the end. The device has `process` (a Process) and
 cycles(), its cycles a frame if it counts them, else None; called once, after the measurement. For the scenario `cni`

@@ -16,7 +16,7 @@ BRIDGE = "br0"
 START_SECONDS = 60
 
 
-def missing():
+def missing(_scenario):
     if VSWITCHD.exists() and shutil.which("ovsdb-server"):
         return None
     return f"{VSWITCHD} is not installed (configs/install-packages perf)"

@@ -8,7 +8,7 @@ from .cni_network import CniNetwork
 BRIDGE, SUBNET = "vd-bridge", "10.89.0.0/16"
 
 
-def missing():
+def missing(_scenario):
     if all((daemons.REFERENCE_PLUGINS / name).exists() for name in ("bridge", "host-local")):
         return None
     return f"no bridge and host-local in {daemons.REFERENCE_PLUGINS} (configs/install-packages perf)"

@@ -9,7 +9,7 @@ from viaduct import testpmd
 from bench import foremost, generator
 
 
-def missing():
+def missing(_scenario):
     return None if shutil.which("dpdk-testpmd") else "dpdk-testpmd is not installed (configs/install-packages run)"
 
 

@@ -11,8 +11,9 @@ from .cni_network import CniNetwork
 SUBNET = "10.88.0.0/16"
 
 
-def missing():
-    return session.built(daemons.PROGRAMS["dataplane"])
+def missing(scenario):
+    names = daemons.PROGRAMS if scenario == "cni" else ["dataplane"]
+    return session.built(*(daemons.PROGRAMS[name] for name in names))
 
 
 class MeasuredNode(daemons.Node):
@@ -55,8 +56,6 @@ def l2(directory, paths):
 @contextlib.contextmanager
 def cni(directory):
     """Both daemons as they come (the worker sleeps when idle), pods on a TAP with built-in addresses."""
-    if reason := session.built(*daemons.PROGRAMS.values()):
-        raise process.Failed(f"viaduct: {reason}")
     with daemons.Node(directory) as node:
         config = node.network(bridge="br0", ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNET}]]})
         yield CniNetwork(daemons.program("cni"), config, node.namespace, node.plugins, node)

@@ -96,7 +96,7 @@ def measure_once(peer, directory, count):
 
 
 def measure(session):
-    chosen = session.choose_peers(peers.for_scenario("cni"))
+    chosen = session.choose_peers(peers.for_scenario("cni"), "cni")
     count = 30 if session.arguments.quick else 100
     runs = session.runs(3, 2)
     results = {}

@@ -46,7 +46,7 @@ def measure_once(peer, directory):
 
 
 def measure(session):
-    chosen = session.choose_peers({"viaduct": peers.PEERS["viaduct"]})
+    chosen = session.choose_peers({"viaduct": peers.PEERS["viaduct"]}, "memory")
     figures = []
     for run in range(1, session.runs(3, 1) + 1):
         for name, peer in chosen.items():

@@ -55,7 +55,7 @@ def measure(session, scenario, arguments=()):
     """A row for each number of flows. `arguments`: further ones of the generator."""
     if reason := generator.missing():
         raise Failed(reason)
-    chosen = session.choose_peers(peers.for_scenario(scenario))
+    chosen = session.choose_peers(peers.for_scenario(scenario), scenario)
     flows, seconds = session.flows(), session.seconds(5, 2)
     warmup = 0.3 if session.arguments.quick else 1
     runs = session.runs(3, 3)
