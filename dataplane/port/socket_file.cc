@@ -122,10 +122,10 @@ int bind_socket(const model::VhostUser& socket, const std::function<int()>& bind
     return result;
 }
 
-bool bound_waits(const std::string& path) {
+Descriptor bound_waits(const std::string& path) {
     // Descriptors are numbered from the lowest free one, so a young connection lies just below the next.
     const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (next < 0) return false;
+    if (next < 0) return {};
     ::close(next);
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -136,9 +136,12 @@ bool bound_waits(const std::string& path) {
     for (int fd = next + 1; fd < static_cast<int>(limit.rlim_cur) && found < 0; ++fd) {
         if (is_ours(fd, path)) found = fd;
     }
-    return found >= 0 &&
-           ::setsockopt(found, SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof kLongestWait) == 0 &&
-           ::setsockopt(found, SOL_SOCKET, SO_SNDTIMEO, &kLongestWait, sizeof kLongestWait) == 0;
+    if (found < 0 ||
+        ::setsockopt(found, SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof kLongestWait) != 0 ||
+        ::setsockopt(found, SOL_SOCKET, SO_SNDTIMEO, &kLongestWait, sizeof kLongestWait) != 0) {
+        return {};
+    }
+    return Descriptor(::fcntl(found, F_DUPFD_CLOEXEC, 0));
 }
 
 }  // namespace viaduct::dataplane

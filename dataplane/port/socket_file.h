@@ -6,6 +6,8 @@
 
 #include "viaduct/model.h"
 
+#include "port/descriptor.h"
+
 namespace viaduct::dataplane {
 
 /// Throws Refused when `socket.path` cannot be listened on (server) or connected to later (client). A
@@ -16,9 +18,10 @@ void prepare_socket(const model::VhostUser& socket);
 /// group and mode. Returns what `bind` returned; throws Refused when the file cannot be given away.
 int bind_socket(const model::VhostUser& socket, const std::function<int()>& bind);
 
-/// Bounds how long a read or write may wait on this process's connection to (client) or from (server) `path`.
+/// Bounds how long a read or write may wait on this process's connection to (client) or from (server) `path`,
+/// and returns a descriptor of it; none when there is no such connection or its waits cannot be bounded.
 /// librte_vhost serves all sockets with one thread and blocking reads: a peer that sends half a message would
-/// otherwise stop every other port's connection. False when there is no such connection.
-bool bound_waits(const std::string& path);
+/// otherwise stop every other port's connection.
+Descriptor bound_waits(const std::string& path);
 
 }  // namespace viaduct::dataplane

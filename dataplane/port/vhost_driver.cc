@@ -4,12 +4,14 @@
 #include "port/vhost_driver.h"
 
 #include <climits>
+#include <cstring>
 
 #include <rte_vhost.h>
 #include <spdlog/spdlog.h>
 
 #include "viaduct/fault.h"
 
+#include "port/guest_memory.h"
 #include "port/socket_file.h"
 
 namespace viaduct::dataplane {
@@ -25,6 +27,11 @@ constexpr std::uint64_t bit(unsigned feature) {
 
 // Virtio 1.2, 5.1.3; <linux/virtio_net.h> is no C++.
 constexpr unsigned kMultiqueue = 22;
+/// VHOST_F_LOG_ALL: the log of changed pages that live migration wants is one more file of the guest's, which
+/// librte_vhost maps without telling where.
+constexpr unsigned kLogAll = 26;
+/// VHOST_USER_ADD_MEM_REG.
+constexpr std::uint32_t kAddMemory = 37;
 /// Checksum and segmentation offloads wait for the forwarder to carry them: CSUM, GUEST_CSUM, GUEST_TSO4,
 /// GUEST_TSO6, GUEST_ECN, GUEST_UFO, HOST_TSO4, HOST_TSO6, HOST_ECN, HOST_UFO.
 constexpr std::uint64_t kOffloads =
@@ -32,7 +39,8 @@ constexpr std::uint64_t kOffloads =
 
 // Of the vhost-user specification; rte_vhost.h names only some.
 constexpr std::uint64_t kUnusedProtocolFeatures =
-    bit(7) /* crypto session */ | bit(8) /* page fault: post-copy */ | bit(11) /* host notifier */ |
+    bit(15) /* memory added and removed while rings are in use */ | bit(7) /* crypto session */ |
+    bit(8) /* page fault: post-copy */ | bit(11) /* host notifier */ |
     bit(12) /* in-flight buffers, which the network device does not use */;
 
 /// Frames that do not fit one packet buffer come in a buffer from the heap instead of a chain. With chains a
@@ -49,8 +57,9 @@ struct VhostDriver::Entry {
     VhostDevice& device;
     /// The connection's device number, -1 without one. Written in callbacks.
     std::atomic<int> connection{-1};
-    bool running = false;     ///< callbacks only: started and not stopped
-    bool registered = false;  ///< with librte_vhost; guarded by changing_
+    Descriptor connection_socket;  ///< of the connection, a duplicate
+    bool running = false;          ///< callbacks only: started and not stopped
+    bool registered = false;       ///< with librte_vhost; guarded by changing_
 };
 
 struct VhostDriver::Callbacks {
@@ -66,9 +75,12 @@ struct VhostDriver::Callbacks {
             spdlog::warn("vhost-user {}: a second connection was refused", entry->socket.path);
             return -1;
         }
-        if (!bound_waits(entry->socket.path)) {
+        entry->connection_socket = bound_waits(entry->socket.path);
+        if (!entry->connection_socket) {
             spdlog::warn("vhost-user {}: the connection's waits could not be bounded", entry->socket.path);
         }
+        guest_memory::opened(vid, entry->connection_socket.get());
+        rte_vhost_extern_callback_register(vid, &messages(), nullptr);
         entry->connection.store(vid);
         driver.by_device_[static_cast<std::size_t>(vid)].store(entry);
         entry->device.connected(vid);
@@ -81,6 +93,7 @@ struct VhostDriver::Callbacks {
         // A refused connection ends by this call too on newer versions, and owns nothing.
         if (entry == nullptr || entry->connection.load() != vid) return;
         entry->device.disconnected(vid);
+        forget_memory(*entry, vid);
         driver.by_device_[static_cast<std::size_t>(vid)].store(nullptr);
         entry->connection.store(-1);
         if (!entry->socket.server) driver.watch_.soon(entry->socket.path);
@@ -94,6 +107,7 @@ struct VhostDriver::Callbacks {
             rte_vhost_enable_guest_notification(vid, ring, 0);
         }
         entry->running = true;
+        guest_memory::mapped(vid);
         entry->device.started(vid);
         return 0;
     }
@@ -103,12 +117,43 @@ struct VhostDriver::Callbacks {
         if (entry == nullptr || !entry->running) return;
         entry->running = false;
         entry->device.stopped(vid);
+        guest_memory::unmapped(vid);
     }
 
     static int vring_state_changed(int vid, std::uint16_t ring, int enable) {
         auto* entry = instance().of_device(vid);
         if (entry != nullptr) entry->device.ring_changed(vid, ring, enable != 0);
         return 0;
+    }
+
+    /// A message begins with its number. That memory is not to be added by parts was said, but librte_vhost
+    /// does it for a peer that has not listened.
+    static rte_vhost_msg_result before_message(int vid, void* message) {
+        std::uint32_t request = 0;
+        std::memcpy(&request, message, sizeof request);
+        guest_memory::serves(vid, request == kAddMemory);
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+
+    /// Memory is added to a running device without stopping it; workers are kept out by the rings' locks.
+    static rte_vhost_msg_result after_message(int vid, void*) {
+        const auto* entry = instance().of_device(vid);
+        if (entry != nullptr && entry->running) guest_memory::mapped(vid);
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+
+    static const rte_vhost_user_extern_ops& messages() {
+        static const rte_vhost_user_extern_ops ops{before_message, after_message};
+        return ops;
+    }
+
+    static void forget_memory(Entry& entry, int vid) {
+        if (guest_memory::truncated(vid)) {
+            spdlog::error("vhost-user {}: the peer was cut off: it truncated memory that it had shared",
+                          entry.socket.path);
+        }
+        guest_memory::closed(vid);
+        entry.connection_socket.close();
     }
 
     static const rte_vhost_device_ops& table() {
@@ -130,7 +175,9 @@ VhostDriver& VhostDriver::instance() {
     return driver;
 }
 
-VhostDriver::VhostDriver() : watch_([this](const std::string& path) { return connect(path); }) {}
+VhostDriver::VhostDriver() : watch_([this](const std::string& path) { return connect(path); }) {
+    guest_memory::install();
+}
 
 VhostDriver::~VhostDriver() = default;
 
@@ -198,7 +245,7 @@ void VhostDriver::register_socket(Entry& entry) {
     }
     entry.registered = true;
     std::uint64_t protocol = 0;
-    const std::uint64_t unwanted = kOffloads | (entry.multiqueue ? 0 : bit(kMultiqueue));
+    const std::uint64_t unwanted = kOffloads | bit(kLogAll) | (entry.multiqueue ? 0 : bit(kMultiqueue));
     if (rte_vhost_driver_disable_features(path, unwanted) != 0 ||
         rte_vhost_driver_get_protocol_features(path, &protocol) != 0 ||
         rte_vhost_driver_set_protocol_features(path, protocol & ~kUnusedProtocolFeatures) != 0 ||
@@ -227,6 +274,7 @@ void VhostDriver::unregister(Entry& entry) {
     const int vid = entry.connection.load();
     if (vid < 0) return;
     entry.device.disconnected(vid);
+    Callbacks::forget_memory(entry, vid);
     // The number may be another socket's by now.
     Entry* mine = &entry;
     by_device_[static_cast<std::size_t>(vid)].compare_exchange_strong(mine, nullptr);

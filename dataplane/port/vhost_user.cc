@@ -28,6 +28,8 @@
 
 #include "viaduct/fault.h"
 
+#include "port/guest_memory.h"
+
 namespace viaduct::dataplane {
 namespace {
 
@@ -190,7 +192,9 @@ void VhostUser::connected(int vid) {
 void VhostUser::disconnected(int vid) {
     {
         const std::lock_guard lock(mutex_);
-        (void)vid;
+        if (guest_memory::truncated(vid)) {
+            last_end_ = "; the last peer was cut off: it truncated memory that it had shared";
+        }
         vid_ = -1;
         in_enabled_ = 0;
         out_enabled_ = 0;
@@ -206,6 +210,7 @@ void VhostUser::started(int vid) {
         const std::lock_guard lock(mutex_);
         vid_ = vid;
         running_ = true;
+        last_end_.clear();
         publish();
     }
     listener_.port_changed(index_);
@@ -319,9 +324,10 @@ void VhostUser::drop_kick(Queue& queue) {
 std::string VhostUser::detail() const {
     const std::lock_guard lock(mutex_);
     if (vid_ >= 0) return peer_words();
-    if (socket_.server) return "listening on " + socket_.path + ", nobody has connected";
+    if (socket_.server) return "listening on " + socket_.path + ", nobody has connected" + last_end_;
     const bool there = ::access(socket_.path.c_str(), F_OK) == 0;
-    return "waiting for " + socket_.path + ": " + (there ? "nobody listens there yet" : std::strerror(errno));
+    return "waiting for " + socket_.path + ": " +
+           (there ? "nobody listens there yet" : std::strerror(errno)) + last_end_;
 }
 
 std::string VhostUser::peer_words() const {

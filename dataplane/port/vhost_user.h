@@ -86,6 +86,7 @@ private:
     std::uint32_t out_enabled_ = 0;
     std::uint16_t rings_unserved_ = 0;  ///< enabled by the guest beyond our queues
     std::string fault_;
+    std::string last_end_;  ///< why the connection before this one was cut off
 };
 
 }  // namespace viaduct::dataplane
