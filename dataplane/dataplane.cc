@@ -12,6 +12,7 @@
 
 #include <rte_launch.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
@@ -44,6 +45,29 @@ std::string device_place(const model::Port& port) {
                                              : port.vhost.path;
 }
 
+/// A pool of packet buffers in virtually contiguous memory: no device of ours reads it by physical address,
+/// and without huge pages buffers that must each lie within one page would waste a third of it.
+rte_mempool* make_pool(std::uint32_t buffers) {
+    // The pool's name is process-wide, and tests make several dataplanes one after another.
+    static std::atomic<unsigned> serial{0};
+    const auto name = "packets" + std::to_string(serial++);
+    rte_pktmbuf_pool_private layout{};
+    layout.mbuf_data_room_size = RTE_PKTMBUF_HEADROOM + kBufferPayload;
+    const auto element = static_cast<unsigned>(sizeof(rte_mbuf)) + layout.mbuf_data_room_size;
+    auto* pool = rte_mempool_create_empty(name.c_str(), buffers, element, kMempoolCache, sizeof layout,
+                                          SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool != nullptr && rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) == 0) {
+        rte_pktmbuf_pool_init(pool, &layout);
+        if (rte_mempool_populate_default(pool) >= 0) {
+            rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+            return pool;
+        }
+    }
+    rte_mempool_free(pool);
+    throw std::runtime_error("no memory for " + std::to_string(buffers) +
+                             " packet buffers; raise --memory or lower --packet-buffers");
+}
+
 }  // namespace
 
 Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
@@ -51,14 +75,7 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     if (options_.fdb_seed == 0 && ::getrandom(&options_.fdb_seed, sizeof options_.fdb_seed, 0) < 0) {
         throw std::runtime_error("the kernel gives no random numbers");
     }
-    // The pool's name is process-wide, and tests make several dataplanes one after another.
-    static std::atomic<unsigned> serial{0};
-    pool_ = rte_pktmbuf_pool_create(("packets" + std::to_string(serial++)).c_str(), options_.packet_buffers,
-                                    kMempoolCache, 0, RTE_PKTMBUF_HEADROOM + kBufferPayload, SOCKET_ID_ANY);
-    if (pool_ == nullptr) {
-        throw std::runtime_error("no memory for " + std::to_string(options_.packet_buffers) +
-                                 " packet buffers; raise --memory or lower --packet-buffers");
-    }
+    pool_ = make_pool(options_.packet_buffers);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()));
     auto& s = *state_;
@@ -125,11 +142,12 @@ void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {
     std::uint64_t needed = worker_buffers();
     for (const auto& [name, port] : next.ports) {
         const auto mine = port_buffers(port);
+        const auto left = options_.packet_buffers - std::min<std::uint64_t>(options_.packet_buffers, needed);
         needed += mine;
         if (needed <= options_.packet_buffers) continue;
         faults.push_back({"ports/" + name, "needs " + std::to_string(mine) + " packet buffers and " +
-                                               std::to_string(options_.packet_buffers - (needed - mine)) +
-                                               " of " + std::to_string(options_.packet_buffers) +
+                                               std::to_string(left) + " of " +
+                                               std::to_string(options_.packet_buffers) +
                                                " are left; raise --packet-buffers or remove ports"});
         needed -= mine;
     }

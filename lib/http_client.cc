@@ -65,6 +65,8 @@ struct Client::State {
                 send_with_descriptors(socket.get(), bytes, first ? descriptors : std::span<const int>{});
             if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (sent < 0 && first && (errno == EPIPE || errno == ECONNRESET)) return false;
+            // The server has refused the rest unread, and its answer says why.
+            if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return true;
             if (sent < 0) fail(std::string("cannot send: ") + std::strerror(errno), true);
             bytes.remove_prefix(static_cast<std::size_t>(sent));
             first = false;

@@ -53,7 +53,7 @@ po::parsed_options read_file(const std::string& path, const po::options_descript
 bool read(int argc, const char* const* argv, const std::string& usage, const std::string& examples,
           const po::options_description& described, po::variables_map& values) {
     po::options_description all = described;
-    po::options_description general("General");
+    po::options_description general("General", 110);
     general.add_options()("help,h", "print this and end")("version", "print the version and end")(
         "config", po::value<std::string>()->value_name("FILE"),
         "JSON file whose keys are the long names of these options; the command line wins");

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <thread>
 
@@ -32,6 +34,9 @@ void start_eal() {
             argv.push_back(word.data());
         if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
             throw std::runtime_error("EAL does not start");
+        use_traced_pools();
+        static const std::string runtime = rte_eal_get_runtime_dir();
+        std::atexit([] { std::filesystem::remove_all(runtime); });
         return true;
     }();
     (void)started;
