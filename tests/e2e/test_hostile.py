@@ -1,8 +1,14 @@
 """Peers that mean harm: on the vhost-user socket, in the rings, and at the API sockets. Each is refused or cut
 off, and two tap pods that ping each other meanwhile lose nothing."""
+import contextlib
+import os
+import random
+import socket
+import struct
+
 import pytest
 
-from viaduct import pods, process, vhost_peer
+from viaduct import daemons, pods, process, vhost_peer
 from viaduct.vhost_peer import FROM_PORT, INDIRECT, NEXT, TO_PORT, WRITE, VhostPeer
 
 BROADCAST = bytes.fromhex("ffffffffffff" "020000000042" "88b5") + bytes(46)
@@ -24,44 +30,57 @@ class Scene:
         self.attached = pods.Attached(node, make_netns, directory)
         self.path = node.directory / "hostile.sock"
         self.name = "hostile"
+        self.space = make_netns("other")
         pods.change(node, {"bridges": [{"name": "br-hostile"}], "ports": [
             {"name": self.name, "kind": "vhost-user", "path": str(self.path), "mode": "server",
              "bridge": "br-hostile"},
-            {"name": "other", "kind": "tap", "ifname": "other0", "bridge": "br-hostile"}]})
+            {"name": "other", "kind": "tap", "ifname": "other0", "netns": self.space.path,
+             "bridge": "br-hostile"}]})
+        self.space.run("ip", "addr", "add", "10.64.0.1/24", "dev", "other0")
+        self.space.run("ip", "neigh", "add", "10.64.0.2", "lladdr", "02:00:00:00:64:02", "dev", "other0")
 
     def peer(self, **options):
         return VhostPeer(self.path, **options)
 
-    def connected(self, **options):
-        peer = self.peer(**options).handshake()
-        pods.wait_link(self.node, self.name)
-        return peer
+    def flood(self):
+        """A frame that the dataplane has to write into the peer's memory."""
+        self.space.run("ping", "-n", "-c2", "-i0.01", "-W0.01", "10.64.0.2", check=False)
+
+    def open_descriptors(self):
+        return len(os.listdir(f"/proc/{self.node.dataplane.pid}/fd"))
+
+    def fresh(self):
+        """A connection that has agreed on features, and nothing else. A second one is refused while the
+        dataplane has not noticed the end of the first."""
+        return self._begin(lambda peer: peer.negotiate())
+
+    def honest(self):
+        """A connection that is served."""
+        return self._begin(lambda peer: (peer.handshake(), pods.wait_link(self.node, self.name, timeout=1)))
+
+    def _begin(self, how):
+        peer = self.peer()
+        try:
+            how(peer)
+            return peer
+        except BaseException:
+            peer.close()
+            raise
 
     def check_served(self):
         """An honest peer can use the port."""
         before = pods.port(self.node, self.name)["counters"]["rx_packets"]
-        with process.wait_until(self._honest, 10, "the port to serve an honest peer") as peer:
+        with process.wait_until(self.honest, 10, "the port to serve an honest peer") as peer:
             peer.send_frame(BROADCAST)
             process.wait_until(
                 lambda: pods.port(self.node, self.name)["counters"]["rx_packets"] > before, 10,
                 "the honest peer's frame")
             assert peer.used(TO_PORT) == 1
 
-    def _honest(self):
-        """A second connection is refused while the dataplane has not noticed the end of the first."""
-        peer = self.peer()
-        try:
-            peer.handshake()
-            pods.wait_link(self.node, self.name, timeout=1)
-            return peer
-        except BaseException:
-            peer.close()
-            raise
-
 
 def test_peer_truncates_its_memory(scene):
     """Reading it raises SIGBUS in the worker then."""
-    with scene.connected() as peer:
+    with scene.honest() as peer:
         peer.offer_buffers()
         peer.truncate()
         peer.wait_hung_up()
@@ -82,9 +101,183 @@ def test_peer_shares_less_memory_than_it_says(scene):
 
 def test_peer_truncates_under_its_rings_alone(scene):
     """Half of it stays: the rings do, what they point at does not."""
-    with scene.connected() as peer:
+    with scene.honest() as peer:
         peer.truncate(0x90000)
         peer.put_descriptor(TO_PORT, 0, 0x90000, 72)
         peer.offer(TO_PORT, [0])
         peer.wait_hung_up()
     scene.check_served()
+
+
+# --- the socket ---
+
+def test_garbage_on_the_socket(scene):
+    noise = random.Random(1)
+    for _ in range(20):
+        with scene.peer() as peer:
+            peer.socket.sendall(noise.randbytes(4096))
+            peer.wait_hung_up()
+    scene.check_served()
+
+
+def test_messages_that_lie(scene):
+    """Sizes, indices and addresses out of range, each on a connection that began well."""
+    lies = [
+        (vhost_peer.SET_VRING_NUM, struct.pack("<II", 0xffff, 256)),
+        (vhost_peer.SET_VRING_NUM, struct.pack("<II", 0, 0xffffffff)),
+        (vhost_peer.SET_VRING_NUM, struct.pack("<II", 0, 255)),
+        (vhost_peer.SET_VRING_ADDR, struct.pack("<IIQQQQ", 0, 0, *[0xdeadbeef00000000] * 3, 0)),
+        (vhost_peer.SET_VRING_ADDR, struct.pack("<IIQQQQ", 7000, 0, 0, 0, 0, 0)),
+        (vhost_peer.SET_MEM_TABLE, struct.pack("<II", 0xffffffff, 0)),
+        (vhost_peer.SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, 1 << 63, 0, 1 << 63)),
+        (vhost_peer.SET_FEATURES, struct.pack("<Q", 0xffffffffffffffff)),
+        (vhost_peer.SET_VRING_ENABLE, struct.pack("<II", 300, 1)),
+        (vhost_peer.SET_VRING_BASE, struct.pack("<II", 0xffffffff, 0)),
+        (4096, b""),
+    ]
+    for request, payload in lies:
+        with process.wait_until(scene.fresh, 10, "a connection") as peer:
+            peer.send(request, payload)
+            # Some end the connection, others are refused and leave it as it was.
+            peer.socket.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                peer.socket.recv(1)
+    scene.check_served()
+
+
+def test_half_a_message_holds_up_nobody(scene):
+    """librte_vhost has one thread for all connections; this one may wait for a bounded time."""
+    with scene.peer() as peer:
+        peer.socket.sendall(b"\x01\x00")
+        pods.change(scene.node, {"ports": [
+            {"name": "second", "kind": "vhost-user", "path": str(scene.node.directory / "second.sock"),
+             "mode": "server", "bridge": "br-hostile"}]})
+        with VhostPeer(scene.node.directory / "second.sock") as second:
+            second.handshake()
+            pods.wait_link(scene.node, "second", timeout=10)
+    scene.check_served()
+
+
+def test_descriptors_of_the_wrong_type(scene):
+    """Directories, pipes, sockets and read-only files for memory and for the rings' signals."""
+    reader, writer = os.pipe()
+    left, right = socket.socketpair()
+    directory = os.open(scene.node.directory, os.O_RDONLY)
+    empty = os.open("/dev/null", os.O_RDONLY)
+    try:
+        for fd in (reader, writer, left.fileno(), directory, empty):
+            with process.wait_until(scene.fresh, 10, "a connection") as peer, \
+                    contextlib.suppress(ConnectionError):
+                peer.set_memory(fd=fd)
+                peer.wait_hung_up(0.2)
+        for fd in (writer, left.fileno(), directory, empty):
+            with process.wait_until(scene.fresh, 10, "a connection") as peer, \
+                    contextlib.suppress(ConnectionError, TimeoutError):
+                peer.set_memory()
+                peer.eventfds, kept = [fd] * 4, peer.eventfds
+                try:
+                    for ring in (FROM_PORT, TO_PORT):
+                        peer.set_ring(ring)
+                    peer.wait_hung_up(0.2)
+                finally:
+                    peer.eventfds = kept
+    finally:
+        for fd in (reader, writer, directory, empty):
+            os.close(fd)
+        left.close(), right.close()
+    scene.check_served()
+
+
+def test_connections_that_come_and_go(scene):
+    """200 at once and without a word, and 200 that get to the point where they are served."""
+    open_before = scene.open_descriptors()
+    for _ in range(200):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(scene.path))
+    for _ in range(200):
+        with contextlib.suppress(OSError), scene.peer(size=1 << 20) as peer:
+            peer.handshake()
+    scene.check_served()
+    process.wait_until(lambda: scene.open_descriptors() <= open_before, 10, "its descriptors to be closed",
+                       tell=lambda: f"{open_before} before, {scene.open_descriptors()} after")
+
+
+# --- the rings ---
+
+def bad_chains():
+    """(name, what is laid into the ring to the port)."""
+    def one(address, length, flags=0, following=0):
+        return lambda peer: peer.put_descriptor(TO_PORT, 0, address, length, flags, following)
+
+    def loop(peer):
+        for slot in range(4):
+            peer.put_descriptor(TO_PORT, slot, 0x90000, 64, NEXT, (slot + 1) % 4)
+
+    def long_chain(peer):
+        for slot in range(255):
+            peer.put_descriptor(TO_PORT, slot, 0x90000, 0xfff, NEXT, slot + 1)
+        peer.put_descriptor(TO_PORT, 255, 0x90000, 0xfff)
+
+    return [
+        ("address-outside", one(0xffffffff00000000, 128)), ("address-wraps", one(0xffffffffffffff80, 0x100)),
+        ("length-huge", one(0x90000, 0xffffffff)), ("ends-outside", one((1 << 20) - 64, 4096)),
+        ("empty", one(0x90000, 0)), ("header-alone", one(0x90000, 12)), ("less-than-header", one(0x90000, 5)),
+        ("next-outside", one(0x90000, 64, NEXT, 0xffff)), ("loop", loop), ("long-chain", long_chain),
+        ("writable", one(0x90000, 128, WRITE)), ("indirect", one(0x90000, 0xffff, INDIRECT)),
+        ("indirect-outside", one(0xffffffff00000000, 16, INDIRECT)),
+    ]
+
+
+def test_garbage_in_the_rings(scene):
+    """Each is refused or read as the frame that it may be taken for; the port goes on or ends with its peer."""
+    for name, lay in bad_chains():
+        for index in (None, 0x8000):  # as many as there are; more than the ring has
+            with process.wait_until(scene.honest, 10, f"a connection before {name}") as peer:
+                lay(peer)
+                peer.offer(TO_PORT, [0] * 4, index)
+                peer.put_descriptor(FROM_PORT, 0, 0xfffffffffff00000, 0xffffffff, WRITE)
+                peer.offer(FROM_PORT, [0, 0xffff], index)
+                scene.flood()
+    scene.check_served()
+
+
+def test_random_rings(scene):
+    """Every byte of the shared memory is noise, and changes while it is read."""
+    noise = random.Random(2)
+    with process.wait_until(scene.honest, 10, "a connection") as peer:
+        for _ in range(30):
+            peer.memory[0:0x80000] = noise.randbytes(0x80000)
+            os.eventfd_write(peer.eventfds[2 + TO_PORT], 1)
+            scene.flood()
+    scene.check_served()
+
+
+# --- the API sockets ---
+
+GARBAGE = [
+    b"\x00" * 4096, b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
+    b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /v1/config/changes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n",
+    b"POST /v1/config/changes HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100000,
+    b"GET /v1/info HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n", b"\xff\xfe\r\n\r\n", b"POST",
+]
+
+
+@pytest.mark.parametrize("which", ["dataplane", "control"])
+def test_garbage_at_the_api(scene, which):
+    path = getattr(scene.node, f"{which}_socket")
+    noise = random.Random(3)
+    before = scene.node.dataplane_api("GET", "/v1/config").body
+    for text in [*GARBAGE, *(noise.randbytes(2000) for _ in range(20))]:
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(ConnectionError, TimeoutError):
+            connection.settimeout(0.2)
+            connection.connect(str(path))
+            connection.sendall(text)
+            answer = connection.recv(65536)
+            assert not answer or answer.startswith(b"HTTP/1.1 4"), answer
+    for body in (b"{", b"[]", b'{"put": 7}', b'{"unknown": {}}', b"[" * 5000 + b"]" * 5000, b"\x00"):
+        place = "/v1/transactions" if which == "dataplane" else "/v1/config/changes"
+        answer = daemons.http_request(path, "POST", place, body)
+        assert answer.status == 400 and answer.body["error"], answer
+    assert scene.node.dataplane_api("GET", "/v1/config").body == before
