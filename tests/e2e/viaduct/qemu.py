@@ -127,7 +127,7 @@ class Guest:
         """Runs a line of shell in the guest; returns (exit status, output)."""
         mark = secrets.token_hex(4)
         start = self.process.size()
-        self.process.send(f"{{ {command}\n}} 2>&1; echo; echo @end-$?-{mark}\n")
+        self.process.send(f"{{ {command}\n}} 2>&1; status=$?; echo; echo @end-$status-{mark}\n")
         pattern = re.compile(rf"@end-(\d+)-{mark}")
         found = self.process.wait_for(lambda: pattern.search(self.process.text(start)), timeout,
                                       f'the end of "{command}"')
