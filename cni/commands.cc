@@ -14,7 +14,6 @@ namespace viaduct::cni {
 
 namespace {
 
-using attachment::Key;
 using attachment::Owed;
 
 Invocation invocation_of(const char* command, const Environment& environment) {

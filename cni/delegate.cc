@@ -30,10 +30,10 @@ namespace {
 std::string find_plugin(const std::string& type, const std::string& path) {
     for (std::size_t at = 0; at <= path.size();) {
         const auto end = std::min(path.find(':', at), path.size());
-        const auto directory = path.substr(at, end - at);
+        auto file = path.substr(at, end - at);
         at = end + 1;
-        if (directory.empty()) continue;
-        auto file = directory + "/" + type;
+        if (file.empty()) continue;
+        file.append("/").append(type);
         struct stat status {};
         if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
             ::access(file.c_str(), X_OK) == 0) {
@@ -77,6 +77,7 @@ struct Pipe {
 pid_t start(const std::string& file, const Invocation& invocation, const Pipe& input, const Pipe& output) {
     auto texts = environment_of(invocation);
     std::vector<char*> variables;
+    variables.reserve(texts.size() + 1);
     for (auto& text : texts)
         variables.push_back(text.data());
     variables.push_back(nullptr);
@@ -160,7 +161,7 @@ std::string run_delegate(const std::string& type, const Invocation& invocation, 
     Pipe to;
     Pipe from;
     const auto child = start(file, invocation, to, from);
-    const auto answer = converse(to, from, input);
+    auto answer = converse(to, from, input);
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }

@@ -33,7 +33,7 @@ std::string read_version(ObjectReader& reader, Faults& faults) {
     const auto version = reader.string("cniVersion", 64);
     if (!faults.empty()) throw Error(attachment::kDecoding, faults);
     // A configuration without one is from the time before there were any.
-    const auto asked = version.value_or("0.1.0");
+    auto asked = version.value_or("0.1.0");
     if (std::find(versions().begin(), versions().end(), asked) != versions().end()) return asked;
     std::string known;
     for (const auto& one : versions())

@@ -357,7 +357,7 @@ void Attachments::take_away(const Record& record) {
     remove_effects(record);
 }
 
-void Attachments::withdraw(Record record) {
+void Attachments::withdraw(const Record& record) {
     try {
         take_away(record);
         erase(record, true);

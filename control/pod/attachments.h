@@ -99,7 +99,7 @@ private:
     void choose_mac(Record& record) const;
     model::Change change_for(const Record& record) const;
     void make(const Record& record, const std::optional<node::Namespace>& ns);
-    void withdraw(Record record);
+    void withdraw(const Record& record);
     void take_away(const Record& record);
     void leave_dataplane(const Record& record);
     void erase(const Record& record, bool withdrawn);

@@ -52,8 +52,8 @@ std::optional<node::Namespace> namespace_of(Request& request) {
     return node::Namespace::adopt(std::move(request.descriptors[0]));
 }
 
-void refuse_any(Faults faults) {
-    if (!faults.empty()) throw Refused(std::move(faults));
+void refuse_any(const Faults& faults) {
+    if (!faults.empty()) throw Refused(faults);
 }
 
 Json::Value owed_to_json(const std::vector<attachment::Owed>& owed) {
@@ -75,7 +75,7 @@ Key read_key(const Json::Value& body, Faults& faults) {
 Response add(Attachments& attachments, Request& request) {
     Faults faults;
     auto asked = attachment::request_from_json(api::body_object(request), "", faults);
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     try {
         return api::json_response(
             attachment::to_json(attachments.add(std::move(asked), namespace_of(request))));
@@ -92,7 +92,7 @@ Response begin(Attachments& attachments, Request& request) {
     Faults faults;
     const auto key = read_key(body, faults);
     const auto delegation = attachment::delegation_from_json(body["delegation"], "delegation", faults);
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     http::Descriptor life;
     if (!request.descriptors.empty()) life = std::move(request.descriptors[0]);
     Json::Value answer(Json::objectValue);
@@ -108,7 +108,7 @@ Response finish(Attachments& attachments, const Request& request) {
     const auto token = reader.string("token", 64);
     if (!token) reader.fault("token", "is required");
     reader.done();
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     attachments.delegations().finish(*token);
     return api::json_response(Json::Value(Json::objectValue));
 }
@@ -116,7 +116,7 @@ Response finish(Attachments& attachments, const Request& request) {
 Response remove(Attachments& attachments, Request& request) {
     Faults faults;
     const auto key = attachment::key_from_json(api::body_object(request), "", faults);
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     Json::Value answer(Json::objectValue);
     answer["removed"] = attachments.remove(key, namespace_of(request));
     answer["owed"] = owed_to_json(attachments.delegations().of_key(key, false));
@@ -126,7 +126,7 @@ Response remove(Attachments& attachments, Request& request) {
 Response check(const Attachments& attachments, Request& request) {
     Faults faults;
     const auto expected = attachment::expected_from_json(api::body_object(request), "", faults);
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     attachments.check(expected, namespace_of(request));
     return api::json_response(Json::Value(Json::objectValue));
 }
@@ -141,14 +141,14 @@ Response collect(Attachments& attachments, const Request& request) {
     const auto* list = reader.array("valid");
     if (list == nullptr) reader.fault("valid", "is required: the attachments to keep");
     reader.done();
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     std::set<Key> valid;
     for (const auto& item : *list) {
         ObjectReader one(item, "valid", faults);
         valid.insert({*network, one.string("container").value_or(""), one.string("ifname").value_or("")});
         one.done();
     }
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     Json::Value answer(Json::objectValue);
     answer["removed"] = Json::arrayValue;
     for (const auto& key : attachments.collect(*network, valid))
@@ -164,7 +164,7 @@ Response status(const Attachments& attachments, const Request& request) {
     body["ifname"] = "status";
     Faults faults;
     const auto asked = attachment::request_from_json(body, "", faults);
-    refuse_any(std::move(faults));
+    refuse_any(faults);
     attachments.status({asked.key.network, segment(asked.bridge, asked.vlan), asked.ranges, asked.exclude});
     return api::json_response(Json::Value(Json::objectValue));
 }
