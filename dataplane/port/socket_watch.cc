@@ -23,6 +23,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kLook = 1s;
 constexpr auto kLongest = 30s;
+constexpr auto kLasting = 1s;
 
 std::pair<std::uint64_t, std::int64_t> identity_of(const std::string& path) {
     struct stat status {};
@@ -72,8 +73,14 @@ void SocketWatch::soon(const std::string& path) {
     const std::lock_guard lock(mutex_);
     const auto found = waiting_.find(path);
     if (found == waiting_.end()) return;
-    found->second.attempts = 0;
-    found->second.look_at = found->second.try_at = Clock::now();
+    auto& waiting = found->second;
+    // A peer that accepts and hangs up, over and over, is not worth a core of ours.
+    if (Clock::now() - waiting.tried_at < kLasting) {
+        failed(waiting);
+    } else {
+        waiting.attempts = 0;
+        waiting.look_at = waiting.try_at = Clock::now();
+    }
     ::eventfd_write(wake_.get(), 1);
 }
 
@@ -153,6 +160,7 @@ int SocketWatch::look_at_due() {
             if (waiting.look_at <= now && worth_trying(path, waiting, now)) {
                 // Until soon() says otherwise, perhaps while the attempt is still running.
                 waiting.look_at = Clock::time_point::max();
+                waiting.tried_at = now;
                 due.push_back(path);
             }
         }

@@ -30,7 +30,7 @@ public:
 
     void add(const std::string& path);
     void remove(const std::string& path);
-    /// The connection has ended: try at once, and go on.
+    /// The connection has ended: try at once if it lasted, after a pause if the peer hung up soon, and go on.
     void soon(const std::string& path);
 
 private:
@@ -42,9 +42,10 @@ private:
         int directory = -1;  ///< inotify's watch; -1: only looked at once a second
         std::string name;    ///< of the socket in it
         unsigned attempts = 0;
-        Identity tried{};             ///< the socket of these attempts; none: {}
-        Clock::time_point look_at{};  ///< when to look at the file; max: not before soon()
-        Clock::time_point try_at{};   ///< when to connect, if it is still the same file
+        Identity tried{};              ///< the socket of these attempts; none: {}
+        Clock::time_point tried_at{};  ///< the last attempt
+        Clock::time_point look_at{};   ///< when to look at the file; max: not before soon()
+        Clock::time_point try_at{};    ///< when to connect, if it is still the same file
     };
 
     void start();
