@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import struct
+import time
 
 import pytest
 
@@ -109,6 +110,39 @@ def test_peer_truncates_under_its_rings_alone(scene):
     scene.check_served()
 
 
+def test_peer_replaces_its_memory_by_less(scene):
+    """The rings are in use already: librte_vhost reads them while it carries the message out."""
+    with scene.honest() as peer, vhost_peer.short_file() as short:
+        peer.set_memory(fd=short, size=2 << 20)  # the same places again would change nothing
+        peer.wait_hung_up()
+    scene.check_served()
+
+
+def test_peer_adds_and_removes_memory_while_it_is_used(scene):
+    """Region by region, which librte_vhost 22.11 does not do: the connection ends."""
+    for remove in (False, True):
+        with process.wait_until(scene.honest, 10, "a connection") as peer, vhost_peer.short_file() as short:
+            peer.put_descriptor(TO_PORT, 0, 1 << 20, 256)
+            peer.offer(TO_PORT, [0] * 64)
+            if remove:
+                peer.remove_memory(0, 1 << 20)
+            else:
+                peer.add_memory(short, 1 << 20, 1 << 20)
+            peer.wait_hung_up()
+    scene.check_served()
+
+
+@pytest.mark.parametrize("request_number", [vhost_peer.SET_LOG_BASE, vhost_peer.SET_INFLIGHT_FD])
+def test_peer_offers_other_files_that_are_short(scene, request_number):
+    with scene.honest() as peer, vhost_peer.short_file() as short, contextlib.suppress(OSError):
+        peer.send(request_number, struct.pack("<QQQ", 1 << 20, 0, 0x01000002), [short])
+        peer.send_frame(BROADCAST)
+        scene.flood()
+        peer.set_ring(TO_PORT)
+        peer.wait_hung_up(0.2)
+    scene.check_served()
+
+
 # --- the socket ---
 
 def test_garbage_on_the_socket(scene):
@@ -200,6 +234,29 @@ def test_connections_that_come_and_go(scene):
     scene.check_served()
     process.wait_until(lambda: scene.open_descriptors() <= open_before, 10, "its descriptors to be closed",
                        tell=lambda: f"{open_before} before, {scene.open_descriptors()} after")
+
+
+def test_peer_that_listens_and_hangs_up(scene):
+    """It is tried ever more seldom, and a pod that takes its place is found at once."""
+    path = scene.node.directory / "listener.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        pods.change(scene.node, {"ports": [
+            {"name": "client", "kind": "vhost-user", "path": str(path), "bridge": "br-hostile"}]})
+        count, end = 0, time.monotonic() + 1
+        while (left := end - time.monotonic()) > 0:
+            listener.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                listener.accept()[0].close()
+                count += 1
+        assert 2 < count < 50
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(5)
+        listener.accept()[0].close()
 
 
 # --- the rings ---

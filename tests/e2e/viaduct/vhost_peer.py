@@ -1,6 +1,7 @@
 """The guest's side of a vhost-user socket, written out so that it can be wrong in every way: it makes the
 handshake with a memfd as its memory, and lays descriptors, honest or not, into split rings (virtio 1.2, 2.7;
 the vhost-user protocol is in QEMU's docs/interop/vhost-user.rst)."""
+import contextlib
 import mmap
 import os
 import socket
@@ -9,6 +10,7 @@ import struct
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 12, 13
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, SET_VRING_ENABLE = 15, 16, 18
+SET_LOG_BASE, SET_INFLIGHT_FD, ADD_MEM_REG, REM_MEM_REG = 6, 32, 37, 38
 
 FROM_PORT, TO_PORT = 0, 1  # rings
 NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
@@ -17,6 +19,16 @@ _VERSION_1, _PROTOCOL_FEATURES, _MERGEABLE = 1 << 32, 1 << 30, 1 << 15
 _FLAGS = 1  # protocol version
 _USER_BASE = 0x10000000  # where the guest's memory is in the peer's own addresses, as it says
 _HEADER = 12  # of virtio-net
+
+
+@contextlib.contextmanager
+def short_file():
+    """A file without a byte, to be shared as memory of any size."""
+    file = os.memfd_create("vd-short")
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 class VhostPeer:
@@ -60,6 +72,13 @@ class VhostPeer:
     def set_memory(self, fd=None, size=None):
         region = struct.pack("<QQQQ", 0, size or self.size, _USER_BASE, 0)
         self.send(SET_MEM_TABLE, struct.pack("<II", 1, 0) + region, [self.file if fd is None else fd])
+
+    def add_memory(self, fd, address, size):
+        """One more region, beside those of set_memory(), whatever was agreed on."""
+        self.send(ADD_MEM_REG, struct.pack("<QQQQQ", 0, address, size, _USER_BASE + address, 0), [fd])
+
+    def remove_memory(self, address, size):
+        self.send(REM_MEM_REG, struct.pack("<QQQQQ", 0, address, size, _USER_BASE + address, 0))
 
     def set_ring(self, ring, base=0):
         """Its place, its descriptors and its start."""
