@@ -44,8 +44,6 @@ struct Device {
 std::array<Device, kVhostDevicesMost> devices;
 /// Of the message being carried out by this thread; -1 in every other thread.
 thread_local int served = -1;
-/// The device to which memory is being added, which workers may see before mapped() does; -1: none.
-std::atomic<int> growing{-1};
 
 Device* device(int vid) {
     return vid < 0 || vid >= kVhostDevicesMost ? nullptr : &devices[static_cast<std::size_t>(vid)];
@@ -82,8 +80,8 @@ bool heal_region(std::uintptr_t address) {
 /// A fault of librte_vhost's thread, which may be in the middle of mapping: the table does not tell what is
 /// where. Nothing else that this thread touches can lie behind the end of a file. A page of a huge file
 /// system is refused by the kernel unless it is replaced as a whole.
-bool heal_page(std::uintptr_t address, int vid) {
-    auto* each = device(vid);
+bool heal_page(std::uintptr_t address) {
+    auto* each = device(served);
     if (each == nullptr) return false;
     const bool healed = std::any_of(kPageSizes.begin(), kPageSizes.end(), [address](std::uintptr_t size) {
         return put_zeroes(address & ~(size - 1), size);
@@ -95,11 +93,8 @@ bool heal_page(std::uintptr_t address, int vid) {
 void on_bus_error(int signal, siginfo_t* info, void*) {
     const int saved = errno;
     const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
-    bool healed = false;
-    if (info->si_code == BUS_ADRERR) {
-        healed = served >= 0 ? heal_page(address, served)
-                             : heal_region(address) || heal_page(address, growing.load());
-    }
+    const bool healed =
+        info->si_code == BUS_ADRERR && (served >= 0 ? heal_page(address) : heal_region(address));
     if (!healed) {
         ::signal(signal, SIG_DFL);
         // One that was sent does not come again by itself.
@@ -132,19 +127,13 @@ void mapped(int vid) {
     auto* entry = device(vid);
     rte_vhost_memory* table = nullptr;
     if (entry == nullptr || rte_vhost_get_mem_table(vid, &table) != 0) return;
-    for (std::size_t i = 0; i < kRegionsMost; ++i) {
-        const bool there = i < table->nregions;
-        const auto begin = there ? reinterpret_cast<std::uintptr_t>(table->regions[i].mmap_addr) : 0;
-        const std::size_t size = there ? table->regions[i].mmap_size : 0;
-        auto& region = entry->regions[i];
-        // What stays is not touched: workers may be using it now.
-        if (region.begin == begin && region.size == size) continue;
-        region.size = 0;
-        region.begin = begin;
-        region.size = size;
+    const auto count = std::min<std::size_t>(table->nregions, kRegionsMost);
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto& region = table->regions[i];
+        entry->regions[i].begin = reinterpret_cast<std::uintptr_t>(region.mmap_addr);
+        entry->regions[i].size = region.mmap_size;
     }
     std::free(table);
-    if (growing == vid) growing = -1;
 }
 
 void unmapped(int vid) {
@@ -162,9 +151,8 @@ void closed(int vid) {
     entry->truncated = false;
 }
 
-void serves(int vid, bool adds) {
+void serves(int vid) {
     served = vid;
-    growing = adds ? vid : -1;
 }
 
 bool truncated(int vid) {

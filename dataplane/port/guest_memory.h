@@ -19,8 +19,8 @@ void unmapped(int vid);
 /// The connection is no more.
 void closed(int vid);
 /// The calling thread carries out a message of `vid`'s peer, and may map, read and unmap memory until the
-/// next. `adds`: it may add memory to a device that workers use.
-void serves(int vid, bool adds);
+/// next.
+void serves(int vid);
 
 /// True from the moment when the memory of `vid` was found to be gone until closed().
 bool truncated(int vid);

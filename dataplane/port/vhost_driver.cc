@@ -4,7 +4,6 @@
 #include "port/vhost_driver.h"
 
 #include <climits>
-#include <cstring>
 
 #include <rte_vhost.h>
 #include <spdlog/spdlog.h>
@@ -30,8 +29,6 @@ constexpr unsigned kMultiqueue = 22;
 /// VHOST_F_LOG_ALL: the log of changed pages that live migration wants is one more file of the guest's, which
 /// librte_vhost maps without telling where.
 constexpr unsigned kLogAll = 26;
-/// VHOST_USER_ADD_MEM_REG.
-constexpr std::uint32_t kAddMemory = 37;
 /// Checksum and segmentation offloads wait for the forwarder to carry them: CSUM, GUEST_CSUM, GUEST_TSO4,
 /// GUEST_TSO6, GUEST_ECN, GUEST_UFO, HOST_TSO4, HOST_TSO6, HOST_ECN, HOST_UFO.
 constexpr std::uint64_t kOffloads =
@@ -126,24 +123,13 @@ struct VhostDriver::Callbacks {
         return 0;
     }
 
-    /// A message begins with its number. That memory is not to be added by parts was said, but librte_vhost
-    /// does it for a peer that has not listened.
-    static rte_vhost_msg_result before_message(int vid, void* message) {
-        std::uint32_t request = 0;
-        std::memcpy(&request, message, sizeof request);
-        guest_memory::serves(vid, request == kAddMemory);
-        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-    }
-
-    /// Memory is added to a running device without stopping it; workers are kept out by the rings' locks.
-    static rte_vhost_msg_result after_message(int vid, void*) {
-        const auto* entry = instance().of_device(vid);
-        if (entry != nullptr && entry->running) guest_memory::mapped(vid);
+    static rte_vhost_msg_result before_message(int vid, void*) {
+        guest_memory::serves(vid);
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     }
 
     static const rte_vhost_user_extern_ops& messages() {
-        static const rte_vhost_user_extern_ops ops{before_message, after_message};
+        static const rte_vhost_user_extern_ops ops{before_message, nullptr};
         return ops;
     }
 
