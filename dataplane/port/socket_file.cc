@@ -136,8 +136,7 @@ Descriptor bound_waits(const std::string& path) {
     for (int fd = next + 1; fd < static_cast<int>(limit.rlim_cur) && found < 0; ++fd) {
         if (is_ours(fd, path)) found = fd;
     }
-    if (found < 0 ||
-        ::setsockopt(found, SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof kLongestWait) != 0 ||
+    if (found < 0 || ::setsockopt(found, SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof kLongestWait) != 0 ||
         ::setsockopt(found, SOL_SOCKET, SO_SNDTIMEO, &kLongestWait, sizeof kLongestWait) != 0) {
         return {};
     }
