@@ -1,15 +1,16 @@
-"""Peers that mean harm: on the vhost-user socket, in the rings, and at the API sockets. Each is refused or cut
-off, and two tap pods that ping each other meanwhile lose nothing."""
+"""Peers that mean harm: on the vhost-user socket, in the rings, and at the API sockets. Each is refused or
+cut off, and two tap pods that ping each other meanwhile lose nothing."""
 import contextlib
 import os
 import random
+import signal
 import socket
 import struct
 import time
 
 import pytest
 
-from viaduct import daemons, pods, process, vhost_peer
+from viaduct import daemons, pods, process, testpmd, vhost_peer
 from viaduct.vhost_peer import FROM_PORT, INDIRECT, NEXT, TO_PORT, WRITE, VhostPeer
 
 BROADCAST = bytes.fromhex("ffffffffffff" "020000000042" "88b5") + bytes(46)
@@ -55,12 +56,13 @@ class Scene:
         dataplane has not noticed the end of the first."""
         return self._begin(lambda peer: peer.negotiate())
 
-    def honest(self):
+    def honest(self, **options):
         """A connection that is served."""
-        return self._begin(lambda peer: (peer.handshake(), pods.wait_link(self.node, self.name, timeout=1)))
+        return self._begin(
+            lambda peer: (peer.handshake(), pods.wait_link(self.node, self.name, timeout=5)), **options)
 
-    def _begin(self, how):
-        peer = self.peer()
+    def _begin(self, how, **options):
+        peer = self.peer(**options)
         try:
             how(peer)
             return peer
@@ -79,9 +81,17 @@ class Scene:
             assert peer.used(TO_PORT) == 1
 
 
-def test_peer_truncates_its_memory(scene):
+@pytest.fixture(params=[False, True], ids=["small-pages", "huge-pages"])
+def huge(request):
+    """Whether the guest's memory is of huge pages."""
+    if request.param and testpmd.free_huge_megabytes() < 600:  # the dataplane's, and some
+        pytest.skip("needs 600 MB of free huge pages")
+    return request.param
+
+
+def test_peer_truncates_its_memory(scene, huge):
     """Reading it raises SIGBUS in the worker then."""
-    with scene.honest() as peer:
+    with scene.honest(huge=huge) as peer:
         peer.offer_buffers()
         peer.truncate()
         peer.wait_hung_up()
@@ -94,10 +104,44 @@ def test_peer_truncates_its_memory(scene):
 def test_peer_shares_less_memory_than_it_says(scene):
     """The file was never as long as the region: librte_vhost's own thread is the first to touch it."""
     with scene.peer() as peer:
-        peer.truncate(4096)
-        peer.handshake()
+        peer.truncate()
+        with contextlib.suppress(OSError):  # it hangs up in the middle of this
+            peer.handshake()
         peer.wait_hung_up()
     scene.check_served()
+
+
+def test_peer_truncates_its_memory_before_the_rings_are_there(scene, huge):
+    """A file of huge pages is as long as its mapping, until it is truncated after that."""
+    with scene.peer(huge=huge) as peer:
+        with contextlib.suppress(OSError):
+            peer.negotiate()
+            peer.set_memory()
+            peer.ask(vhost_peer.GET_FEATURES)  # an answer: the memory is mapped
+            peer.truncate()
+            peer.set_ring(FROM_PORT)
+        peer.wait_hung_up()
+    scene.node.dataplane.wait_log("truncated", 5)
+    scene.check_served()
+
+
+def test_memory_is_truncated_again_and_again(scene):
+    """While frames go to and fro."""
+    for _ in range(30):
+        with process.wait_until(scene.honest, 10, "a connection") as peer:
+            peer.offer_buffers()
+            for slot in range(32):
+                peer.send_frame(BROADCAST, slot)
+            peer.truncate()
+            peer.wait_hung_up()
+    scene.check_served()
+
+
+def test_another_bus_error_ends_the_process(make_node):
+    """So that a fault of ours is not hidden."""
+    node = make_node()
+    os.kill(node.dataplane.pid, signal.SIGBUS)
+    assert node.dataplane.wait_end(10) == -signal.SIGBUS
 
 
 def test_peer_truncates_under_its_rings_alone(scene):
@@ -286,7 +330,8 @@ def bad_chains():
 
 
 def test_garbage_in_the_rings(scene):
-    """Each is refused or read as the frame that it may be taken for; the port goes on or ends with its peer."""
+    """Each is refused or read as the frame that it may be taken for; the port goes on, or the peer is cut
+    off."""
     for name, lay in bad_chains():
         for index in (None, 0x8000):  # as many as there are; more than the ring has
             with process.wait_until(scene.honest, 10, f"a connection before {name}") as peer:
@@ -307,6 +352,22 @@ def test_random_rings(scene):
             os.eventfd_write(peer.eventfds[2 + TO_PORT], 1)
             scene.flood()
     scene.check_served()
+
+
+def test_malformed_frames_are_counted_by_reason(scene):
+    """What no kernel interface would send: a peer writes its frames itself."""
+    tag = bytes.fromhex("8100")
+    pods.change(scene.node, {"bridges": [{"name": "br-hostile", "vlan_filtering": True}]})
+    with scene.honest() as peer:
+        for number, (wrong, reason) in enumerate([
+                (b"\xff" * 10, "runt"), (BROADCAST[:13], "runt"), (BROADCAST + bytes(1500), "oversize"),
+                (BROADCAST[:12] + tag, "bad_vlan"),
+                (BROADCAST[:12] + tag + b"\x0f\xff" + bytes(60), "bad_vlan"),
+                (BROADCAST[:12] + tag + b"\x00\x63" + bytes(60), "vlan_not_allowed"),
+                (BROADCAST[:6] + BROADCAST, "bad_source")]):
+            before = pods.drops(scene.node, scene.name).get(reason, 0)
+            peer.send_frame(wrong, number)
+            pods.wait_drop(scene.node, scene.name, reason, before + 1)
 
 
 # --- the API sockets ---

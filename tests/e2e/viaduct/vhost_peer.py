@@ -15,6 +15,7 @@ SET_LOG_BASE, SET_INFLIGHT_FD, ADD_MEM_REG, REM_MEM_REG = 6, 32, 37, 38
 FROM_PORT, TO_PORT = 0, 1  # rings
 NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
 
+HUGE_PAGE = 2 << 20
 _VERSION_1, _PROTOCOL_FEATURES, _MERGEABLE = 1 << 32, 1 << 30, 1 << 15
 _FLAGS = 1  # protocol version
 _USER_BASE = 0x10000000  # where the guest's memory is in the peer's own addresses, as it says
@@ -32,11 +33,13 @@ def short_file():
 
 
 class VhostPeer:
-    """One connection with one queue pair. `memory` is the guest's, from guest address 0."""
+    """One connection with one queue pair. `memory` is the guest's, from guest address 0; with `huge`, of
+    pages of 2 MB."""
 
-    def __init__(self, path, size=1 << 20, entries=256):
-        self.entries, self.size = entries, size
-        self.file = os.memfd_create("vd-guest")
+    def __init__(self, path, size=1 << 20, entries=256, huge=False):
+        self.entries, self.size = entries, HUGE_PAGE if huge else size
+        size = self.size
+        self.file = os.memfd_create("vd-guest", os.MFD_HUGETLB if huge else 0)
         os.ftruncate(self.file, size)
         self.memory = mmap.mmap(self.file, size)
         self.eventfds = [os.eventfd(0) for _ in range(4)]
