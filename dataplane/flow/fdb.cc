@@ -26,9 +26,6 @@ private:
     rte_spinlock_t* lock_;
 };
 
-/// Buckets written or scanned under one hold of the lock: some microseconds.
-constexpr std::size_t kStretch = 64;
-
 }  // namespace
 
 Fdb::Fdb(std::uint32_t size, std::uint64_t seed)
@@ -147,33 +144,36 @@ void Fdb::remove(FdbKey key) {
 
 void Fdb::expire(std::uint32_t now, std::uint32_t age, std::uint32_t step, std::uint32_t steps) {
     const std::uint64_t buckets = mask_ + 1;
-    const auto end = buckets * (step + 1) / steps;
-    for (auto at = buckets * step / steps; at < end;) {
-        const Held held(lock_);
-        for (const auto stop = std::min(end, at + kStretch); at < stop; ++at) {
-            for (auto& entry : buckets_[at].entries) {
-                const FdbValue value{entry.value.load(std::memory_order_relaxed)};
-                if (!value.present() || value.is_static()) continue;
-                // A worker's clock may be ahead of the caller's by a moment.
-                if (static_cast<std::int32_t>(now - value.seen()) >= static_cast<std::int32_t>(age))
-                    clear(entry);
-            }
-        }
-    }
+    remove_between(buckets * step / steps, buckets * (step + 1) / steps, [=](FdbKey, FdbValue value) {
+        // A worker's clock may be ahead of the caller's by a moment.
+        return !value.is_static() &&
+               static_cast<std::int32_t>(now - value.seen()) >= static_cast<std::int32_t>(age);
+    });
 }
 
 std::uint64_t Fdb::remove_if(const std::function<bool(FdbKey, FdbValue)>& which, bool statics) {
+    return remove_between(0, mask_ + 1, [&](FdbKey key, FdbValue value) {
+        return (statics || !value.is_static()) && which(key, value);
+    });
+}
+
+/// Looks without the lock, and takes it only to remove what it found: a worker that learns meanwhile is not
+/// put off.
+std::uint64_t Fdb::remove_between(std::uint64_t first, std::uint64_t end,
+                                  const std::function<bool(FdbKey, FdbValue)>& which) {
     std::uint64_t removed = 0;
-    for (std::uint64_t at = 0; at <= mask_;) {
-        const Held held(lock_);
-        for (const auto stop = std::min(mask_ + 1, at + kStretch); at < stop; ++at) {
-            for (auto& entry : buckets_[at].entries) {
-                const FdbValue value{entry.value.load(std::memory_order_relaxed)};
-                if (!value.present() || (value.is_static() && !statics)) continue;
-                if (!which(entry.key.load(std::memory_order_relaxed), value)) continue;
-                clear(entry);
-                ++removed;
-            }
+    for (auto at = first; at < end; ++at) {
+        for (auto& entry : buckets_[at].entries) {
+            const auto matches = [&] {
+                const auto key = entry.key.load(std::memory_order_acquire);
+                const FdbValue value{entry.value.load(std::memory_order_acquire)};
+                return key != 0 && value.present() && which(key, value);
+            };
+            if (!matches()) continue;
+            const Held held(lock_);
+            if (!matches()) continue;
+            clear(entry);
+            ++removed;
         }
     }
     return removed;

@@ -74,7 +74,7 @@ public:
     /// learns it.
     Learned learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now);
 
-    // --- main thread; each takes the lock for short stretches ---
+    // --- main thread; each takes the lock for single entries ---
 
     void set_static(FdbKey key, PortIndex port);
     void remove(FdbKey key);
@@ -116,6 +116,8 @@ private:
     }
     Entry* locate(FdbKey key);
     Entry* free_place(FdbKey key);
+    std::uint64_t remove_between(std::uint64_t first, std::uint64_t end,
+                                 const std::function<bool(FdbKey, FdbValue)>& which);
     void count(FdbValue value, int change);
     void clear(Entry& entry);
 
