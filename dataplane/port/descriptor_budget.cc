@@ -33,9 +33,9 @@ unsigned DescriptorBudget::needed(const model::Port& port) {
     const unsigned queues = port.queues;
     switch (port.kind) {
         case model::PortKind::vhost_user:
-            // Socket, connection and its duplicate, back channel, eight memory regions and eight more while a new table comes
-            // in; for each pair two kicks, two calls, two error descriptors, our epoll and our duplicate of a
-            // kick.
+            // Socket, connection and its duplicate, back channel, eight memory regions and eight more while a
+            // new table comes in; for each pair two kicks, two calls, two error descriptors, our epoll and
+            // our duplicate of a kick.
             return 4 + 16 + 8 * queues;
         case model::PortKind::tap:
             return 1 + queues;

@@ -1,5 +1,5 @@
-// What the dataplane plugs in: one small interface for every kind of port. Calls move bursts, never single packets,
-// so the virtual call is paid once for up to kBurst frames.
+// What the dataplane plugs in: one small interface for every kind of port. Calls move bursts, never single
+// packets, so the virtual call is paid once for up to kBurst frames.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@ struct rte_mbuf;
 
 namespace viaduct::dataplane {
 
-/// A port's place in the dataplane's arrays. An index is given again only after no worker and no hand-off ring can
-/// hold it any more.
+/// A port's place in the dataplane's arrays. An index is given again only after no worker and no hand-off
+/// ring can hold it any more.
 using PortIndex = std::uint16_t;
 
 inline constexpr std::uint16_t kPortsMost = 1024;  ///< librte_vhost's own limit on devices
@@ -33,25 +33,26 @@ public:
 class Port {
 public:
     Port() = default;
-    /// Main thread, after every worker has let go of it. Without stop() before, what can outlive the process does: a
-    /// TAP stays in its namespace for the next dataplane.
+    /// Main thread, after every worker has let go of it. Without stop() before, what can outlive the process
+    /// does: a TAP stays in its namespace for the next dataplane.
     virtual ~Port() = default;
     Port(const Port&) = delete;
     Port& operator=(const Port&) = delete;
 
     // --- the queue's owner only: one worker at a time ---
 
-    /// Takes up to `most` (at most kBurst) frames, each an mbuf chain that starts at the Ethernet header and belongs to
-    /// the caller. Frames that the port itself must refuse are counted by it (see `refused`).
+    /// Takes up to `most` (at most kBurst) frames, each an mbuf chain that starts at the Ethernet header and
+    /// belongs to the caller. Frames that the port itself must refuse are counted by it (see `refused`).
     virtual std::uint16_t receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) = 0;
-    /// Gives `count` frames away in order. Returns how many were taken; those are the port's (copied and freed, or
-    /// kept), the rest stay the caller's. Frames may be shared (reference count above 1): they are read only.
+    /// Gives `count` frames away in order. Returns how many were taken; those are the port's (copied and
+    /// freed, or kept), the rest stay the caller's. Frames may be shared (reference count above 1): they are
+    /// read only.
     virtual std::uint16_t transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) = 0;
-    /// Before sleeping: asks the other side to make `wait_descriptor` readable when frames come. The caller looks once
-    /// more after this. Signalled queues need do nothing.
+    /// Before sleeping: asks the other side to make `wait_descriptor` readable when frames come. The caller
+    /// looks once more after this. Signalled queues need do nothing.
     virtual void arm(std::uint16_t queue) { (void)queue; }
-    /// After sleeping: the other side need not signal any more, and `wait_descriptor` is quiet. The worker itself never
-    /// reads that descriptor.
+    /// After sleeping: the other side need not signal any more, and `wait_descriptor` is quiet. The worker
+    /// itself never reads that descriptor.
     virtual void disarm(std::uint16_t queue) { (void)queue; }
 
     // --- any thread ---
@@ -60,14 +61,15 @@ public:
     /// Queue pairs in use now: 0 while the link is down, at most what was configured.
     [[nodiscard]] virtual std::uint16_t active_queues() const = 0;
     [[nodiscard]] virtual Readiness readiness() const = 0;
-    /// Becomes readable when frames wait in `queue` (for polled queues: after arm()); -1 when there is none. The
-    /// descriptor stays valid until a `port_changed` has been answered by a new topology.
+    /// Becomes readable when frames wait in `queue` (for polled queues: after arm()); -1 when there is none.
+    /// The descriptor stays valid until a `port_changed` has been answered by a new topology.
     [[nodiscard]] virtual int wait_descriptor(std::uint16_t queue) const = 0;
     /// Frames handed to the port that have not left it yet and are not dropped (queued in the port itself).
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
     /// Frames that came in and were refused by the port itself, before they could be counted as received.
     [[nodiscard]] virtual std::uint64_t refused() const { return 0; }
-    /// Why the link is down, or the peer's features, for people ("waiting for /run/x/vh0: No such file or directory").
+    /// Why the link is down, or the peer's features, for people ("waiting for /run/x/vh0: No such file or
+    /// directory").
     [[nodiscard]] virtual std::string detail() const { return {}; }
 
     // --- main thread ---
