@@ -1,18 +1,19 @@
-"""Network namespaces of the tests: named vd-<pid of the run>-<random>-<label>, so that a run takes away what
+"""Network namespaces of the tests: named vd-<pid of the run>-<number>-<label>, so that a run takes away what
 a dead run left and never what another run uses."""
+import itertools
 import os
 import re
-import secrets
 from pathlib import Path
 
 from . import process
 
 DIRECTORY = Path("/run/netns")
 _OURS = re.compile(r"^vd-(\d+)-")
+_NUMBERS = itertools.count(1)
 
 
 def unique_name(label):
-    return f"vd-{os.getpid()}-{secrets.token_hex(2)}-{label}"
+    return f"vd-{os.getpid()}-{next(_NUMBERS):04x}-{label}"
 
 
 def is_stale(name):
