@@ -29,6 +29,10 @@ std::string_view to_string(PortKind kind) {
             return "tap";
         case PortKind::wire:
             return "wire";
+        case PortKind::uplink:
+            return "uplink";
+        case PortKind::vxlan:
+            return "vxlan";
     }
     return "unknown";
 }

@@ -40,6 +40,8 @@ unsigned DescriptorBudget::needed(const model::Port& port) {
         case model::PortKind::tap:
             return 1 + queues;
         case model::PortKind::wire:
+        case model::PortKind::uplink:
+        case model::PortKind::vxlan:
             break;
     }
     return queues;

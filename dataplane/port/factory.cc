@@ -37,6 +37,8 @@ PortFactory make_port_factory() {
                 case model::PortKind::tap:
                     return std::make_unique<Tap>(port, index, pool, listener, taps, std::move(share));
                 case model::PortKind::wire:
+                case model::PortKind::uplink:
+                case model::PortKind::vxlan:
                     break;
             }
             throw Refused("kind", "is wire, which is for tests; it must be vhost-user or tap");

@@ -14,7 +14,10 @@ namespace viaduct::dataplane {
 using PortIndex = std::uint16_t;
 
 inline constexpr std::uint16_t kPortsMost = 1024;  ///< librte_vhost's own limit on devices
-inline constexpr std::uint16_t kBurst = 32;        ///< frames moved in one call
+/// Indices from here on name router interfaces (kGatewayFirst + InterfaceIndex) where an FDB entry or a flood
+/// list names an output: such frames are routed, not sent.
+inline constexpr PortIndex kGatewayFirst = 0x8000;
+inline constexpr std::uint16_t kBurst = 32;  ///< frames moved in one call
 
 /// How the worker that owns a receive queue learns that frames are there.
 enum class Readiness : std::uint8_t {

@@ -14,6 +14,7 @@
 
 #include "viaduct/address.h"
 #include "viaduct/fault.h"
+#include "viaduct/routing_model.h"
 
 namespace Json {
 class Value;
@@ -64,6 +65,8 @@ enum class PortKind : std::uint8_t {
     vhost_user,  ///< a guest or DPDK application over a vhost-user socket
     tap,         ///< a kernel interface in a network namespace
     wire,        ///< in-process, for tests; not accepted over the API
+    uplink,      ///< an Ethernet device of DPDK's: a PCI device or a virtual one
+    vxlan,       ///< a tunnel's end (RFC 7348): frames leave the bridge by it wrapped in UDP
 };
 
 struct VhostUser {
@@ -83,6 +86,24 @@ struct Tap {
     friend bool operator==(const Tap&, const Tap&) = default;
 };
 
+struct Uplink {
+    std::string
+        device;  ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
+    friend bool operator==(const Uplink&, const Uplink&) = default;
+};
+
+struct Vxlan {
+    std::uint32_t vni = 0;                       ///< 1..16777215
+    IpAddress local;                             ///< own tunnel end: an address of an interface of `vrf`
+    std::string vrf = std::string(kDefaultVrf);  ///< whose routes lead to the remotes
+    std::vector<IpAddress>
+        remotes;  ///< peers: what must flood goes to each; from nobody else anything is taken
+    std::uint16_t udp_port = 4789;
+    std::uint8_t ttl = 64;      ///< of the outer header, 1..255
+    bool udp_checksum = false;  ///< over IPv4; over IPv6 it is always sent
+    friend bool operator==(const Vxlan&, const Vxlan&) = default;
+};
+
 struct Port {
     std::string name;
     PortKind kind = PortKind::vhost_user;
@@ -96,6 +117,8 @@ struct Port {
     std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
     VhostUser vhost;              ///< kind vhost_user
     Tap tap;                      ///< kind tap
+    Uplink uplink;                ///< kind uplink
+    Vxlan vxlan;                  ///< kind vxlan
     friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -105,6 +128,7 @@ struct FdbEntry {
     std::uint16_t vlan = 0;  ///< 0 on a bridge without VLAN filtering
     MacAddress mac;
     std::string port;
+    std::optional<IpAddress> remote;  ///< on a vxlan port: the peer behind which the address is
     [[nodiscard]] auto key() const { return std::tie(bridge, vlan, mac); }
     friend bool operator==(const FdbEntry&, const FdbEntry&) = default;
 };
@@ -114,6 +138,14 @@ struct Config {
     std::map<std::string, Bridge> bridges;
     std::map<std::string, Port> ports;
     std::map<std::tuple<std::string, std::uint16_t, MacAddress>, FdbEntry> fdb;
+    std::map<std::string, Vrf> vrfs;
+    std::map<std::string, Interface> interfaces;
+    std::map<std::tuple<std::string, Prefix>, Route> routes;
+    std::map<std::tuple<std::string, IpAddress>, Neighbour> neighbours;
+    std::map<std::string, Masquerade> masquerades;
+    std::map<std::string, PortForward> port_forwards;
+    std::map<std::string, StaticNat> static_nats;
+    FlowTimeouts timeouts;
     friend bool operator==(const Config&, const Config&) = default;
 };
 

@@ -1,0 +1,45 @@
+// Where forwarding hands over what it cannot do by itself: the first packet of a flow, a packet of a flow
+// that an older configuration resolved, and everything that is no flow (ARP, ND, ICMP errors, fragments).
+#pragma once
+
+#include <cstdint>
+
+#include "flow/flow_table.h"
+#include "port/port.h"
+
+struct rte_mbuf;
+
+namespace viaduct::dataplane {
+
+/// A frame that a bridge delivers to a router interface on it.
+struct RoutedFrame {
+    rte_mbuf* frame;
+    PortIndex from;            ///< where it came in: its drops are counted there
+    InterfaceIndex interface;  ///< to which it was delivered
+    std::uint16_t l2_length;   ///< bytes before the IP header: 14, or 18 with a tag
+    bool shared;               ///< group-addressed: others hold the frame too, it may only be read
+};
+
+/// Implemented by resolve; one call a burst.
+class FirstPackets {
+public:
+    virtual ~FirstPackets() = default;
+    /// Takes the frames over. Must not call back into forwarding's routed path; it stages what leaves.
+    virtual void resolve(const RoutedFrame* frames, std::uint16_t count) = 0;
+};
+
+/// Both tables of a dataplane.
+struct FlowTables {
+    FlowTable<FlowKey4>* v4 = nullptr;
+    FlowTable<FlowKey6>* v6 = nullptr;
+    template <typename Key>
+    [[nodiscard]] FlowTable<Key>& of() const {
+        if constexpr (Key::kWords == 2) {
+            return *v4;
+        } else {
+            return *v6;
+        }
+    }
+};
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,121 @@
+// What travels through the stages of `pipeline.cc`: a packet, the tables it is resolved by, and what has been
+// decided so far. A stage reads the first two, adds to the third and says why.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "viaduct/address.h"
+
+#include "flow/record.h"
+#include "forward/drop.h"
+#include "forward/first_packets.h"
+#include "tables/tables.h"
+
+namespace viaduct::dataplane {
+
+class Neighbours;  // tables/neighbours.h: shared by all workers, changes as packets come
+class NatPorts;    // tables/nat_ports.h: which ports of which pool are taken
+class RateLimits;  // tables/rate_limits.h: of ICMP errors
+
+/// A packet's headers, read once, whatever its family.
+struct Packet {
+    RoutedFrame routed{};
+    bool v4 = true;
+    IpAddress source;
+    IpAddress destination;
+    std::uint8_t protocol = 0;      ///< of the transport: extension headers are passed over
+    std::uint16_t source_port = 0;  ///< host order; ICMP echo as flow/key.h says
+    std::uint16_t destination_port = 0;
+    std::uint8_t ttl = 0;        ///< or hop limit
+    std::uint8_t dscp_ecn = 0;   ///< the whole octet
+    bool dont_fragment = false;  ///< IPv6: always
+    bool fragment = false;       ///< more to come or offset not 0
+    std::uint8_t icmp_type = 0;
+    std::uint8_t icmp_code = 0;
+    std::uint8_t tcp_flags = 0;
+    std::uint16_t l3_offset = 0;  ///< of the IP header in the frame
+    std::uint16_t l4_offset = 0;  ///< of the transport header in the frame; 0: not in this packet
+    std::uint16_t length = 0;     ///< of the IP packet, header included
+};
+
+/// One line of an explanation: which stage, what it found, what it did.
+struct Why {
+    std::string_view stage;
+    std::string text;
+};
+using Explanation = std::vector<Why>;
+
+/// What a flow's packets are turned into; equal to the packet where nothing is translated.
+struct Translation {
+    IpAddress source;
+    IpAddress destination;
+    std::uint16_t source_port = 0;
+    std::uint16_t destination_port = 0;
+    std::uint32_t rule = 0;   ///< hash of the kind and name of what made it; 0: nothing is translated
+    bool holds_port = false;  ///< of a pool, to be freed with the flow
+};
+
+/// Where a packet leaves and how.
+struct Egress {
+    InterfaceIndex interface = 0;
+    IpAddress next_hop;
+    std::uint32_t mtu = 0;
+    MacAddress destination_mac;
+    PortIndex port = 0;
+    std::uint16_t vlan = 0;               ///< tag to leave with; 0: none
+    std::optional<std::uint16_t> tunnel;  ///< index into the topology's tunnels
+    bool known = false;                   ///< neighbour and port are; otherwise the packet floods or waits
+};
+
+/// What a stage says.
+enum class Step : std::uint8_t {
+    go_on,
+    drop,      ///< for Context::reason
+    consumed,  ///< it was for the node itself
+    held,      ///< waits for its neighbour
+};
+
+struct Context {
+    const Packet& packet;
+    const Tables& tables;
+    FlowTables flows;
+    Neighbours& neighbours;
+    NatPorts& nat_ports;
+    RateLimits& rate_limits;
+    std::uint32_t now = 0;
+    bool dry = false;            ///< a trace: nothing is entered, taken, counted or sent
+    Explanation* why = nullptr;  ///< null unless somebody asked
+
+    Zone zone = 0;
+    const VrfEntry* vrf = nullptr;
+    /// The flow that the packet belongs to, when there is one already: its translation is kept if it still
+    /// may.
+    FlowIndex flow = kNoFlow;
+    std::optional<Translation> kept;
+    bool reply = false;  ///< the packet goes the flow's reply direction
+    Translation translation;
+    Egress egress;
+    Drop reason = Drop::count_;
+
+    /// Only when somebody asked is the text made: pass a callable that returns it.
+    template <typename Text>
+    void say(std::string_view stage, const Text& text) {
+        if (why != nullptr) why->push_back({stage, text()});
+    }
+    Step refuse(Drop drop) {
+        reason = drop;
+        return Step::drop;
+    }
+};
+
+/// A stage: a name for people, and what it does.
+struct Stage {
+    std::string_view name;
+    Step (*run)(Context&);
+};
+
+}  // namespace viaduct::dataplane
