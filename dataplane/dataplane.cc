@@ -77,7 +77,7 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     }
     pool_ = make_pool(options_.packet_buffers);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()));
+    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()), FlowTables{});
     auto& s = *state_;
     s.buffers_reserved = worker_buffers();
     s.crew.now = options_.clock();
@@ -286,6 +286,8 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
         }
         slot.config = port;
     }
+    forget_gateways(next);
+    s.interface_places = place_interfaces(next.interfaces, s.interface_places);
     place_bridges(next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
@@ -302,66 +304,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
         found->second.fdb->remove_if([at = index](FdbKey, FdbValue v) { return v.port() == at; }, true);
     }
     place_statics(statics_before);
-}
-
-void Dataplane::place_bridges(const model::Config& next) {
-    auto& s = *state_;
-    for (auto it = s.bridges.begin(); it != s.bridges.end();) {
-        it = next.bridges.contains(it->first) ? std::next(it) : s.bridges.erase(it);
-    }
-    for (const auto& [name, bridge] : next.bridges) {
-        auto& slot = s.bridges[name];
-        const bool keep = slot.fdb && slot.config.fdb_size == bridge.fdb_size &&
-                          slot.config.vlan_filtering == bridge.vlan_filtering;
-        if (!keep) slot.fdb = std::make_shared<Fdb>(bridge.fdb_size, options_.fdb_seed);
-        slot.config = bridge;
-    }
-}
-
-void Dataplane::place_statics(const FdbConfig& before) {
-    auto& s = *state_;
-    for (const auto& [key, entry] : before) {
-        const auto bridge = s.bridges.find(entry.bridge);
-        if (bridge == s.bridges.end() || s.config.fdb.contains(key)) continue;
-        bridge->second.fdb->remove(fdb_key(entry.mac.to_u64(), entry.vlan));
-    }
-    for (const auto& [key, entry] : s.config.fdb) {
-        auto& fdb = *s.bridges.at(entry.bridge).fdb;
-        const auto index = s.ports.at(entry.port)->index;
-        const auto fdb_entry = fdb_key(entry.mac.to_u64(), entry.vlan);
-        const auto now = fdb.find(fdb_entry, fdb.hash(fdb_entry));
-        if (!now.is_static() || now.port() != index) fdb.set_static(fdb_entry, index);
-    }
-}
-
-void Dataplane::publish() {
-    auto& s = *state_;
-    std::vector<PlacedPort> ports;
-    std::vector<QueueCount> counts;
-    for (const auto& [name, slot] : s.ports) {
-        ports.push_back({&slot->config, slot->index, slot->device.get()});
-        counts.push_back({slot->index, slot->device->active_queues()});
-    }
-    std::map<std::string, PlacedBridge> bridges;
-    for (const auto& [name, slot] : s.bridges)
-        bridges.emplace(name, PlacedBridge{&slot.config, slot.fdb});
-
-    const auto workers = static_cast<std::uint16_t>(options_.worker_lcores.size());
-    auto owners = spread(counts, s.owners, workers);
-    // A queue that changes hands is nobody's for one grace period: two workers never poll it at once.
-    Ownership settled = owners;
-    bool moves = false;
-    for (const auto& [queue, owner] : s.owners) {
-        const auto next = owners.find(queue);
-        if (next == owners.end() || next->second == owner) continue;
-        settled.erase(queue);
-        moves = true;
-    }
-    if (moves) {
-        s.install(build_topology(ports, bridges, settled, workers), settled);
-        s.crew.synchronize();
-    }
-    s.install(build_topology(ports, bridges, owners, workers), owners);
+    place_gateways();
 }
 
 void Dataplane::port_changed(PortIndex index) {
@@ -371,14 +314,20 @@ void Dataplane::port_changed(PortIndex index) {
     [[maybe_unused]] const auto written = ::write(changed_, &one, sizeof one);
 }
 
+void Dataplane::request_resolve() {
+    state_->resolve = true;
+}
+
 void Dataplane::tick() {
     auto& s = *state_;
     s.crew.now.store(options_.clock(), std::memory_order_relaxed);
     std::uint64_t drained = 0;
     [[maybe_unused]] const auto got = ::read(changed_, &drained, sizeof drained);
     const std::scoped_lock lock(s.mutex);
-    if (s.stale.exchange(false)) {
-        publish();
+    const bool stale = s.stale.exchange(false);
+    const bool resolve = s.resolve.exchange(false);
+    if (stale || resolve) {
+        publish(resolve || links_changed() ? Flows::resolve_again : Flows::stay);
         s.settle();
         forget_behind_down_links();
     }
@@ -386,21 +335,6 @@ void Dataplane::tick() {
     s.ageing_step = (step + 1) % kAgeingSteps;
     for (auto& [name, bridge] : s.bridges) {
         bridge.fdb->expire(s.crew.now.load(), bridge.config.ageing_seconds, step, kAgeingSteps);
-    }
-}
-
-/// What was behind a link that went down may come up elsewhere: its addresses are learned anew.
-void Dataplane::forget_behind_down_links() {
-    auto& s = *state_;
-    for (auto& [name, slot] : s.ports) {
-        const bool up = slot->device->link_up();
-        if (slot->was_up && !up && !slot->config.bridge.empty()) {
-            const auto index = slot->index;
-            s.bridges.at(slot->config.bridge).fdb->remove_if([=](FdbKey, FdbValue v) {
-                return v.port() == index;
-            });
-        }
-        slot->was_up = up;
     }
 }
 

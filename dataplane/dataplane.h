@@ -22,7 +22,7 @@ struct rte_rcu_qsbr;
 namespace viaduct::dataplane {
 
 class Worker;
-class TopologyBuilder;
+class FlowMemory;
 struct Topology;
 
 /// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
@@ -41,6 +41,8 @@ struct DataplaneOptions {
     CoarseClock clock;           ///< default: CLOCK_MONOTONIC_COARSE
     PortFactory make_port;       ///< required: the product's in port/factory.h, a test's own
     std::uint64_t fdb_seed = 0;  ///< of the FDB's hash; 0: random
+    /// What the flows live in; null: anonymous memory for some thousands.
+    std::shared_ptr<FlowMemory> flow_memory;
 };
 
 struct QueueState {
@@ -72,9 +74,11 @@ struct WorkerState {
 struct Ledger {
     PortTotals total;        ///< over present ports and those removed
     std::uint64_t held = 0;  ///< frames in hand-off rings and ports
-    /// rx + copies = tx + drops + held; true at rest, and within a burst of it while traffic flows.
+    /// rx + copies + originated = tx + drops + consumed + held; true at rest, and within a burst of it while
+    /// traffic flows.
     [[nodiscard]] bool balanced() const {
-        return total.rx_packets + total.copies == total.tx_packets + total.dropped() + held;
+        return total.rx_packets + total.copies + total.originated ==
+               total.tx_packets + total.dropped() + total.consumed + held;
     }
 };
 
@@ -118,6 +122,10 @@ public:
     [[nodiscard]] BufferAccount buffers() const;
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
 
+    /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
+    /// and that is no configuration has changed, such as a neighbour's address. Never waits.
+    void request_resolve();
+
     /// Slow work, to be called about ten times a second by one thread: ageing, link changes, spreading of
     /// queues.
     void tick();
@@ -143,7 +151,12 @@ private:
     void take_over(model::Config next, const std::vector<std::string>& removed);
     void place_bridges(const model::Config& next);
     void place_statics(const FdbConfig& before);
-    void publish();
+    void forget_gateways(const model::Config& next);
+    void place_gateways();
+    /// What a new topology means for flows: nothing, when only queues go to other workers.
+    enum class Flows : std::uint8_t { stay, resolve_again };
+    void publish(Flows flows = Flows::resolve_again);
+    [[nodiscard]] bool links_changed() const;
     void drain_rings();
     void forget_behind_down_links();
 

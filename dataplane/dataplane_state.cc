@@ -14,6 +14,8 @@ PortIndex Dataplane::State::free_index() const {
 
 void Dataplane::State::install(std::unique_ptr<Topology> next_topology, const Ownership& next) {
     next_topology->generation = ++generation;
+    next_topology->tables = tables;
+    next_topology->flow_generation = tables->generation;
     crew.topology.store(next_topology.get(), std::memory_order_release);
     if (topology) retired.push_back(std::move(topology));
     topology = std::move(next_topology);
@@ -51,6 +53,26 @@ void Dataplane::State::watch_queues() {
 void Dataplane::State::settle() {
     crew.synchronize();
     retired.clear();
+}
+
+Zone Dataplane::State::zone_of(const std::string& vrf) {
+    return zones.emplace(vrf, static_cast<Zone>(zones.size())).first->second;
+}
+
+void Dataplane::State::renew_tables() {
+    auto next = std::make_shared<Tables>();
+    next->generation = tables ? tables->generation + 1 : 1;
+    if (next->generation == 0) next->generation = 1;
+    next->timeouts = config.timeouts;
+    for (const auto& [name, index] : interface_places) {
+        if (next->interfaces.size() <= index) next->interfaces.resize(index + std::size_t{1});
+        const auto& interface = config.interfaces.at(name);
+        const auto mac = interface.mac ? *interface.mac : model::derived_mac(name);
+        const auto zone = zone_of(interface.vrf);
+        next->interfaces[index] = {interface, zone, mac};
+        next->vrfs[zone].name = interface.vrf;
+    }
+    tables = std::move(next);
 }
 
 void Dataplane::State::wake_all() {
@@ -104,6 +126,8 @@ Ledger Dataplane::ledger() const {
     }
     for (const auto& [name, slot] : s.ports)
         ledger.held += slot->device->held();
+    for (const auto& worker : s.workers)
+        ledger.held += worker->held();
     return ledger;
 }
 
@@ -145,6 +169,7 @@ void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(cons
     }
     for (const auto& [bridge, fdb] : tables) {
         fdb->visit([&, &name = bridge](FdbKey key, FdbValue value) {
+            if (value.port() >= kGatewayFirst) return;  // a router interface: no port
             const auto vlan = static_cast<std::uint16_t>(vlan_of(key));
             const auto& port = names[value.port()];
             if ((filter.port && *filter.port != port) || (filter.vlan && *filter.vlan != vlan) ||

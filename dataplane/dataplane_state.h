@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "dataplane.h"
+#include "tables/interface_places.h"
+#include "tables/tables.h"
 #include "topology_builder.h"
 #include "worker/worker.h"
 
@@ -34,7 +36,7 @@ struct Dataplane::State {
         friend bool operator==(const Watch&, const Watch&) = default;
     };
 
-    explicit State(unsigned crew_size) : crew(crew_size), used(kPortsMost, false) {}
+    explicit State(unsigned crew_size, FlowTables flows) : crew(crew_size, flows), used(kPortsMost, false) {}
 
     [[nodiscard]] PortIndex free_index() const;
     /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a
@@ -43,6 +45,9 @@ struct Dataplane::State {
     /// Waits until no worker holds an older topology, and frees those.
     void settle();
     void wake_all();
+    /// Builds what resolve reads from the configuration, under a new generation: flows are resolved again.
+    void renew_tables();
+    Zone zone_of(const std::string& vrf);
     void watch_queues();
 
     mutable std::mutex mutex;
@@ -54,13 +59,17 @@ struct Dataplane::State {
     std::vector<bool> used;  ///< port indices
     Ownership owners;
     std::map<QueueId, Watch> watched;
+    InterfacePlaces interface_places;  ///< of config.interfaces
+    std::map<std::string, Zone> zones;
+    std::shared_ptr<const Tables> tables;
     std::unique_ptr<Topology> topology;
     std::vector<std::unique_ptr<Topology>> retired;
     std::uint64_t generation = 0;
     PortTotals gone;  ///< counters of ports that were removed
     std::uint32_t buffers_reserved = 0;
     std::uint32_t ageing_step = 0;
-    std::atomic<bool> stale{false};  ///< any thread: a port changed, the topology must be built anew
+    std::atomic<bool> stale{false};    ///< any thread: a port changed, the topology must be built anew
+    std::atomic<bool> resolve{false};  ///< any thread: flows must be resolved again
 };
 
 }  // namespace viaduct::dataplane

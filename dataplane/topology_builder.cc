@@ -37,6 +37,18 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
     topology.vlan_sets.push_back(std::move(set));
 }
 
+void view_interface(Topology& topology, const PlacedInterface& placed, const BridgeView* bridge) {
+    const auto& config = *placed.interface;
+    if (topology.interfaces.size() <= placed.index) topology.interfaces.resize(placed.index + std::size_t{1});
+    auto& view = topology.interfaces[placed.index];
+    view.bridge = bridge;
+    view.vlan = config.vlan;
+    view.zone = placed.zone;
+    view.up = config.up;
+    view.mac = config.mac ? *config.mac : model::derived_mac(config.name);
+    view.mtu = config.mtu;
+}
+
 /// Lists, for each VLAN in use, the members that are up.
 void view_floods(BridgeView& bridge, const Topology& topology, const std::vector<PortIndex>& members) {
     bridge.floods.emplace_back();
@@ -61,6 +73,22 @@ void view_floods(BridgeView& bridge, const Topology& topology, const std::vector
              vlan = port.tagged->_Find_next(vlan)) {
             if (vlan != port.untagged_vlan) add(vlan, {index, true});
         }
+    }
+}
+
+/// Lists the router interfaces that are up beside the members of their VLAN, which may have none.
+void view_gateways(BridgeView& bridge, const Topology& topology) {
+    bridge.gateways.resize(bridge.floods.size());
+    for (std::size_t i = 0; i < topology.interfaces.size(); ++i) {
+        const auto& interface = topology.interfaces[i];
+        if (interface.bridge != &bridge || !interface.up) continue;
+        auto& list = bridge.flood_of_vlan[interface.vlan];
+        if (interface.vlan != 0 && list == 0) {
+            list = static_cast<std::uint16_t>(bridge.floods.size());
+            bridge.floods.emplace_back();
+            bridge.gateways.emplace_back();
+        }
+        bridge.gateways[list].push_back(static_cast<InterfaceIndex>(i));
     }
 }
 
@@ -95,6 +123,7 @@ void view_queues(Topology& topology, const Ownership& owners, std::uint16_t work
 
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
                                          const std::map<std::string, PlacedBridge>& bridges,
+                                         const std::vector<PlacedInterface>& interfaces,
                                          const Ownership& owners, std::uint16_t workers) {
     auto topology = std::make_unique<Topology>();
     topology->workers.resize(workers);
@@ -116,8 +145,12 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
         if (bridge != nullptr && topology->ports[placed.index].link_up)
             members[bridge].push_back(placed.index);
     }
-    for (auto& bridge : topology->bridges)
+    for (const auto& placed : interfaces)
+        view_interface(*topology, placed, views.at(placed.interface->bridge));
+    for (auto& bridge : topology->bridges) {
         view_floods(*bridge, *topology, members[bridge.get()]);
+        view_gateways(*bridge, *topology);
+    }
     view_queues(*topology, owners, workers);
     return topology;
 }

@@ -25,9 +25,17 @@ struct PlacedBridge {
     std::shared_ptr<Fdb> fdb;
 };
 
+/// A router interface in force. Its bridge exists.
+struct PlacedInterface {
+    const model::Interface* interface;
+    InterfaceIndex index;
+    Zone zone;
+};
+
 /// A fresh topology; `owners` names a worker for every queue in use of every port that is up.
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
                                          const std::map<std::string, PlacedBridge>& bridges,
+                                         const std::vector<PlacedInterface>& interfaces,
                                          const Ownership& owners, std::uint16_t workers);
 
 }  // namespace viaduct::dataplane

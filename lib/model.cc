@@ -21,6 +21,17 @@ bool is_interface_name(std::string_view text) {
     });
 }
 
+MacAddress derived_mac(std::string_view name) {
+    // FNV-1a: short, the same on every machine and in every version.
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (char c : name)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    // Its high bits are mixed the least for short names.
+    auto mac = MacAddress::from_u64((hash ^ hash >> 32) & 0xffffffffffff);
+    mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & 0xfc) | 0x02);
+    return mac;
+}
+
 std::string_view to_string(PortKind kind) {
     switch (kind) {
         case PortKind::vhost_user:

@@ -23,7 +23,8 @@ std::string shown(const Json::Value& json, const char* key) {
 
 void print_ledger(const Json::Value& total) {
     std::cout << "ledger: in " << shown(total, "rx_packets") << " + copies " << shown(total, "copies")
-              << " = out " << shown(total, "tx_packets") << " + dropped " << shown(total, "dropped")
+              << " + originated " << shown(total, "originated") << " = out " << shown(total, "tx_packets")
+              << " + dropped " << shown(total, "dropped") << " + consumed " << shown(total, "consumed")
               << " + held " << shown(total, "held") << ": "
               << (bool_of(total, "balanced") ? "balances" : "does not balance") << "\n";
 }
@@ -106,15 +107,18 @@ int workers(Session& session) {
 }  // namespace
 
 Object stats_object() {
-    return {"stats",
-            "counters of all ports, drops by reason, workers",
-            {{"ports", {"show"}, "", "each port's counters and the ledger", ports},
-             {"drops", {}, "", "dropped packets by port and reason", drops},
-             {"workers", {}, "", "what each worker did", workers}},
-            "The ledger adds up all ports, also those since removed: every packet that came in, and every "
-            "copy that\n"
-            "flooding made, went out, was dropped for a named reason, or is held in a queue.\n",
-            {"viaduct stats", "viaduct stats drops", "viaduct -j stats workers"}};
+    return {
+        "stats",
+        "counters of all ports, drops by reason, workers",
+        {{"ports", {"show"}, "", "each port's counters and the ledger", ports},
+         {"drops", {}, "", "dropped packets by port and reason", drops},
+         {"workers", {}, "", "what each worker did", workers}},
+        "The ledger adds up all ports, also those since removed: every packet that came in, and every "
+        "copy that\n"
+        "flooding made and every one of the node's own, went out, was dropped for a named reason, was for "
+        "the node\n"
+        "itself, or is held in a queue.\n",
+        {"viaduct stats", "viaduct stats drops", "viaduct -j stats workers"}};
 }
 
 }  // namespace viaduct::cli

@@ -16,13 +16,15 @@ struct Family {
     const char* help;
 };
 
-constexpr std::array<Family, 7> kFamilies{{
+constexpr std::array<Family, 9> kFamilies{{
     {&PortTotals::rx_packets, "rx_packets", "Frames received"},
     {&PortTotals::rx_bytes, "rx_bytes", "Bytes received, without the frame check sequence"},
     {&PortTotals::tx_packets, "tx_packets", "Frames sent"},
     {&PortTotals::tx_bytes, "tx_bytes", "Bytes sent, without the frame check sequence"},
     {&PortTotals::copies, "copies", "Frames that flooding added"},
     {&PortTotals::offered, "offered", "Frames chosen to leave by the port"},
+    {&PortTotals::originated, "originated", "Frames that the node itself made"},
+    {&PortTotals::consumed, "consumed", "Frames that were for the node itself"},
     {&PortTotals::not_learned, "not_learned", "Source addresses that found no room in the FDB"},
 }};
 
@@ -93,7 +95,7 @@ void write_ledger(Writer& writer, const Ledger& ledger) {
     writer.family("held", "gauge", "Frames in hand-off rings and ports");
     writer.sample("", ledger.held);
     writer.family("ledger_balanced", "gauge",
-                  "1 when received + copies = sent + dropped + held, as at any rest");
+                  "1 when received + copies + originated = sent + dropped + consumed + held, as at any rest");
     writer.sample("", ledger.balanced() ? 1 : 0);
 }
 

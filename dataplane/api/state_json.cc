@@ -36,6 +36,8 @@ Json::Value totals_json(const PortTotals& totals, std::uint64_t held) {
     json["tx_bytes"] = Json::UInt64(totals.tx_bytes);
     json["copies"] = Json::UInt64(totals.copies);
     json["offered"] = Json::UInt64(totals.offered);
+    json["originated"] = Json::UInt64(totals.originated);
+    json["consumed"] = Json::UInt64(totals.consumed);
     json["not_learned"] = Json::UInt64(totals.not_learned);
     json["dropped"] = Json::UInt64(totals.dropped());
     json["held"] = Json::UInt64(held);

@@ -2,9 +2,11 @@
 // counting costs an increment in the worker's own cache.
 //
 // The ledger, which must add up at any rest:
-//   per input port    rx = forwarded + rx drops                 (forwarded: handed to one or more outputs)
+//   per input port    rx = forwarded + consumed + rx drops      (forwarded: handed to one or more outputs)
 //   per output port   offered = tx + tx drops + held
-//   over all ports    rx + copies = tx + drops + held           (copies: what flooding added)
+//   over all ports    rx + copies + originated = tx + drops + consumed + held
+// copies: what flooding added; originated: made by the node itself (ARP, echo replies, ICMP errors);
+// consumed: taken by the node itself.
 #pragma once
 
 #include <array>
@@ -36,12 +38,14 @@ struct alignas(64) PortCounters {
     Counter tx_bytes;
     Counter copies;       ///< frames that flooding made from this port's frames, beyond the first
     Counter offered;      ///< frames chosen to leave by this port, copies included
+    Counter originated;   ///< frames that the node itself made, to leave by this port
+    Counter consumed;     ///< frames from this port that were for the node itself
     Counter not_learned;  ///< sources that found no room in the FDB or in the port's share of it
     std::array<Counter, kDropReasons> drops;
 
     void reset() {
-        for (auto* counter :
-             {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &not_learned})
+        for (auto* counter : {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &originated,
+                              &consumed, &not_learned})
             counter->reset();
         for (auto& counter : drops)
             counter.reset();
@@ -56,6 +60,8 @@ struct PortTotals {
     std::uint64_t tx_bytes = 0;
     std::uint64_t copies = 0;
     std::uint64_t offered = 0;
+    std::uint64_t originated = 0;
+    std::uint64_t consumed = 0;
     std::uint64_t not_learned = 0;
     std::array<std::uint64_t, kDropReasons> drops{};
 
@@ -66,6 +72,8 @@ struct PortTotals {
         tx_bytes += c.tx_bytes.get();
         copies += c.copies.get();
         offered += c.offered.get();
+        originated += c.originated.get();
+        consumed += c.consumed.get();
         not_learned += c.not_learned.get();
         for (std::size_t i = 0; i < kDropReasons; ++i)
             drops[i] += c.drops[i].get();
@@ -77,6 +85,8 @@ struct PortTotals {
         tx_bytes += t.tx_bytes;
         copies += t.copies;
         offered += t.offered;
+        originated += t.originated;
+        consumed += t.consumed;
         not_learned += t.not_learned;
         for (std::size_t i = 0; i < kDropReasons; ++i)
             drops[i] += t.drops[i];

@@ -26,6 +26,8 @@ public:
     virtual ~FirstPackets() = default;
     /// Takes the frames over. Must not call back into forwarding's routed path; it stages what leaves.
     virtual void resolve(const RoutedFrame* frames, std::uint16_t count) = 0;
+    /// Frames that wait in it, for a neighbour's answer or for their other fragments. Any thread.
+    [[nodiscard]] virtual std::uint64_t held() const { return 0; }
 };
 
 /// Both tables of a dataplane.

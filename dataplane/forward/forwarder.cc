@@ -3,8 +3,10 @@
 
 namespace viaduct::dataplane {
 
-Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off)
+Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off,
+                     FlowTables flows)
     : self_(self),
+      flows_(flows),
       pool_(pool),
       counters_(counters),
       hand_off_(hand_off),
@@ -37,7 +39,16 @@ void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count
     transmit(to, port, route.queue, frames, count);
 }
 
+void Forwarder::route(RoutedBurst& burst) {
+    const auto count = burst.count;
+    burst.count = 0;
+    first_packets_->resolve(burst.frames.data(), count);
+}
+
 void Forwarder::flush() {
+    for (auto& burst : routed_) {
+        if (burst.count != 0) route(burst);
+    }
     // A stage that filled up in the middle of the turn was emptied then, and may be empty now.
     for (std::uint32_t i = 0; i < dirty_count_; ++i) {
         stages_[dirty_[i]].listed = false;

@@ -4,12 +4,16 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
 #include <rte_mbuf.h>
 
+#include "viaduct/byte_order.h"
+
 #include "forward/counters.h"
+#include "forward/first_packets.h"
 #include "forward/topology.h"
 #include "port/port.h"
 
@@ -32,7 +36,10 @@ public:
 class Forwarder {
 public:
     /// `self`: this worker's number. The block is shared with readers of counters and outlives the forwarder.
-    Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off);
+    Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off,
+              FlowTables flows);
+    /// Who resolves what forwarding cannot do by itself; before the first turn.
+    void set_first_packets(FirstPackets& first_packets) { first_packets_ = &first_packets; }
 
     /// Before a turn: the topology to use and the coarse second it is.
     void begin(const Topology& topology, std::uint32_t now) {
@@ -43,7 +50,7 @@ public:
     void receive(PortIndex from, rte_mbuf** frames, std::uint16_t count);
     /// A burst that another worker handed over for `to`.
     void send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count);
-    /// Ends a turn: everything staged goes out. Returns how many outputs had frames.
+    /// Ends a turn: frames for router interfaces are routed, and everything staged goes out.
     void flush();
 
     // --- for the switching functions ---
@@ -58,6 +65,14 @@ public:
         if (stage.count == kBurst) [[unlikely]]
             flush_port(to);
     }
+    /// A frame that a bridge delivers to a router interface. Routed by whole bursts, at the end of the turn
+    /// at the latest.
+    void deliver(const RoutedFrame& routed) {
+        auto& burst = routed_[family_of(routed)];
+        burst.frames[burst.count++] = routed;
+        if (burst.count == kBurst) [[unlikely]]
+            route(burst);
+    }
     void drop(PortIndex at, Drop why, rte_mbuf* frame) {
         count_drop(at, why);
         rte_pktmbuf_free(frame);
@@ -68,6 +83,8 @@ public:
     [[nodiscard]] const Topology& topology() const { return *topology_; }
     [[nodiscard]] std::uint32_t now() const { return now_; }
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
+    [[nodiscard]] FlowTables flows() const { return flows_; }
+    [[nodiscard]] FirstPackets& first_packets() { return *first_packets_; }
     [[nodiscard]] PortCounters& counters(PortIndex port) { return counters_[port]; }
 
 private:
@@ -77,17 +94,36 @@ private:
         std::array<rte_mbuf*, kBurst> frames;
     };
 
+    /// Frames for router interfaces, by family, until there is a burst of them.
+    enum Family : std::uint8_t { kIpv4, kIpv6, kNeither, kFamilies };
+    struct RoutedBurst {
+        Family family;
+        std::uint16_t count = 0;
+        std::array<RoutedFrame, kBurst> frames;
+    };
+
+    static Family family_of(const RoutedFrame& routed) {
+        Be16 ethertype;
+        std::memcpy(&ethertype, rte_pktmbuf_mtod_offset(routed.frame, void*, routed.l2_length - 2),
+                    sizeof ethertype);
+        if (ethertype == Be16::from_host(0x0800)) return kIpv4;
+        return ethertype == Be16::from_host(0x86dd) ? kIpv6 : kNeither;
+    }
+    void route(RoutedBurst& burst);
     void flush_port(PortIndex to);
     void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
                   std::uint16_t count);
     void drop_rest(PortIndex to, Drop why, rte_mbuf** frames, std::uint16_t count);
 
     std::uint16_t self_;
+    FlowTables flows_;
+    FirstPackets* first_packets_ = nullptr;
     rte_mempool* pool_;
     CounterBlock& counters_;
     HandOff& hand_off_;
     const Topology* topology_ = nullptr;
     std::uint32_t now_ = 0;
+    std::array<RoutedBurst, kFamilies> routed_{{{kIpv4}, {kIpv6}, {kNeither}}};
     std::uint32_t dirty_count_ = 0;
     std::array<PortIndex, kPortsMost> dirty_{};
     std::unique_ptr<std::array<Stage, kPortsMost>> stage_memory_;

@@ -145,12 +145,29 @@ void share(rte_mbuf* frame, std::int16_t n) {
         rte_mbuf_refcnt_update(part, n);
 }
 
+std::uint16_t l2_length(const Classified& c) {
+    return kEthernetHeader + (c.tagged ? kTag : 0);
+}
+
+/// What is addressed to a group is for the router interfaces on the VLAN too; they only read it. Returns how
+/// many got it.
+std::uint64_t show_gateways(Forwarder& forwarder, PortIndex from, const BridgeView& bridge,
+                            const Classified& c) {
+    if ((c.destination & kGroupBit) == 0) return 0;
+    const auto& gateways = bridge.gateways_on(c.vlan);
+    for (const auto interface : gateways) {
+        share(c.frame, 1);
+        forwarder.deliver({c.frame, from, interface, l2_length(c), true});
+    }
+    return gateways.size();
+}
+
 /// To every member of the VLAN but where it came from. Outputs that want the frame as it is share it; for the
 /// others one copy is made and shared.
 [[gnu::noinline]] void flood(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c) {
     const auto& topology = forwarder.topology();
     rte_mbuf* other = nullptr;  // with the tag that `c.frame` does not have
-    std::uint64_t outputs = 0;
+    std::uint64_t outputs = show_gateways(forwarder, from, bridge, c);
     auto& counters = forwarder.counters(from);
     for (const auto& member : bridge.flood(c.vlan)) {
         if (member.port == from) continue;
@@ -189,6 +206,10 @@ void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Clas
     if (!found.present()) [[unlikely]]
         return flood(forwarder, from, bridge, c);
     const auto to = found.port();
+    if (to >= kGatewayFirst) {
+        const auto interface = static_cast<InterfaceIndex>(to - kGatewayFirst);
+        return forwarder.deliver({c.frame, from, interface, l2_length(c), false});
+    }
     if (to == from) [[unlikely]]
         return forwarder.drop(from, Drop::same_port, c.frame);
     const auto& port = forwarder.topology().ports[to];

@@ -13,6 +13,7 @@
 #include "viaduct/model.h"
 
 #include "flow/fdb.h"
+#include "flow/record.h"
 #include "port/port.h"
 
 struct rte_mbuf;
@@ -21,6 +22,7 @@ namespace viaduct::dataplane {
 
 class Forwarder;
 struct PortView;
+struct Tables;  // tables/tables.h: what resolve reads, and forwarding does not
 
 using VlanSet = std::bitset<4096>;
 
@@ -43,9 +45,15 @@ struct BridgeView {
     /// empty list.
     std::vector<std::vector<FloodMember>> floods;
     std::array<std::uint16_t, 4096> flood_of_vlan{};  ///< index into floods
+    /// Router interfaces that are up on the VLAN of the flood list of the same index: they get what is
+    /// addressed to a group.
+    std::vector<std::vector<InterfaceIndex>> gateways;
 
     [[nodiscard]] const std::vector<FloodMember>& flood(std::uint16_t vlan) const {
         return floods[flood_of_vlan[vlan]];
+    }
+    [[nodiscard]] const std::vector<InterfaceIndex>& gateways_on(std::uint16_t vlan) const {
+        return gateways[flood_of_vlan[vlan]];
     }
 };
 
@@ -65,6 +73,16 @@ struct alignas(64) PortView {
     [[nodiscard]] bool carries_tagged(std::uint16_t vlan) const {
         return tagged != nullptr && tagged->test(vlan);
     }
+};
+
+/// A router interface as forwarding sees it.
+struct InterfaceView {
+    const BridgeView* bridge = nullptr;  ///< null: no interface has this place
+    std::uint16_t vlan = 0;              ///< 0 on a bridge that does not filter
+    Zone zone = 0;
+    bool up = false;
+    MacAddress mac;
+    std::uint32_t mtu = 0;
 };
 
 /// A receive queue and where it comes from.
@@ -97,6 +115,11 @@ struct Topology {
     std::vector<std::unique_ptr<BridgeView>> bridges;
     std::vector<std::unique_ptr<VlanSet>> vlan_sets;
     std::vector<WorkerView> workers;
+    std::vector<InterfaceView> interfaces;  ///< by InterfaceIndex, as in `tables`
+    std::shared_ptr<const Tables> tables;   ///< never null once the dataplane has started
+    /// What a flow's record must carry to be executed; never 0. Stays as it was in a topology that only gives
+    /// queues to other workers.
+    std::uint32_t flow_generation = 0;
     /// Rises by one with each topology.
     std::uint64_t generation = 0;
 };

@@ -10,6 +10,7 @@
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
+#include "forward/first_packets.h"
 #include "forward/topology.h"
 
 namespace viaduct::dataplane {
@@ -31,7 +32,7 @@ struct QsbrDeleter {
 class Crew {
 public:
     /// Makes rings for `size` workers. Throws std::runtime_error when memory is short.
-    explicit Crew(unsigned size);
+    Crew(unsigned size, FlowTables flow_tables);
 
     /// The ring by which `from` hands frames to `to`; one producer, one consumer.
     [[nodiscard]] rte_ring* ring(unsigned from, unsigned to) const { return rings_[from * size_ + to].get(); }
@@ -50,6 +51,7 @@ public:
     std::atomic<bool> stop{false};
     /// Workers that have left their loop: EAL orders that too, but out of a sanitizer's sight.
     std::atomic<unsigned> ended{0};
+    const FlowTables flows;
     std::vector<Worker*> workers;  ///< fixed before any of them runs
 
 private:

@@ -45,13 +45,27 @@ PortIndex packed_port(void* slot) {
 
 constexpr std::uint64_t kWakeEvent = UINT64_MAX;
 
+/// Until there is a resolver.
+class Unresolved final : public FirstPackets {
+public:
+    explicit Unresolved(Forwarder& forwarder) : forwarder_(forwarder) {}
+    void resolve(const RoutedFrame* frames, std::uint16_t count) override {
+        for (std::uint16_t i = 0; i < count; ++i)
+            forwarder_.drop(frames[i].from, Drop::no_route, frames[i].frame);
+    }
+
+private:
+    Forwarder& forwarder_;
+};
+
 }  // namespace
 
 void QsbrDeleter::operator()(rte_rcu_qsbr* qsbr) const {
     rte_free(qsbr);
 }
 
-Crew::Crew(unsigned size) : size_(size), rings_(std::size_t{size} * size) {
+Crew::Crew(unsigned size, FlowTables flow_tables)
+    : flows(flow_tables), size_(size), rings_(std::size_t{size} * size) {
     // Several dataplanes may live in one process, one after another, in tests.
     static std::atomic<unsigned> serial{0};
     const auto crew = serial++;
@@ -81,7 +95,9 @@ Worker::Worker(Crew& crew, std::uint16_t number, unsigned lcore, bool busy, rte_
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       counters_(std::make_unique<CounterBlock>()),
-      forwarder_(number, pool, *counters_, *this) {
+      forwarder_(number, pool, *counters_, *this, crew.flows),
+      first_packets_(std::make_unique<Unresolved>(forwarder_)) {
+    forwarder_.set_first_packets(*first_packets_);
     // Edge-triggered, here and for a guest's kicks: a descriptor is never read, so one that was closed and
     // given to somebody else meanwhile is not touched.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = kWakeEvent}};

@@ -33,6 +33,8 @@ public:
     [[nodiscard]] std::uint64_t idle_turns() const { return idle_turns_.get(); }
     [[nodiscard]] std::uint64_t sleeps() const { return sleeps_.get(); }
     [[nodiscard]] std::uint64_t handed_off() const { return handed_off_.get(); }
+    /// Frames that wait in its resolver.
+    [[nodiscard]] std::uint64_t held() const { return first_packets_->held(); }
 
     /// Frees the frames in a hand-off ring. Only when no worker runs.
     static void discard(rte_ring* ring);
@@ -68,6 +70,7 @@ private:
     bool signalled_lately_ = false;
     std::unique_ptr<CounterBlock> counters_;
     Forwarder forwarder_;
+    std::unique_ptr<FirstPackets> first_packets_;
     Counter turns_;
     Counter idle_turns_;
     Counter sleeps_;

@@ -65,8 +65,9 @@ Bench::~Bench() {
     settle();
     const auto ledger = dataplane_->ledger();
     EXPECT_TRUE(ledger.balanced()) << "rx " << ledger.total.rx_packets << " + copies " << ledger.total.copies
-                                   << " != tx " << ledger.total.tx_packets << " + dropped "
-                                   << ledger.total.dropped() << " + held " << ledger.held;
+                                   << " + originated " << ledger.total.originated << " != tx "
+                                   << ledger.total.tx_packets << " + dropped " << ledger.total.dropped()
+                                   << " + consumed " << ledger.total.consumed << " + held " << ledger.held;
 }
 
 void Bench::apply_json(const std::string& text) {

@@ -230,10 +230,12 @@ class Node:
 
     def ledger(self):
         """What the dataplane counted: {"in", "out", "dropped", "held"} in frames; the fields' names are here
-        and nowhere else. Copies made by flooding count as coming in."""
+        and nowhere else. Copies made by flooding and what the node itself made count as coming in, what it took
+        for itself as going out."""
         stats = self.dataplane_api("GET", "/v1/stats").body
         totals = stats.get("total", stats)
-        return {"in": totals["rx_packets"] + totals["copies"], "out": totals["tx_packets"],
+        return {"in": totals["rx_packets"] + totals["copies"] + totals["originated"],
+                "out": totals["tx_packets"] + totals["consumed"],
                 "dropped": totals["dropped"], "held": totals["held"]}
 
     def check_ledger(self, timeout=10):
