@@ -56,7 +56,8 @@ struct Translation {
     std::uint16_t source_port = 0;
     std::uint16_t destination_port = 0;
     std::uint32_t rule = 0;   ///< hash of the kind and name of what made it; 0: nothing is translated
-    bool holds_port = false;  ///< of a pool, to be freed with the flow
+    bool holds_port = false;  ///< of a pool, to be freed with the flow; without: kFlowStatic
+    bool mapping = false;     ///< the port is that of an endpoint-independent mapping: kFlowMapping
 };
 
 /// Where a packet leaves and how.
