@@ -99,6 +99,8 @@ struct Context {
     std::optional<Translation> kept;
     bool reply = false;  ///< the packet goes the flow's reply direction
     Translation translation;
+    bool took_port = false;    ///< this packet has taken a port of a pool: a flow must hold it, or give_back
+    unsigned nat_attempt = 0;  ///< choose_again's
     Egress egress;
     Drop reason = Drop::count_;
 
