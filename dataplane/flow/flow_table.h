@@ -8,21 +8,24 @@
 // never moves while it lives. A place may be given to another flow at once: the sequence number tells
 // readers.
 //
-// When both buckets of a key are full, the worst of their entries goes: flows that were never answered first,
-// then closing ones, then the longest idle; established TCP and answered flows go last.
+// When both buckets of a key are full, the worst of their entries goes: flows that were never answered or are
+// half open first, then closed ones, then those that were answered once and idle since. An established or
+// answered flow that was active lately never does: the newcomer is refused (flow_state.h).
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 
 #include <rte_prefetch.h>
 
 #include "viaduct/routing_model.h"
 
+#include "flow/flow_bucket.h"
+#include "flow/flow_state.h"
 #include "flow/record.h"
 
 namespace viaduct::dataplane {
@@ -36,20 +39,6 @@ public:
     virtual void flow_removed(const FlowRecord<Key>& initiator, const FlowRecord<Key>& reply) = 0;
 };
 
-/// How far a flow has come, from what both directions show. Decides its timeout and whether it may be
-/// evicted.
-enum class FlowState : std::uint8_t {
-    unreplied,
-    replied,
-    syn_sent,
-    syn_received,
-    established,
-    fin_wait,
-    time_wait,
-    closed
-};
-std::string_view to_string(FlowState state);
-
 struct FlowTableCounters {
     std::uint64_t inserted = 0;  ///< pairs
     std::uint64_t expired = 0;
@@ -58,16 +47,28 @@ struct FlowTableCounters {
     std::uint64_t removed = 0;  ///< flushed, or their rule went
 };
 
+/// How a table lies in memory: a change of the layout is a change of kFlowLayout, or an older process's table
+/// would be misread.
+inline constexpr std::uint32_t kFlowLayout = 1;
+
+/// A record and its tail, side by side.
+template <typename Key>
+struct FlowEntry {
+    FlowRecord<Key> record;
+    FlowTail tail;
+};
+
 template <typename KeyType>
 class FlowTable {
 public:
     using Key = KeyType;
     using Record = FlowRecord<Key>;
+    using Entry = FlowEntry<Key>;
 
     enum class Inserted : std::uint8_t {
         yes,
-        exists,   ///< another worker was first: `forward` is that entry
-        clashes,  ///< the reply's key belongs to another flow: choose another translation
+        exists,   ///< another worker was first: `forward` is that entry, `reverse` its peer
+        clashes,  ///< the reply's key belongs to another flow, `reverse`: choose another translation
         full,     ///< nothing in the buckets would give way
     };
     struct Pair {
@@ -76,10 +77,11 @@ public:
         FlowIndex reverse = kNoFlow;
     };
 
-    /// Bytes for room of at least `entries` directions; a multiple of 64.
+    /// Bytes for room of at least `entries` directions (1 to 1,000,000,000); a multiple of 64.
     static std::size_t bytes(std::uint32_t entries);
     /// `memory`: that many bytes, aligned to 64, zeroed or left by an earlier table of the same layout.
-    /// `seed` must be the earlier one's then. The memory and the observer outlive the table.
+    /// `seed` must be the earlier one's then. The memory and the observer (which may be null) outlive the
+    /// table.
     FlowTable(std::byte* memory, std::uint32_t entries, std::uint64_t seed, FlowObserver<Key>* observer);
     FlowTable(const FlowTable&) = delete;
     FlowTable& operator=(const FlowTable&) = delete;
@@ -96,14 +98,16 @@ public:
     [[nodiscard]] bool read(FlowIndex index, const Key& key, Record& into) const;
     /// Looks at every possible place. For misses and chance matches.
     [[nodiscard]] FlowIndex find(const Key& key, std::uint64_t hash, Record& into) const;
-    [[nodiscard]] FlowTail& tail(FlowIndex index) const;
+    [[nodiscard]] FlowTail& tail(FlowIndex index) const { return entries_[index].tail; }
 
     // --- any worker, for a first packet; locks buckets ---
 
-    /// Enters both directions, each pointing at its peer; tails start at `now` and `rule`.
+    /// Enters both directions, each pointing at its peer; tails start at `now` and `rule`. kFlowInitiator is
+    /// set and cleared here.
     /// forward.key and reverse.key have one zone or, between VRFs, two.
     Pair insert(const Record& forward, const Record& reverse, std::uint32_t rule, std::uint32_t now);
     /// Replaces what is to be done with packets of an entry that is still `record.key`'s. False: it is not.
+    /// kFlowInitiator stays as it is.
     bool update(FlowIndex index, const Record& record);
     /// Removes both directions if the entry is still `key`'s; the observer is told.
     bool remove(FlowIndex index, const Key& key);
@@ -127,15 +131,17 @@ public:
     std::uint32_t visit(std::uint32_t first, std::uint32_t count,
                         const std::function<bool(const Seen&)>& visit) const;
     [[nodiscard]] std::uint32_t buckets() const { return bucket_count_; }
-    [[nodiscard]] std::uint32_t entries() const;   ///< directions present
-    [[nodiscard]] std::uint32_t capacity() const;  ///< directions that fit
+    [[nodiscard]] std::uint32_t entries() const;    ///< directions present
+    [[nodiscard]] std::uint32_t capacity() const {  ///< directions for which there are places
+        return bucket_count_ * FlowBucket::kPlaces;
+    }
     [[nodiscard]] FlowTableCounters counters() const;
 
     // --- before any worker runs ---
 
     /// What an earlier process left: unlocks, takes out what is torn, alone or not findable by its own hash,
-    /// and makes every record stale so that its next packet is resolved again. Returns flows kept and flows
-    /// taken out.
+    /// and makes every record stale so that its next packet is resolved again. Returns flows kept and
+    /// entries taken out.
     struct TakenOver {
         std::uint32_t kept = 0;
         std::uint32_t dropped = 0;
@@ -143,16 +149,144 @@ public:
     TakenOver take_over(std::uint32_t now);
 
 private:
-    // H1 fills this in.
-    struct Bucket;
-    struct Entry;
-    [[nodiscard]] std::uint32_t first_bucket(std::uint64_t hash) const;
+    /// Aliases the records' fields.
+    using Word [[gnu::may_alias]] = std::uint64_t;
+    static constexpr std::size_t kSequenceWord = offsetof(Record, sequence) / 8;
+    static constexpr std::size_t kWords = kSequenceWord + 1;
+    static_assert(offsetof(Record, sequence) % 8 == 4 && offsetof(Record, key) == 0);
+    static constexpr std::uint64_t kWriting = std::uint64_t{1} << 32;  ///< an odd sequence in its word
 
-    Bucket* buckets_ = nullptr;
+    enum class Why : std::uint8_t { expired, evicted, removed };
+
+    /// Where a key may lie.
+    struct Home {
+        std::uint64_t hash;
+        std::uint32_t first;
+        std::uint32_t second;
+        std::uint16_t signature;
+    };
+    /// An entry that is a flow's, and whose.
+    struct Named {
+        FlowIndex index;
+        Key key;
+    };
+    /// Under the locks: is it still to go? Without timeouts: whatever it does.
+    struct Deadline {
+        std::uint32_t now = 0;
+        const model::FlowTimeouts* timeouts = nullptr;
+    };
+
+    /// One writer a shard nearly always: workers have their own, other threads share the first.
+    struct alignas(64) Shard {
+        std::atomic<std::uint64_t> inserted{0};
+        std::atomic<std::uint64_t> refused{0};
+        std::array<std::atomic<std::uint64_t>, 3> gone{};  ///< by Why
+    };
+    static constexpr std::size_t kShards = 16;
+    Shard& shard();
+
+    [[nodiscard]] std::uint32_t first_bucket(std::uint64_t hash) const {
+        return static_cast<std::uint32_t>((hash >> 32) * bucket_count_ >> 32);
+    }
+    [[nodiscard]] std::uint32_t second_bucket(std::uint64_t hash) const {
+        const auto other = (hash * 0xc2b2ae3d27d4eb4fU) >> 32;
+        const auto bucket = static_cast<std::uint32_t>(other * bucket_count_ >> 32);
+        if (bucket != first_bucket(hash)) return bucket;
+        return bucket + 1 == bucket_count_ ? 0 : bucket + 1;
+    }
+    static std::uint16_t signature_of(std::uint64_t hash) {
+        const auto low = static_cast<std::uint16_t>(hash);
+        return low == 0 ? std::uint16_t{1} : low;
+    }
+    static FlowIndex index_of(std::uint32_t bucket, std::uint32_t place) {
+        return bucket * FlowBucket::kPlaces + place;
+    }
+    static std::uint32_t bucket_of(FlowIndex index) { return index / FlowBucket::kPlaces; }
+    static std::uint32_t place_of(FlowIndex index) { return index % FlowBucket::kPlaces; }
+    [[nodiscard]] Home home_of(const Key& key) const;
+    [[nodiscard]] bool taken(FlowIndex index) const {
+        return buckets_[bucket_of(index)].signature(place_of(index)) != 0;
+    }
+
+    [[nodiscard]] Word* words(FlowIndex index) const {
+        return reinterpret_cast<Word*>(&entries_[index].record);
+    }
+    static std::uint64_t load(const Word* word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+    static void store(Word* word, std::uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+    void fetch(FlowIndex index) const;
+    bool snapshot(FlowIndex index, Record& into) const;
+
+    // Under the lock of the entry's bucket.
+    [[nodiscard]] bool holds(FlowIndex index, const Key& key) const;
+    void write(FlowIndex index, const Record& record);
+    void start_tail(FlowIndex index, FlowIndex peer, std::uint32_t rule, std::uint32_t now);
+    void publish(FlowIndex index, const Home& home);
+    void clear(FlowIndex index, const Home& home);
+    [[nodiscard]] FlowIndex locate(const Home& home, const Key& key) const;
+    [[nodiscard]] FlowIndex free_place(const Home& home, FlowIndex except) const;
+    Pair enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
+               std::uint32_t rule, std::uint32_t now);
+
+    // Not under any lock.
+    [[nodiscard]] std::optional<Named> worst_of(const Home& home, std::uint32_t now) const;
+    [[nodiscard]] FlowState state_of(const Record& record, FlowIndex index, FlowIndex peer) const;
+    bool take_out(FlowIndex index, const Key& key, Why why, Deadline deadline);
+    [[nodiscard]] bool timed_out(const Record& record, FlowIndex index, FlowIndex peer,
+                                 Deadline deadline) const;
+    bool expire_entry(FlowIndex index, Deadline deadline, std::uint32_t shortest);
+    void fetch_tails(std::uint32_t bucket) const;
+    bool see(FlowIndex index, Seen& seen) const;
+    [[nodiscard]] bool sound(FlowIndex index) const;
+
+    FlowBucket* buckets_ = nullptr;
     Entry* entries_ = nullptr;
     std::uint32_t bucket_count_ = 0;
+    std::uint32_t kept_ = 0;  ///< pairs taken over
     std::uint64_t seed_ = 0;
     FlowObserver<Key>* observer_ = nullptr;
+    std::array<Shard, kShards> shards_;
 };
+
+template <typename Key>
+inline void FlowTable<Key>::fetch(FlowIndex index) const {
+    const auto* entry = reinterpret_cast<const std::byte*>(&entries_[index]);
+    rte_prefetch0(entry);
+    if constexpr (sizeof(Record) > 64) rte_prefetch0(entry + 64);
+    __builtin_prefetch(&entries_[index].tail, 1);
+}
+
+template <typename Key>
+inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
+    const auto signature = signature_of(hash);
+    auto bucket = first_bucket(hash);
+    auto matches = buckets_[bucket].match(signature);
+    if (matches == 0) {
+        if (buckets_[bucket].elsewhere() == 0) return kNoFlow;
+        bucket = second_bucket(hash);
+        matches = buckets_[bucket].match(signature);
+        if (matches == 0) return kNoFlow;
+    }
+    const auto index = index_of(bucket, FlowBucket::place(matches));
+    fetch(index);
+    return index;
+}
+
+template <typename Key>
+inline bool FlowTable<Key>::read(FlowIndex index, const Key& key, Record& into) const {
+    const Word* const from = words(index);
+    auto* const to = reinterpret_cast<Word*>(&into);
+    const auto wanted = key.words();
+    const std::uint64_t before = load(from + kSequenceWord);
+    std::uint64_t differs = before & kWriting;
+    for (std::size_t at = 0; at < Key::kWords; ++at) {
+        to[at] = load(from + at);
+        differs |= to[at] ^ wanted[at];
+    }
+    if (differs != 0) return false;
+    for (std::size_t at = Key::kWords; at < kSequenceWord; ++at)
+        to[at] = load(from + at);
+    to[kSequenceWord] = before;
+    return load(from + kSequenceWord) == before;
+}
 
 }  // namespace viaduct::dataplane

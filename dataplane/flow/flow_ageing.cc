@@ -1,0 +1,153 @@
+// Which flows go and when: timeouts, the choice of what gives way to a newcomer, and listing, which walks the
+// buckets in the same way.
+#include <algorithm>
+
+#include "flow/flow_table.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+/// Where so many flows that were never answered have been met, the longest idle of them is good enough: in a
+/// flood nearly all are such, and looking at all would cost more than the flood.
+constexpr int kHalfOpenLookedAt = 4;
+
+/// A place's turn when both buckets are searched from `start` on.
+constexpr std::uint32_t kBothPlaces = 2 * FlowBucket::kPlaces;
+
+}  // namespace
+
+template <typename Key>
+FlowState FlowTable<Key>::state_of(const Record& record, FlowIndex index, FlowIndex peer) const {
+    const auto& own = entries_[index].tail;
+    const auto& other = entries_[peer].tail;
+    const bool initiator = record.has(kFlowInitiator);
+    return flow_state(record.key.protocol, initiator ? own : other, initiator ? other : own);
+}
+
+template <typename Key>
+bool FlowTable<Key>::timed_out(const Record& record, FlowIndex index, FlowIndex peer,
+                               Deadline deadline) const {
+    const auto timeout = flow_timeout(state_of(record, index, peer), record.key.protocol, *deadline.timeouts);
+    return flow_idle(entries_[index].tail, entries_[peer].tail, deadline.now) >= timeout;
+}
+
+/// Starts at a place that depends on the newcomer, so that among equals it is not always the newest flow that
+/// goes.
+template <typename Key>
+auto FlowTable<Key>::worst_of(const Home& home, std::uint32_t now) const -> std::optional<Named> {
+    const auto at = [&](std::uint32_t step) {
+        const auto turn = (static_cast<std::uint32_t>(home.hash >> 16) + step) % kBothPlaces;
+        return turn < FlowBucket::kPlaces ? index_of(home.first, turn)
+                                          : index_of(home.second, turn - FlowBucket::kPlaces);
+    };
+    for (std::uint32_t step = 0; step < kHalfOpenLookedAt; ++step)
+        fetch(at(step));
+    for (std::uint32_t step = 0; step < kHalfOpenLookedAt; ++step) {
+        const auto peer = entries_[at(step)].tail.peer.load(std::memory_order_relaxed);
+        if (peer < capacity()) rte_prefetch0(&entries_[peer].tail);
+    }
+    std::optional<Named> worst;
+    auto worst_yield = Yield::never;
+    std::uint32_t worst_idle = 0;
+    int half_open = 0;
+    for (std::uint32_t step = 0; step < kBothPlaces && half_open < kHalfOpenLookedAt; ++step) {
+        const auto index = at(step);
+        const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
+        Record record{};
+        if (!taken(index) || peer >= capacity() || !snapshot(index, record)) continue;
+        const auto idle = flow_idle(entries_[index].tail, entries_[peer].tail, now);
+        const auto yield = flow_yield(state_of(record, index, peer), idle);
+        if (yield == Yield::half_open) ++half_open;
+        if (yield < worst_yield || yield == Yield::never) continue;
+        if (yield == worst_yield && idle <= worst_idle) continue;
+        worst_yield = yield;
+        worst_idle = idle;
+        worst = Named{index, record.key};
+    }
+    return worst;
+}
+
+template <typename Key>
+void FlowTable<Key>::fetch_tails(std::uint32_t bucket) const {
+    for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
+        if (buckets_[bucket].signature(place) != 0) rte_prefetch0(&entries_[index_of(bucket, place)].tail);
+    }
+}
+
+/// From whichever direction it is met first; the pair goes as one.
+template <typename Key>
+bool FlowTable<Key>::expire_entry(FlowIndex index, Deadline deadline, std::uint32_t shortest) {
+    const auto& own = entries_[index].tail;
+    // Most flows end here, with one cache line read.
+    if (flow_idle(own, own, deadline.now) < shortest) return false;
+    const auto peer = own.peer.load(std::memory_order_relaxed);
+    if (peer >= capacity()) return false;
+    if (flow_idle(own, entries_[peer].tail, deadline.now) < shortest) return false;
+    Record record{};
+    if (!snapshot(index, record) || !timed_out(record, index, peer, deadline)) return false;
+    return take_out(index, record.key, Why::expired, deadline);
+}
+
+template <typename Key>
+std::uint32_t FlowTable<Key>::expire(std::uint32_t first, std::uint32_t count, std::uint32_t now,
+                                     const model::FlowTimeouts& timeouts) {
+    const auto shortest = shortest_timeout(timeouts);
+    const Deadline deadline{now, &timeouts};
+    const auto end =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{first} + count, bucket_count_));
+    std::uint32_t gone = 0;
+    if (first < end) fetch_tails(first);
+    for (auto bucket = first; bucket < end; ++bucket) {
+        if (bucket + 2 < end) rte_prefetch0(&buckets_[bucket + 2]);
+        if (bucket + 1 < end) fetch_tails(bucket + 1);
+        for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
+            if (buckets_[bucket].signature(place) == 0) continue;
+            if (expire_entry(index_of(bucket, place), deadline, shortest)) ++gone;
+        }
+    }
+    return gone;
+}
+
+/// Fills in `seen` if the entry is an initiator's direction with its peer.
+template <typename Key>
+bool FlowTable<Key>::see(FlowIndex index, Seen& seen) const {
+    if (!taken(index) || !snapshot(index, seen.forward) || !seen.forward.has(kFlowInitiator)) return false;
+    const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
+    if (peer >= capacity() || !snapshot(peer, seen.reverse)) return false;
+    if (!taken(peer) || entries_[peer].tail.peer.load(std::memory_order_relaxed) != index) return false;
+    seen.forward_tail = &entries_[index].tail;
+    seen.reverse_tail = &entries_[peer].tail;
+    seen.state = flow_state(seen.forward.key.protocol, *seen.forward_tail, *seen.reverse_tail);
+    seen.index = index;
+    return true;
+}
+
+template <typename Key>
+std::uint32_t FlowTable<Key>::visit(std::uint32_t first, std::uint32_t count,
+                                    const std::function<bool(const Seen&)>& visit) const {
+    const auto end =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{first} + count, bucket_count_));
+    Seen seen{};
+    for (auto bucket = first; bucket < end; ++bucket) {
+        for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
+            if (see(index_of(bucket, place), seen) && !visit(seen)) return bucket + 1;
+        }
+    }
+    return std::max(first, end);
+}
+
+#define VIADUCT_AGEING(Key)                                                                            \
+    template FlowState FlowTable<Key>::state_of(const Record&, FlowIndex, FlowIndex) const;            \
+    template bool FlowTable<Key>::timed_out(const Record&, FlowIndex, FlowIndex, Deadline) const;      \
+    template std::optional<FlowTable<Key>::Named> FlowTable<Key>::worst_of(const Home&, std::uint32_t) \
+        const;                                                                                         \
+    template std::uint32_t FlowTable<Key>::expire(std::uint32_t, std::uint32_t, std::uint32_t,         \
+                                                  const model::FlowTimeouts&);                         \
+    template std::uint32_t FlowTable<Key>::visit(std::uint32_t, std::uint32_t,                         \
+                                                 const std::function<bool(const Seen&)>&) const;
+
+VIADUCT_AGEING(FlowKey4)
+VIADUCT_AGEING(FlowKey6)
+
+}  // namespace viaduct::dataplane

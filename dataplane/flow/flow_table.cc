@@ -1,0 +1,314 @@
+// Finding, entering, changing and removing flows: the flow table's rare half.
+#include "flow/flow_table.h"
+
+#include <algorithm>
+#include <memory>
+
+#include <rte_lcore.h>
+
+#include "flow/flow_locks.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+/// So many entries may have to give way to one newcomer: two directions, and other workers' newcomers take
+/// places just made.
+constexpr int kEvictionsMost = 8;
+
+/// A reader or remover that meets a writer each time gives up: that many times in a row, it is no writer.
+constexpr int kAttemptsMost = 1'000;
+
+/// Beyond this, a key's second bucket gets the entry if it has more room: so the table fills to seven eighths
+/// before any bucket pair is full, while few entries lie elsewhere.
+constexpr std::uint32_t kFirstBucketMost = 25;
+
+std::uint32_t bucket_count_for(std::uint32_t entries) {
+    const auto places = std::uint64_t{entries} * 8 / 7;
+    return static_cast<std::uint32_t>(
+        std::max<std::uint64_t>(2, (places + FlowBucket::kPlaces - 1) / FlowBucket::kPlaces));
+}
+
+}  // namespace
+
+template <typename Key>
+std::size_t FlowTable<Key>::bytes(std::uint32_t entries) {
+    return std::size_t{bucket_count_for(entries)} *
+           (sizeof(FlowBucket) + FlowBucket::kPlaces * sizeof(Entry));
+}
+
+template <typename Key>
+FlowTable<Key>::FlowTable(std::byte* memory, std::uint32_t entries, std::uint64_t seed,
+                          FlowObserver<Key>* observer)
+    : buckets_(reinterpret_cast<FlowBucket*>(memory)),
+      bucket_count_(bucket_count_for(entries)),
+      seed_(seed),
+      observer_(observer) {
+    entries_ = reinterpret_cast<Entry*>(memory + std::size_t{bucket_count_} * sizeof(FlowBucket));
+}
+
+template <typename Key>
+auto FlowTable<Key>::shard() -> Shard& {
+    const auto lcore = rte_lcore_id();
+    return shards_[lcore == LCORE_ID_ANY ? 0 : lcore % kShards];
+}
+
+template <typename Key>
+auto FlowTable<Key>::home_of(const Key& key) const -> Home {
+    const auto h = hash(key);
+    return {h, first_bucket(h), second_bucket(h), signature_of(h)};
+}
+
+/// The record whole, whosever it is; waits for a writer, whose few stores do not take long.
+template <typename Key>
+bool FlowTable<Key>::snapshot(FlowIndex index, Record& into) const {
+    for (int attempt = 0; attempt < kAttemptsMost; ++attempt) {
+        const Word* const from = words(index);
+        auto* const to = reinterpret_cast<Word*>(&into);
+        const std::uint64_t before = load(from + kSequenceWord);
+        if ((before & kWriting) == 0) {
+            for (std::size_t at = 0; at < kSequenceWord; ++at)
+                to[at] = load(from + at);
+            to[kSequenceWord] = before;
+            if (load(from + kSequenceWord) == before) return true;
+        }
+        rte_pause();
+    }
+    return false;
+}
+
+template <typename Key>
+FlowIndex FlowTable<Key>::find(const Key& key, std::uint64_t hash, Record& into) const {
+    for (const auto bucket : {first_bucket(hash), second_bucket(hash)}) {
+        for (auto matches = buckets_[bucket].match(signature_of(hash)); matches != 0;
+             matches = FlowBucket::without_first(matches)) {
+            const auto index = index_of(bucket, FlowBucket::place(matches));
+            if (snapshot(index, into) && into.key == key) return index;
+        }
+        if (buckets_[bucket].elsewhere() == 0) break;
+    }
+    return kNoFlow;
+}
+
+template <typename Key>
+bool FlowTable<Key>::holds(FlowIndex index, const Key& key) const {
+    if (!taken(index)) return false;
+    const auto wanted = key.words();
+    for (std::size_t at = 0; at < Key::kWords; ++at) {
+        if (load(words(index) + at) != wanted[at]) return false;
+    }
+    return true;
+}
+
+/// Readers see an odd sequence, or another one afterwards, and do not believe what they copied meanwhile.
+template <typename Key>
+void FlowTable<Key>::write(FlowIndex index, const Record& record) {
+    Word* const to = words(index);
+    const auto* const from = reinterpret_cast<const Word*>(&record);
+    constexpr std::uint64_t kRest = kWriting - 1;
+    const auto sequence = load(to + kSequenceWord) & ~kRest;
+    store(to + kSequenceWord, sequence | kWriting);
+    for (std::size_t at = 0; at < kSequenceWord; ++at)
+        store(to + at, from[at]);
+    store(to + kSequenceWord, (sequence + 2 * kWriting) | (from[kSequenceWord] & kRest));
+}
+
+template <typename Key>
+void FlowTable<Key>::start_tail(FlowIndex index, FlowIndex peer, std::uint32_t rule, std::uint32_t now) {
+    auto& tail = entries_[index].tail;
+    constexpr auto kRelaxed = std::memory_order_relaxed;
+    tail.packets.store(0, kRelaxed);
+    tail.bytes.store(0, kRelaxed);
+    tail.peer.store(peer, kRelaxed);
+    tail.seen.store(now, kRelaxed);
+    tail.created.store(now, kRelaxed);
+    tail.tcp_ack.store(0, kRelaxed);
+    tail.tcp_window.store(0, kRelaxed);
+    tail.rule.store(rule, kRelaxed);
+    tail.tcp_seen.store(0, kRelaxed);
+    tail.tcp_scale.store(0, kRelaxed);
+}
+
+template <typename Key>
+void FlowTable<Key>::publish(FlowIndex index, const Home& home) {
+    if (bucket_of(index) != home.first) buckets_[home.first].add_elsewhere();
+    buckets_[bucket_of(index)].set_signature(place_of(index), home.signature);
+}
+
+template <typename Key>
+void FlowTable<Key>::clear(FlowIndex index, const Home& home) {
+    buckets_[bucket_of(index)].set_signature(place_of(index), 0);
+    if (bucket_of(index) != home.first) buckets_[home.first].subtract_elsewhere();
+    // Whoever kept the index shall not take what is left for the flow.
+    write(index, Record{});
+}
+
+template <typename Key>
+FlowIndex FlowTable<Key>::locate(const Home& home, const Key& key) const {
+    for (const auto bucket : {home.first, home.second}) {
+        for (auto matches = buckets_[bucket].match(home.signature); matches != 0;
+             matches = FlowBucket::without_first(matches)) {
+            const auto index = index_of(bucket, FlowBucket::place(matches));
+            if (holds(index, key)) return index;
+        }
+    }
+    return kNoFlow;
+}
+
+template <typename Key>
+FlowIndex FlowTable<Key>::free_place(const Home& home, FlowIndex except) const {
+    const auto free_of = [&](std::uint32_t bucket) {
+        auto free = buckets_[bucket].match(0);
+        if (except != kNoFlow && bucket_of(except) == bucket)
+            free &= ~(std::uint64_t{3} << (2 * place_of(except)));
+        return free;
+    };
+    const auto first = free_of(home.first);
+    const auto room = __builtin_popcountll(first) / 2;
+    if (room > static_cast<int>(FlowBucket::kPlaces - kFirstBucketMost))
+        return index_of(home.first, FlowBucket::place(first));
+    const auto second = free_of(home.second);
+    if (room != 0 && room >= __builtin_popcountll(second) / 2)
+        return index_of(home.first, FlowBucket::place(first));
+    return second == 0 ? kNoFlow : index_of(home.second, FlowBucket::place(second));
+}
+
+/// Under the locks of all four buckets.
+template <typename Key>
+auto FlowTable<Key>::enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
+                           std::uint32_t rule, std::uint32_t now) -> Pair {
+    const auto one = free_place(there, kNoFlow);
+    const auto other = one == kNoFlow ? kNoFlow : free_place(back, one);
+    if (other == kNoFlow) return {Inserted::full, one, kNoFlow};
+    __builtin_prefetch(&entries_[one].record, 1);
+    __builtin_prefetch(&entries_[one].tail, 1);
+    __builtin_prefetch(&entries_[other].record, 1);
+    __builtin_prefetch(&entries_[other].tail, 1);
+    auto record = forward;
+    record.flags |= kFlowInitiator;
+    auto reply = reverse;
+    reply.flags = static_cast<std::uint16_t>(reply.flags & ~kFlowInitiator);
+    start_tail(one, other, rule, now);
+    start_tail(other, one, rule, now);
+    write(one, record);
+    write(other, reply);
+    publish(one, there);
+    publish(other, back);
+    return {Inserted::yes, one, other};
+}
+
+template <typename Key>
+auto FlowTable<Key>::insert(const Record& forward, const Record& reverse, std::uint32_t rule,
+                            std::uint32_t now) -> Pair {
+    if (forward.key == reverse.key) return {Inserted::clashes};
+    const auto there = home_of(forward.key);
+    const auto back = home_of(reverse.key);
+    for (const auto bucket : {there.first, there.second, back.first, back.second})
+        __builtin_prefetch(&buckets_[bucket], 1);
+    for (int attempt = 0; attempt < kEvictionsMost; ++attempt) {
+        const Home* lacking = nullptr;
+        {
+            const FlowLocks locks(buckets_, {there.first, there.second, back.first, back.second});
+            if (const auto index = locate(there, forward.key); index != kNoFlow)
+                return {Inserted::exists, index, tail(index).peer.load(std::memory_order_relaxed)};
+            if (const auto index = locate(back, reverse.key); index != kNoFlow)
+                return {Inserted::clashes, kNoFlow, index};
+            const auto pair = enter(forward, there, reverse, back, rule, now);
+            if (pair.result == Inserted::yes) {
+                shard().inserted.fetch_add(1, std::memory_order_relaxed);
+                return pair;
+            }
+            lacking = pair.forward == kNoFlow ? &there : &back;
+        }
+        const auto victim = worst_of(*lacking, now);
+        if (!victim) break;
+        take_out(victim->index, victim->key, Why::evicted, {});
+    }
+    shard().refused.fetch_add(1, std::memory_order_relaxed);
+    return {Inserted::full};
+}
+
+template <typename Key>
+bool FlowTable<Key>::update(FlowIndex index, const Record& record) {
+    if (index >= capacity()) return false;
+    const auto bucket = bucket_of(index);
+    const FlowLocks locks(buckets_, {bucket, bucket, bucket, bucket});
+    if (!holds(index, record.key)) return false;
+    auto changed = record;
+    // Only writers change it, and this one has the lock.
+    const auto before = load(words(index) + kSequenceWord);
+    constexpr auto kShift = (offsetof(Record, flags) - kSequenceWord * 8) * 8;
+    const auto initiator = static_cast<std::uint16_t>(before >> kShift) & kFlowInitiator;
+    changed.flags = static_cast<std::uint16_t>((changed.flags & ~kFlowInitiator) | initiator);
+    write(index, changed);
+    return true;
+}
+
+template <typename Key>
+bool FlowTable<Key>::remove(FlowIndex index, const Key& key) {
+    return take_out(index, key, Why::removed, {});
+}
+
+/// Which buckets have to be locked is read without a lock, and checked under them. Another thread may take
+/// the pair out meanwhile: exactly one succeeds, and tells the observer.
+template <typename Key>
+bool FlowTable<Key>::take_out(FlowIndex index, const Key& key, Why why, Deadline deadline) {
+    if (index >= capacity()) return false;
+    const auto home = home_of(key);
+    for (int attempt = 0; attempt < kAttemptsMost; ++attempt) {
+        Record record{};
+        Record other{};
+        const auto peer = tail(index).peer.load(std::memory_order_relaxed);
+        if (peer >= capacity() || peer == index || !snapshot(index, record) || record.key != key)
+            return false;
+        if (!snapshot(peer, other)) return false;
+        const auto other_home = home_of(other.key);
+        {
+            const FlowLocks locks(buckets_,
+                                  {bucket_of(index), home.first, bucket_of(peer), other_home.first});
+            if (!holds(index, key)) return false;
+            if (tail(index).peer.load(std::memory_order_relaxed) != peer || !holds(peer, other.key)) continue;
+            // Both are as they were last written, now that nobody writes.
+            if (!snapshot(index, record) || !snapshot(peer, other)) return false;
+            if (deadline.timeouts != nullptr && !timed_out(record, index, peer, deadline)) return false;
+            clear(index, home);
+            clear(peer, other_home);
+        }
+        shard().gone[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+        if (observer_ != nullptr) {
+            const bool initiator = record.has(kFlowInitiator);
+            observer_->flow_removed(initiator ? record : other, initiator ? other : record);
+        }
+        return true;
+    }
+    return false;
+}
+
+template <typename Key>
+FlowTableCounters FlowTable<Key>::counters() const {
+    FlowTableCounters sum;
+    const auto add = [](std::uint64_t& to, const std::atomic<std::uint64_t>& from) {
+        to += from.load(std::memory_order_relaxed);
+    };
+    for (const auto& shard : shards_) {
+        add(sum.inserted, shard.inserted);
+        add(sum.refused, shard.refused);
+        add(sum.expired, shard.gone[static_cast<std::size_t>(Why::expired)]);
+        add(sum.evicted, shard.gone[static_cast<std::size_t>(Why::evicted)]);
+        add(sum.removed, shard.gone[static_cast<std::size_t>(Why::removed)]);
+    }
+    return sum;
+}
+
+template <typename Key>
+std::uint32_t FlowTable<Key>::entries() const {
+    const auto sum = counters();
+    const auto ever = kept_ + sum.inserted;
+    const auto gone = sum.expired + sum.evicted + sum.removed;
+    return ever > gone ? static_cast<std::uint32_t>(2 * (ever - gone)) : 0;
+}
+
+template class FlowTable<FlowKey4>;
+template class FlowTable<FlowKey6>;
+
+}  // namespace viaduct::dataplane
