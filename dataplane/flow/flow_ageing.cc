@@ -12,6 +12,9 @@ namespace {
 /// flood nearly all are such, and looking at all would cost more than the flood.
 constexpr int kHalfOpenLookedAt = 4;
 
+/// A flow that changes that often while it is looked at is left out of a list.
+constexpr int kListingAttempts = 100;
+
 /// A place's turn when both buckets are searched from `start` on.
 constexpr std::uint32_t kBothPlaces = 2 * FlowBucket::kPlaces;
 
@@ -109,18 +112,24 @@ std::uint32_t FlowTable<Key>::expire(std::uint32_t first, std::uint32_t count, s
     return gone;
 }
 
-/// Fills in `seen` if the entry is an initiator's direction with its peer.
+/// Fills in `seen` if the entry is an initiator's direction with its peer. A flow that goes meanwhile is
+/// none; its record changes when it goes, so that what was read between two equal sequence numbers belongs
+/// together.
 template <typename Key>
 bool FlowTable<Key>::see(FlowIndex index, Seen& seen) const {
-    if (!taken(index) || !snapshot(index, seen.forward) || !seen.forward.has(kFlowInitiator)) return false;
-    const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
-    if (peer >= capacity() || !snapshot(peer, seen.reverse)) return false;
-    if (!taken(peer) || entries_[peer].tail.peer.load(std::memory_order_relaxed) != index) return false;
-    seen.forward_tail = &entries_[index].tail;
-    seen.reverse_tail = &entries_[peer].tail;
-    seen.state = flow_state(seen.forward.key.protocol, *seen.forward_tail, *seen.reverse_tail);
-    seen.index = index;
-    return true;
+    for (int attempt = 0; attempt < kListingAttempts; ++attempt) {
+        if (!taken(index) || !snapshot(index, seen.forward) || !seen.forward.has(kFlowInitiator))
+            return false;
+        const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
+        if (peer >= capacity() || !snapshot(peer, seen.reverse)) continue;
+        if (load(words(index) + kSequenceWord) >> 32 != seen.forward.sequence) continue;
+        seen.forward_tail = &entries_[index].tail;
+        seen.reverse_tail = &entries_[peer].tail;
+        seen.state = flow_state(seen.forward.key.protocol, *seen.forward_tail, *seen.reverse_tail);
+        seen.index = index;
+        return true;
+    }
+    return false;
 }
 
 template <typename Key>

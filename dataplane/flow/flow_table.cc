@@ -106,7 +106,8 @@ void FlowTable<Key>::write(FlowIndex index, const Record& record) {
     Word* const to = words(index);
     const auto* const from = reinterpret_cast<const Word*>(&record);
     constexpr std::uint64_t kRest = kWriting - 1;
-    const auto sequence = load(to + kSequenceWord) & ~kRest;
+    // Even, whatever a process that was killed while it wrote here has left.
+    const auto sequence = load(to + kSequenceWord) & ~kRest & ~kWriting;
     store(to + kSequenceWord, sequence | kWriting);
     for (std::size_t at = 0; at < kSequenceWord; ++at)
         store(to + at, from[at]);

@@ -10,12 +10,16 @@ namespace viaduct::dataplane {
 
 namespace {
 
+/// No flow is older in seconds of one machine's uptime; what claims to be, or to be from the future, is
+/// now's.
+constexpr std::uint32_t kAgeMost = 1U << 30;
 constexpr std::uint8_t kScaleMost = 14;  // RFC 7323 2.3
 
 void mend(FlowTail& tail, std::uint32_t now) {
     constexpr auto kRelaxed = std::memory_order_relaxed;
-    if (static_cast<std::int32_t>(now - tail.seen.load(kRelaxed)) < 0) tail.seen.store(now, kRelaxed);
-    if (static_cast<std::int32_t>(now - tail.created.load(kRelaxed)) < 0) tail.created.store(now, kRelaxed);
+    for (auto* time : {&tail.seen, &tail.created}) {
+        if (now - time->load(kRelaxed) > kAgeMost) time->store(now, kRelaxed);
+    }
     if (tail.tcp_scale.load(kRelaxed) > kScaleMost) tail.tcp_scale.store(kScaleMost, kRelaxed);
 }
 
@@ -49,8 +53,6 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
     // A place is freed when it is found wanting; its peer, alone then, is found wanting too, before or after.
     const auto take_away = [&](FlowIndex index) {
         buckets_[bucket_of(index)].set_signature(place_of(index), 0);
-        // Even again whatever it was.
-        entries_[index].record.sequence &= ~1U;
         ++result.dropped;
     };
     for (FlowIndex index = 0; index < capacity(); ++index) {
