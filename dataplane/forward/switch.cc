@@ -149,31 +149,40 @@ std::uint16_t l2_length(const Classified& c) {
     return kEthernetHeader + (c.tagged ? kTag : 0);
 }
 
+/// Where a flood starts, and who is counted for it.
+struct FloodSource {
+    PortIndex port;             ///< whose counters
+    bool by_interface = false;  ///< a router interface sends it: to all ports, that one too
+    bool originated = false;    ///< made by the node: counted at each output
+};
+
 /// What is addressed to a group is for the router interfaces on the VLAN too; they only read it. Returns how
 /// many got it.
-std::uint64_t show_gateways(Forwarder& forwarder, PortIndex from, const BridgeView& bridge,
+std::uint64_t show_gateways(Forwarder& forwarder, const FloodSource& source, const BridgeView& bridge,
                             const Classified& c) {
-    if ((c.destination & kGroupBit) == 0) return 0;
+    if ((c.destination & kGroupBit) == 0 || source.by_interface) return 0;
     const auto& gateways = bridge.gateways_on(c.vlan);
     for (const auto interface : gateways) {
         share(c.frame, 1);
-        forwarder.deliver({c.frame, from, interface, l2_length(c), true});
+        forwarder.deliver({c.frame, source.port, interface, l2_length(c), true});
     }
     return gateways.size();
 }
 
 /// To every member of the VLAN but where it came from. Outputs that want the frame as it is share it; for the
 /// others one copy is made and shared.
-[[gnu::noinline]] void flood(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c) {
+[[gnu::noinline]] void flood(Forwarder& forwarder, const FloodSource& source, const BridgeView& bridge,
+                             Classified& c) {
     const auto& topology = forwarder.topology();
     rte_mbuf* other = nullptr;  // with the tag that `c.frame` does not have
-    std::uint64_t outputs = show_gateways(forwarder, from, bridge, c);
-    auto& counters = forwarder.counters(from);
+    std::uint64_t outputs = show_gateways(forwarder, source, bridge, c);
     for (const auto& member : bridge.flood(c.vlan)) {
-        if (member.port == from) continue;
+        if (member.port == source.port && !source.by_interface) continue;
         ++outputs;
+        auto& counters = forwarder.counters(member.port);
+        if (source.originated) counters.originated.add(1);
         if (too_big(topology.ports[member.port], c)) {
-            forwarder.counters(member.port).offered.add(1);
+            counters.offered.add(1);
             forwarder.count_drop(member.port, Drop::tx_too_big);
             continue;
         }
@@ -184,34 +193,28 @@ std::uint64_t show_gateways(Forwarder& forwarder, PortIndex from, const BridgeVi
             frame = other;
         }
         if (frame == nullptr) {
-            forwarder.counters(member.port).offered.add(1);
+            counters.offered.add(1);
             forwarder.count_drop(member.port, Drop::tx_no_buffer);
             continue;
         }
         share(frame, 1);
         forwarder.stage(member.port, frame);
     }
-    if (outputs == 0) {
-        forwarder.count_drop(from, Drop::no_output);
-    } else {
-        counters.copies.add(outputs - 1);
+    if (!source.originated) {
+        if (outputs == 0) {
+            forwarder.count_drop(source.port, Drop::no_output);
+        } else {
+            forwarder.counters(source.port).copies.add(outputs - 1);
+        }
     }
     // Ours was one holder more than the outputs'.
     rte_pktmbuf_free(c.frame);
     if (other != nullptr) rte_pktmbuf_free(other);
 }
 
+/// To the one port that the FDB names.
 template <bool kVlanFiltering>
-void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c, FdbValue found) {
-    if (!found.present()) [[unlikely]]
-        return flood(forwarder, from, bridge, c);
-    const auto to = found.port();
-    if (to >= kGatewayFirst) {
-        const auto interface = static_cast<InterfaceIndex>(to - kGatewayFirst);
-        return forwarder.deliver({c.frame, from, interface, l2_length(c), false});
-    }
-    if (to == from) [[unlikely]]
-        return forwarder.drop(from, Drop::same_port, c.frame);
+void send_to(Forwarder& forwarder, PortIndex to, Classified& c) {
     const auto& port = forwarder.topology().ports[to];
     Drop refused = Drop::count_;
     if (too_big(port, c)) [[unlikely]]
@@ -229,6 +232,20 @@ void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Clas
         return forwarder.drop(to, refused, c.frame);
     }
     forwarder.stage(to, c.frame);
+}
+
+template <bool kVlanFiltering>
+void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c, FdbValue found) {
+    if (!found.present()) [[unlikely]]
+        return flood(forwarder, {from}, bridge, c);
+    const auto to = found.port();
+    if (to >= kGatewayFirst) {
+        const auto interface = static_cast<InterfaceIndex>(to - kGatewayFirst);
+        return forwarder.deliver({c.frame, from, interface, l2_length(c), false});
+    }
+    if (to == from) [[unlikely]]
+        return forwarder.drop(from, Drop::same_port, c.frame);
+    send_to<kVlanFiltering>(forwarder, to, c);
 }
 
 /// First pass. Returns how many frames are left.
@@ -310,6 +327,32 @@ void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& por
 void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                         std::uint16_t count) {
     switch_burst<false>(forwarder, from, port, frames, count);
+}
+
+void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, bool originated,
+                         rte_mbuf* frame) {
+    const auto& view = forwarder.topology().interfaces[interface];
+    const auto& bridge = *view.bridge;
+    Classified c{};
+    c.frame = frame;
+    c.vlan = view.vlan;
+    c.destination = fdb_key(load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)), view.vlan);
+    c.destination_hash = bridge.fdb->hash(c.destination);
+    FdbValue found;
+    if ((c.destination & kGroupBit) == 0) found = bridge.fdb->find(c.destination, c.destination_hash);
+    if (!found.present()) return flood(forwarder, {from, true, originated}, bridge, c);
+    const auto to = found.port();
+    if (to >= kGatewayFirst) {
+        // Another router interface of ours on the same VLAN: packets between two of them take a route.
+        if (!originated) forwarder.count_drop(from, Drop::no_output);
+        return rte_pktmbuf_free(frame);
+    }
+    if (originated) forwarder.counters(to).originated.add(1);
+    if (bridge.switch_burst == switch_burst_plain) {
+        send_to<false>(forwarder, to, c);
+    } else {
+        send_to<true>(forwarder, to, c);
+    }
 }
 
 void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames,

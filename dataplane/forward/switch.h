@@ -17,4 +17,11 @@ void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView& 
 void drop_burst_port_down(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                           std::uint16_t count);
 
+/// Sends a whole frame without a tag by a router interface that is in the topology, as its bridge delivers
+/// it: to the port that the FDB names, with the tag that it wants, or to all members of the interface's VLAN.
+/// `originated`: the node made the frame, and `from` says nothing; otherwise it came in by `from`. Other
+/// router interfaces on the VLAN are not reached. May be called by FirstPackets::resolve().
+void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, bool originated,
+                         rte_mbuf* frame);
+
 }  // namespace viaduct::dataplane
