@@ -26,8 +26,10 @@ class Generator:
         self.prefix = netns.unique_name("pktgen")
         command = [*foremost.COMMAND, workdir.build_directory() / PROGRAM, "--paths", ",".join(map(str, self.paths)),
                    "--flows", ",".join(map(str, flows)), "--seconds", seconds, "--warmup", warmup, "--cpu", CPU,
-                   "--source-mac", NEAR_MAC, "--destination-mac", FAR_MAC, "--json", self.report,
-                   "--file-prefix", self.prefix, *arguments]
+                   "--source-mac", NEAR_MAC, "--far-mac", FAR_MAC, "--json", self.report, "--file-prefix", self.prefix,
+                   *arguments]
+        if "--destination-mac" not in arguments:
+            command += ["--destination-mac", FAR_MAC]
         self.process = process.Process(command, directory / "generator.log", "viaduct-pktgen")
 
     def start(self):

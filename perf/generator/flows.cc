@@ -6,7 +6,8 @@
 
 namespace viaduct::pktgen {
 
-Flows::Flows(const Options& options, std::uint32_t count) : flows_(count) {
+Flows::Flows(const Options& options, std::uint32_t count)
+    : flows_(count), first_address_(options.source_ip), addresses_(options.source_addresses) {
     constexpr std::uint8_t ttl = 64;
     const auto ip_bytes = static_cast<std::uint16_t>(options.size - sizeof(rte_ether_hdr));
     common_.ethernet = {options.destination_mac, options.source_mac, rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)};

@@ -62,8 +62,9 @@ int run(const Options& options) {
             std::cerr << "connected, and a frame came back" << std::endl;
         }
         if (stopped) break;
-        const auto measurement = traffic.measure(flows);
-        carried = carried && measurement.counts.returned > 0;
+        const bool last = list.size() + 1 == options.flows.size();
+        const auto measurement = traffic.measure(flows, last && options.flood > 0);
+        carried = carried && measurement.carried > 0;
         std::cerr << to_text(measurement) << std::endl;
         list.append(to_json(measurement));
     }

@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include <boost/program_options.hpp>
@@ -43,7 +44,11 @@ constexpr const char* kExamples =
     "    viaduct-pktgen --paths /tmp/vh0,/tmp/vh1 --window 8\n"
     "  through a gateway to a service:\n"
     "    viaduct-pktgen --paths /tmp/vh0,/tmp/vh1 --destination-mac 02:00:00:00:00:01 \\\n"
-    "      --destination-ip 10.96.0.10 --destination-port 53\n";
+    "      --destination-ip 10.96.0.10 --destination-port 53\n"
+    "  how many flows a second begin:\n"
+    "    viaduct-pktgen --paths /tmp/vh0,/tmp/vh1 --flows 2000000 --once --one-way\n"
+    "  10,000 flows alone, then beside a flood of ten million:\n"
+    "    viaduct-pktgen --paths /tmp/vh0,/tmp/vh1 --flows 10000,10000 --watch --flood 10000000\n";
 
 constexpr std::uint32_t kPortsEnd = 65536;
 
@@ -98,6 +103,8 @@ public:
         return ntohl(address.s_addr);
     }
 
+    bool given(const std::string& option) const { return map_[option].as<bool>(); }
+
     rte_ether_addr mac(const std::string& option) const {
         rte_ether_addr mac{};
         if (rte_ether_unformat_addr(text(option).c_str(), &mac) != 0 ||
@@ -144,6 +151,18 @@ po::options_description described() {
     add("source-port", "1024", "PORT", "the first");
     add("destination-ip", "10.2.0.1", "IP", "of every flow");
     add("destination-port", "9", "PORT", "of every flow");
+    options.add_options()("one-way", po::bool_switch(),
+                          "port 1 sends nothing back; the window is of frames that it has not heard yet");
+    options.add_options()(
+        "once", po::bool_switch(),
+        "a measurement sends one frame of each flow, without a warm-up: how fast flows begin");
+    options.add_options()("watch", po::bool_switch(),
+                          "port 1 counts flows whose translated source changes, which lost their connection");
+    add("flood", "0", "N",
+        "beside the last measurement, flows of one frame each, which port 1 does not send back; it lasts "
+        "until "
+        "all are sent");
+    add("flood-rate", "500000", "N", "of them a second");
     add("device-arguments", "", "TEXT", "further arguments of net_virtio_user, such as mrg_rxbuf=0");
     add("file-prefix", nullptr, "NAME", "of DPDK, unlike any other process's; vd-<pid>-pktgen unless given");
     add("json", "", "FILE", "write the report as JSON; - for standard output");
@@ -174,6 +193,19 @@ void read_flows(const Values& values, Options& options) {
     }
 }
 
+void read_kind(const Values& values, Options& options) {
+    options.one_way = values.given("one-way");
+    options.once = values.given("once");
+    options.watch = values.given("watch");
+    const auto room = std::uint64_t{options.source_addresses} * (kPortsEnd - kFloodPort);
+    constexpr std::uint64_t most = 1'000'000'000;
+    options.flood = values.whole("flood", 0, static_cast<std::uint32_t>(std::min(room, most)));
+    options.flood_rate = values.whole("flood-rate", 1, 100'000'000);
+    const auto last_port = options.source_port + (options.flows.back() - 1) / options.source_addresses;
+    if (options.flood > 0 && last_port >= kFloodPort)
+        refuse("flood", "takes source ports from " + std::to_string(kFloodPort) + "; --flows has them too");
+}
+
 }  // namespace
 
 std::optional<Options> read_options(int argc, const char* const* argv) {
@@ -184,6 +216,7 @@ std::optional<Options> read_options(int argc, const char* const* argv) {
     Options options;
     read_paths(values, options);
     read_flows(values, options);
+    read_kind(values, options);
     options.seconds = values.seconds("seconds", 0.1, 3600);
     options.warmup = values.seconds("warmup", 0, 3600);
     options.patience = values.seconds("patience", 0.1, 3600);

@@ -10,6 +10,9 @@
 
 namespace viaduct::pktgen {
 
+/// Source ports of the flood's flows; the others' lie below when there is one.
+inline constexpr std::uint16_t kFloodPort = 20'000;
+
 struct Options {
     std::vector<std::string> paths;    ///< vhost-user sockets of port 0 (sends) and port 1 (reflects)
     std::vector<std::uint32_t> flows;  ///< one measurement for each
@@ -30,7 +33,12 @@ struct Options {
     std::uint32_t source_addresses = 1000;
     std::uint16_t source_port = 1024;  ///< first
     std::uint16_t destination_port = 9;
-    std::string device_arguments;  ///< of net_virtio_user, besides the generator's own
+    bool one_way = false;                ///< port 1 does not send back what it hears
+    bool once = false;                   ///< a measurement is one frame of each flow, without a warm-up
+    bool watch = false;                  ///< port 1 counts flows whose source address and port change
+    std::uint32_t flood = 0;             ///< flows of one frame each, beside the last measurement
+    std::uint32_t flood_rate = 500'000;  ///< of them a second
+    std::string device_arguments;        ///< of net_virtio_user, besides the generator's own
     std::string file_prefix;
     std::string json;  ///< file to write, "-" for standard output, empty for none
 };

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include <arpa/inet.h>
+
 #include <array>
 #include <utility>
 
@@ -20,16 +22,35 @@ double idle_share(const Measurement& measurement) {
            (measurement.seconds * static_cast<double>(rte_get_tsc_hz()));
 }
 
+std::string address_text(rte_be32_t address) {
+    std::array<char, INET_ADDRSTRLEN> text{};
+    return ::inet_ntop(AF_INET, &address, text.data(), text.size());
+}
+
+Json::Value sample_json(const Sample& sample) {
+    Json::Value json;
+    if (!sample.taken) return json;
+    const auto& frame = sample.frame;
+    json["source"] = address_text(frame.ip.src_addr);
+    json["source_port"] = rte_be_to_cpu_16(frame.udp.src_port);
+    json["destination"] = address_text(frame.ip.dst_addr);
+    json["destination_port"] = rte_be_to_cpu_16(frame.udp.dst_port);
+    json["ttl"] = frame.ip.time_to_live;
+    json["tunnelled"] = sample.tunnelled;
+    return json;
+}
+
 }  // namespace
 
 std::string to_text(const Measurement& measurement) {
     return fmt::format(
-        "{} flows: {:.3f} Mpps both ways added, {} of {} lost, there and back {:.1f} us (p50) {:.1f} us "
+        "{} flows: {:.3f} Mpps {}, {} of {} lost, there and back {:.1f} us (p50) {:.1f} us "
         "(p99), "
         "generator idle {:.0f} %, on its CPU {:.0f} %",
-        measurement.flows, measurement.mpps(), measurement.lost(), measurement.counts.sent,
-        microseconds(measurement.latency.percentile(0.5)), microseconds(measurement.latency.percentile(0.99)),
-        100 * idle_share(measurement), 100 * measurement.on_cpu);
+        measurement.flows, measurement.mpps(), measurement.one_way ? "one way" : "both ways added",
+        measurement.lost(), measurement.counts.sent, microseconds(measurement.latency.percentile(0.5)),
+        microseconds(measurement.latency.percentile(0.99)), 100 * idle_share(measurement),
+        100 * measurement.on_cpu);
 }
 
 Json::Value to_json(const Measurement& measurement) {
@@ -47,9 +68,13 @@ Json::Value to_json(const Measurement& measurement) {
     json["lost"] = Json::UInt64(measurement.lost());
     json["far_dropped"] = Json::UInt64(counts.far_dropped);
     json["foreign"] = Json::UInt64(counts.foreign);
+    json["moved"] = Json::UInt64(counts.moved);
+    json["flood_sent"] = Json::UInt64(counts.flood_sent);
+    json["flood_reached"] = Json::UInt64(counts.flood_reached);
     json["stalls"] = Json::UInt64(counts.stalls);
     json["idle"] = idle_share(measurement);
     json["on_cpu"] = measurement.on_cpu;
+    json["sample"] = sample_json(measurement.sample);
     auto& latency = json["latency_us"] = Json::objectValue;
     constexpr std::array<std::pair<const char*, double>, 4> shares{
         {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}}};

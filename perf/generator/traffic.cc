@@ -54,26 +54,69 @@ Traffic::~Traffic() {
     rte_pktmbuf_free_bulk(stock_.data(), stocked_);
 }
 
+/// All before this one came back, or are lost.
+void Traffic::acknowledge(std::uint32_t sequence) {
+    if (is_since(sequence, acknowledged_)) acknowledged_ = sequence + 1;
+}
+
+/// To be sent again.
+void Traffic::keep(rte_mbuf* frame) {
+    if (stocked_ < stock_.size()) {
+        stock_[stocked_++] = frame;
+    } else {
+        rte_pktmbuf_free(frame);
+    }
+}
+
+void Traffic::watch(const Frame& frame) {
+    if (frame.mark.flow >= sources_.size()) return;
+    auto& before = sources_[frame.mark.flow];
+    const auto source = std::uint64_t{frame.ip.src_addr} << 16U | frame.udp.src_port;
+    if (before != 0 && before != source) ++counts_.moved;
+    before = source;
+}
+
+/// Counts a frame at port 1, and turns it round if it is to go back.
+bool Traffic::hear_far(rte_mbuf* heard) {
+    auto* const data = rte_pktmbuf_mtod(heard, void*);
+    auto* const frame = our_frame(data, heard->data_len);
+    if (frame == nullptr) {
+        answer_foreign(Ports::kFar, heard);
+        return false;
+    }
+    if (frame->mark.flow == Mark::kFlood) {
+        ++counts_.flood_reached;
+        keep(heard);
+        return false;
+    }
+    if (options_.watch) watch(*frame);
+    if (!sample_.taken) [[unlikely]]
+        sample_ = {true, frame != data, *frame};
+    const bool counts = is_since(frame->mark.sequence, first_);
+    if (counts) ++counts_.reached_far;
+    if (options_.one_way) {
+        if (counts) acknowledge(frame->mark.sequence);
+        keep(heard);
+        return false;
+    }
+    reflect(*frame);
+    if (frame != data) reflect(*static_cast<TunnelFrame*>(data));
+    return true;
+}
+
 /// Port 1: everything that is ours goes back where it came from.
-bool Traffic::reflect_far() {
+bool Traffic::reflect_far(std::uint64_t now) {
     std::array<rte_mbuf*, kBurstMost> heard;
     const auto count = rte_eth_rx_burst(Ports::kFar, 0, heard.data(), options_.burst);
     if (count == 0) return false;
-    std::uint16_t ours = 0;
-    for (std::uint16_t i = 0; i < count; ++i) {
-        auto& frame = frame_of(heard[i]);
-        if (!is_ours(frame, heard[i]->data_len)) {
-            answer_foreign(Ports::kFar, heard[i]);
-            continue;
-        }
-        if (is_since(frame.mark.sequence, first_)) ++counts_.reached_far;
-        reflect(frame);
-        heard[ours++] = heard[i];
-    }
-    const auto sent = rte_eth_tx_burst(Ports::kFar, 0, heard.data(), ours);
-    if (sent < ours) {
-        counts_.far_dropped += ours - sent;
-        rte_pktmbuf_free_bulk(heard.data() + sent, ours - sent);
+    std::uint16_t back = 0;
+    for (std::uint16_t i = 0; i < count; ++i)
+        if (hear_far(heard[i])) heard[back++] = heard[i];
+    if (options_.one_way) last_heard_ = now;
+    const auto sent = rte_eth_tx_burst(Ports::kFar, 0, heard.data(), back);
+    if (sent < back) {
+        counts_.far_dropped += back - sent;
+        rte_pktmbuf_free_bulk(heard.data() + sent, back - sent);
     }
     return true;
 }
@@ -92,38 +135,29 @@ bool Traffic::hear_near(std::uint64_t now) {
         }
         if (is_since(frame.mark.sequence, first_)) {
             ++counts_.returned;
-            if (is_since(frame.mark.sequence, acknowledged_)) acknowledged_ = frame.mark.sequence + 1;
+            acknowledge(frame.mark.sequence);
             if (!timed) {
-                latency_->add(now - frame.mark.time);
+                latency_->add(static_cast<std::uint32_t>(now) - frame.mark.time);
                 timed = true;
             }
         }
-        if (stocked_ < stock_.size()) {
-            stock_[stocked_++] = heard[i];
-        } else {
-            rte_pktmbuf_free(heard[i]);
-        }
+        keep(heard[i]);
     }
     last_heard_ = now;
     return true;
 }
 
-std::uint32_t Traffic::room() const {
-    if (options_.window == 0) return options_.burst;
+std::uint32_t Traffic::room(const Flows& flows) const {
+    std::uint32_t most = options_.burst;
+    if (options_.once)
+        most = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, flows.count() - first_round_));
+    if (options_.window == 0) return most;
     const auto on_their_way = next_ - acknowledged_;
-    return std::min<std::uint32_t>(options_.burst, options_.window - on_their_way);
+    return std::min<std::uint32_t>(most, options_.window - on_their_way);
 }
 
-bool Traffic::send(Flows& flows, std::uint64_t now) {
-    auto count = static_cast<std::uint16_t>(room());
-    if (count == 0) {
-        if (now - last_heard_ > cycles(kStallSeconds)) {
-            ++counts_.stalls;
-            acknowledged_ = next_;
-            last_heard_ = now;
-        }
-        return false;
-    }
+/// Frames to fill, of the stock's end or, when that has too few, new ones; fewer when these are used up.
+std::span<rte_mbuf*> Traffic::take(std::uint16_t count) {
     if (stocked_ < count) {
         if (rte_pktmbuf_alloc_bulk(frames_, stock_.data() + stocked_, count - stocked_) == 0) {
             stocked_ = count;
@@ -131,32 +165,73 @@ bool Traffic::send(Flows& flows, std::uint64_t now) {
             count = stocked_;
         }
     }
-    auto* const frames = stock_.data() + (stocked_ - count);
-    for (std::uint16_t i = 0; i < count; ++i) {
-        rte_pktmbuf_reset(frames[i]);
-        frames[i]->data_len = static_cast<std::uint16_t>(options_.size);
-        frames[i]->pkt_len = options_.size;
-        auto& frame = frame_of(frames[i]);
-        if (first_round_ + i < flows.count()) [[unlikely]] {
-            flows.write_first_round(frame, first_round_ + i);
-        } else {
-            flows.write_next(frame);
-        }
-        frame.mark = {Mark::kMagic, next_ + i, now};
+    const std::span<rte_mbuf*> frames(stock_.data() + (stocked_ - count), count);
+    for (auto* frame : frames) {
+        rte_pktmbuf_reset(frame);
+        frame->data_len = static_cast<std::uint16_t>(options_.size);
+        frame->pkt_len = options_.size;
     }
-    const auto sent = rte_eth_tx_burst(Ports::kNear, 0, frames, count);
-    std::copy(frames + sent, frames + count, frames);  // not sent: back to the stock
+    return frames;
+}
+
+/// Sends what take() gave. What the queue has no room for goes back to the stock.
+std::uint16_t Traffic::transmit(std::span<rte_mbuf*> frames) {
+    const auto sent =
+        rte_eth_tx_burst(Ports::kNear, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+    std::copy(frames.begin() + sent, frames.end(), frames.begin());
     stocked_ = static_cast<std::uint16_t>(stocked_ - sent);
+    return sent;
+}
+
+bool Traffic::send(Flows& flows, std::uint64_t now) {
+    const auto count = static_cast<std::uint16_t>(room(flows));
+    if (count == 0) {
+        if (next_ != acknowledged_ && now - last_heard_ > cycles(kStallSeconds)) {
+            ++counts_.stalls;
+            acknowledged_ = next_;
+            last_heard_ = now;
+        }
+        return false;
+    }
+    const auto frames = take(count);
+    for (std::uint32_t i = 0; i < frames.size(); ++i) {
+        auto& frame = frame_of(frames[i]);
+        const auto flow = first_round_ + i < flows.count() ? flows.write_first_round(frame, first_round_ + i)
+                                                           : flows.write_next(frame);
+        frame.mark = {Mark::kMagic, flow, next_ + i, static_cast<std::uint32_t>(now)};
+    }
+    const auto sent = transmit(frames);
     next_ += sent;
     first_round_ += sent;
     counts_.sent += sent;
     return sent > 0;
 }
 
+/// As many as are due by now. What the device has no room for waits, and is due still.
+bool Traffic::send_flood(const Flows& flows, std::uint64_t now) {
+    const auto seconds = static_cast<double>(now - flood_start_) / static_cast<double>(rte_get_tsc_hz());
+    const auto due =
+        std::min<std::uint64_t>(options_.flood, static_cast<std::uint64_t>(seconds * options_.flood_rate));
+    if (due <= counts_.flood_sent) return false;
+    const auto frames =
+        take(static_cast<std::uint16_t>(std::min<std::uint64_t>(options_.burst, due - counts_.flood_sent)));
+    for (std::uint32_t i = 0; i < frames.size(); ++i) {
+        auto& frame = frame_of(frames[i]);
+        const auto flow = flows.write_flood(frame, counts_.flood_sent + i);
+        frame.mark = {Mark::kMagic, flow, 0, static_cast<std::uint32_t>(now)};
+    }
+    const auto sent = transmit(frames);
+    counts_.flood_sent += sent;
+    return sent > 0;
+}
+
 std::uint64_t Traffic::turn(Flows* flows, std::uint64_t now) {
-    bool moved = reflect_far();
+    bool moved = reflect_far(now);
     moved |= hear_near(now);
-    if (flows != nullptr) moved |= send(*flows, now);
+    if (flows != nullptr) {
+        moved |= send(*flows, now);
+        if (flood_start_ != 0) moved |= send_flood(*flows, now);
+    }
     const auto end = rte_rdtsc();
     if (!moved) counts_.idle_cycles += end - now;
     return end;
@@ -215,8 +290,8 @@ void Traffic::probe(const Flows& flows) {
     if (mbuf == nullptr) return;
     rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(options_.size));
     auto& frame = frame_of(mbuf);
-    flows.write_first_round(frame, 0);
-    frame.mark = {Mark::kMagic, next_++, rte_rdtsc()};
+    const auto flow = flows.write_first_round(frame, 0);
+    frame.mark = {Mark::kMagic, flow, next_++, static_cast<std::uint32_t>(rte_rdtsc())};
     ++counts_.sent;
     if (rte_eth_tx_burst(Ports::kNear, 0, &mbuf, 1) == 0) rte_pktmbuf_free(mbuf);
 }
@@ -226,7 +301,7 @@ void Traffic::learn(const Flows& flows) {
     auto now = rte_rdtsc();
     const auto deadline = now + cycles(options_.patience);
     auto next_probe = now;
-    while (counts_.returned == 0) {
+    while (arrived() == 0) {
         if (stopped_) return;
         if (now > deadline) {
             throw std::runtime_error(counts_.reached_far == 0
@@ -252,7 +327,7 @@ void Traffic::forget() {
 void Traffic::drain() {
     auto now = rte_rdtsc();
     const auto deadline = now + cycles(kDrainSeconds);
-    while (now < deadline && counts_.returned < counts_.sent)
+    while (now < deadline && arrived() < counts_.sent)
         now = turn(nullptr, now);
 }
 
@@ -266,10 +341,20 @@ void Traffic::warm_up(Flows& flows) {
     drain();
 }
 
-Measurement Traffic::measure(Flows& flows) {
-    warm_up(flows);
+/// The time is over, and with --once or a flood all of it is sent too.
+bool Traffic::ended(const Flows& flows, std::uint64_t now, std::uint64_t end) const {
+    if (stopped_) return true;
+    if (options_.once) return first_round_ >= flows.count();
+    return now >= end && (flood_start_ == 0 || counts_.flood_sent >= options_.flood);
+}
+
+Measurement Traffic::measure(Flows& flows, bool flood) {
+    if (options_.watch && sources_.size() != flows.count()) sources_.assign(flows.count(), 0);
+    sample_ = {};
+    if (!options_.once) warm_up(flows);
     Measurement result;
     result.flows = flows.count();
+    result.one_way = options_.one_way;
     latency_ = &result.latency;
     forget();
     const auto carried = [this] { return counts_.reached_far + counts_.returned; };
@@ -278,9 +363,11 @@ Measurement Traffic::measure(Flows& flows) {
     const auto start = rte_rdtsc();
     const auto end = start + cycles(options_.seconds);
     auto next_second = start + second;
+    flood_start_ = flood ? start : 0;
+    first_round_ = options_.once ? 0 : flows.count();
     std::uint64_t carried_before = 0;
     auto now = start;
-    while (now < end && !stopped_) {
+    while (!ended(flows, now, end)) {
         now = turn(&flows, now);
         if (now >= next_second) {
             result.second_mpps.push_back(static_cast<double>(carried() - carried_before) / 1e6);
@@ -292,9 +379,11 @@ Measurement Traffic::measure(Flows& flows) {
     result.on_cpu = (cpu_seconds() - cpu_start) / result.seconds;
     result.carried = carried();
     result.idle_cycles = counts_.idle_cycles;
+    flood_start_ = 0;
     drain();
     latency_ = nullptr;
     result.counts = counts_;
+    result.sample = sample_;
     return result;
 }
 

@@ -4,10 +4,12 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "flows.h"
+#include "frame.h"
 #include "latency.h"
 #include "options.h"
 
@@ -23,8 +25,18 @@ struct Counts {
     std::uint64_t returned = 0;     ///< heard by port 0
     std::uint64_t far_dropped = 0;  ///< heard by port 1, whose queue had no room to send them back
     std::uint64_t foreign = 0;      ///< heard by either, and none of ours
+    std::uint64_t moved = 0;        ///< heard by port 1 with another source than before of the same flow
+    std::uint64_t flood_sent = 0;   ///< not in `sent`
+    std::uint64_t flood_reached = 0;
     std::uint64_t stalls = 0;       ///< times that the window stayed full for 20 ms and was given up for lost
     std::uint64_t idle_cycles = 0;  ///< of turns that moved nothing
+};
+
+/// A frame as port 1 heard it first, so that who measures can tell that the device did its work.
+struct Sample {
+    bool taken = false;
+    bool tunnelled = false;
+    Frame frame;  ///< without the tunnel's headers
 };
 
 struct Measurement {
@@ -35,9 +47,12 @@ struct Measurement {
     std::uint64_t idle_cycles = 0;    ///< within `seconds`
     double on_cpu = 0;                ///< share of `seconds` in which the kernel let this thread run
     std::vector<double> second_mpps;  ///< both ways added, of each whole second
-    Latency latency;                  ///< there and back, one frame of each burst
+    Sample sample;
+    Latency latency;  ///< there and back, one frame of each burst
 
-    std::uint64_t lost() const { return counts.sent - counts.returned; }
+    bool one_way = false;
+
+    std::uint64_t lost() const { return counts.sent - (one_way ? counts.reached_far : counts.returned); }
     double mpps() const { return static_cast<double>(carried) / seconds / 1e6; }
 };
 
@@ -54,33 +69,46 @@ public:
     void learn(const Flows& flows);
 
     /// Warm-up, measurement, and the wait for what is still on its way.
-    Measurement measure(Flows& flows);
+    /// With `flood`, --flood's flows beside it, until all of these are sent.
+    Measurement measure(Flows& flows, bool flood);
 
 private:
     static constexpr std::uint16_t kBurstMost = 64;
 
-    bool reflect_far();
+    bool reflect_far(std::uint64_t now);
     bool hear_near(std::uint64_t now);
+    bool hear_far(rte_mbuf* heard);
     bool send(Flows& flows, std::uint64_t now);
+    bool send_flood(const Flows& flows, std::uint64_t now);
+    void acknowledge(std::uint32_t sequence);
+    void watch(const Frame& frame);
+    void keep(rte_mbuf* frame);
+    std::span<rte_mbuf*> take(std::uint16_t count);
+    std::uint16_t transmit(std::span<rte_mbuf*> frames);
     void answer_foreign(std::uint16_t port, rte_mbuf* frame);
     void announce(std::uint16_t port, const rte_ether_addr& mac, std::uint32_t address);
     void probe(const Flows& flows);
-    /// One turn of the loop. Returns the time at its end.
+    /// One turn of the loop: hears, and sends of `flows` unless it is null. Returns the time at its end.
     std::uint64_t turn(Flows* flows, std::uint64_t now);
+    bool ended(const Flows& flows, std::uint64_t now, std::uint64_t end) const;
+    std::uint64_t arrived() const { return options_.one_way ? counts_.reached_far : counts_.returned; }
     void warm_up(Flows& flows);
     void drain();
     void forget();
-    std::uint32_t room() const;
+    std::uint32_t room(const Flows& flows) const;
 
     const Options& options_;
     rte_mempool* const frames_;
     const std::atomic<bool>& stopped_;
     Counts counts_;
     Latency* latency_ = nullptr;
+    Sample sample_;
     std::uint32_t next_ = 0;                     ///< sequence number of the next frame
     std::uint32_t first_ = 0;                    ///< of this measurement
     std::uint32_t acknowledged_ = 0;             ///< all before this one came back or are lost
     std::uint64_t first_round_ = 0;              ///< frames sent of the warm-up's round of all flows
+    std::uint64_t flood_start_ = 0;              ///< TSC; 0: no flood
+    std::vector<std::uint64_t> sources_;         ///< with --watch: last source address and port of each flow
     std::uint64_t last_heard_ = 0;               ///< TSC
     std::array<rte_mbuf*, kBurstMost> stock_{};  ///< frames that came back, to be sent again
     std::uint16_t stocked_ = 0;

@@ -1,5 +1,6 @@
-"""Open vSwitch on DPDK: a bridge with the NORMAL action, with a database, run directory and network namespace of its
-own (its userspace bridge is a TAP in the namespace it runs in)."""
+"""Open vSwitch on DPDK: a bridge with the NORMAL action, or with OpenFlow rules that route, translate and encapsulate.
+It has a database, run directory and network namespace of its own (its userspace bridge is a TAP in the namespace it
+runs in)."""
 import contextlib
 import re
 import shutil
@@ -8,11 +9,11 @@ from types import SimpleNamespace
 
 from viaduct import netns, process, testpmd
 
-from bench import foremost
+from bench import foremost, network
 
 VSWITCHD = Path("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk")
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-BRIDGE = "br0"
+BRIDGE, UNDERLAY = "br0", "under0"
 START_SECONDS = 60
 
 
@@ -62,6 +63,10 @@ class Ovs:
         return process.run(["ovs-appctl", f"--target={self.control}", "--timeout=30", *words],
                            env=self.environment).stdout
 
+    def add_flows(self, bridge, flows):
+        process.run(["ovs-ofctl", "--names", "add-flows", f"unix:{self.directory}/{bridge}.mgmt", "-"],
+                    env=self.environment, input="".join(f"{flow}\n" for flow in flows))
+
     def check_ports(self, names):
         for name in names:
             error = self.get("Interface", name, "error")
@@ -92,18 +97,106 @@ class Ovs:
                 f'other_config:dpdk-extra="--no-pci --in-memory --no-telemetry --file-prefix={self.prefix}"']
 
 
+def vhost_user_port(bridge, path):
+    return ["add-port", bridge, path.name, "--", "set", "Interface", path.name, "type=dpdkvhostuserclient",
+            f"options:vhost-server-path={path}"]
+
+
+def add_bridge(name, *settings):
+    return ["add-br", name, "--", "set", "bridge", name, "datapath_type=netdev", *settings]
+
+
 @contextlib.contextmanager
-def l2(directory, paths):
-    names = [path.name for path in paths]
+def switch(directory, configuration, ports):
+    """Open vSwitch with this configuration, whose `ports` are there without a fault."""
     with netns.Netns("ovs") as namespace:
         ovs = Ovs(directory, namespace)
         try:
-            configuration = [ovs.base(), ["add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev"]]
-            for name, path in zip(names, paths):
-                configuration.append(["add-port", BRIDGE, name, "--", "set", "Interface", name,
-                                      "type=dpdkvhostuserclient", f"options:vhost-server-path={path}"])
-            ovs.start(configuration)
-            ovs.check_ports(names)
-            yield SimpleNamespace(process=ovs.process, cycles=ovs.cycles)
+            ovs.start([ovs.base(), *configuration])
+            ovs.check_ports(ports)
+            yield ovs
         finally:
             ovs.stop()
+
+
+def device(ovs):
+    return SimpleNamespace(process=ovs.process, cycles=ovs.cycles)
+
+
+@contextlib.contextmanager
+def l2(directory, paths):
+    configuration = [add_bridge(BRIDGE), *(vhost_user_port(BRIDGE, path) for path in paths)]
+    with switch(directory, configuration, [path.name for path in paths]) as ovs:
+        yield device(ovs)
+
+
+# --- with its own OpenFlow rules for the same job; never with an action of the controller ---
+
+CONNECTIONS = 8_000_000
+TO_FAR = f"dec_ttl,mod_dl_src:{network.FAR_GATEWAY_MAC},mod_dl_dst:{network.FAR_HOST_MAC},output:vh1"
+TO_NEAR = f"dec_ttl,mod_dl_src:{network.NEAR_GATEWAY_MAC},mod_dl_dst:{network.NEAR_HOST_MAC},output:vh0"
+FROM_NEAR = f"in_port=vh0,dl_dst={network.NEAR_GATEWAY_MAC},ip"
+FROM_FAR = f"in_port=vh1,dl_dst={network.FAR_GATEWAY_MAC},ip"
+
+
+@contextlib.contextmanager
+def router(directory, paths, flows, connections=CONNECTIONS):
+    """One bridge with both ports that does nothing but `flows`."""
+    configuration = [add_bridge(BRIDGE, "fail_mode=secure"), *(vhost_user_port(BRIDGE, path) for path in paths)]
+    with switch(directory, configuration, [path.name for path in paths]) as ovs:
+        # Nothing of an earlier run is left in a switch that was just started; said all the same.
+        ovs.appctl("dpctl/flush-conntrack")
+        ovs.appctl("dpctl/ct-set-maxconns", connections)
+        ovs.add_flows(BRIDGE, flows)
+        yield device(ovs)
+
+
+def route(directory, paths):
+    return router(directory, paths, [
+        f"{FROM_NEAR},nw_dst={network.DESTINATIONS} actions={TO_FAR}",
+        f"{FROM_FAR},nw_dst={network.SOURCES} actions={TO_NEAR}",
+    ])
+
+
+def translator(directory, paths, there, back, translation, **options):
+    """`there`, `back`: matches of what is translated; table 1 routes what belongs to a connection."""
+    return router(directory, paths, [
+        f"{FROM_NEAR},{there} actions=ct(commit,zone=1,nat({translation}),table=1)",
+        f"{FROM_FAR},{back} actions=ct(zone=1,nat,table=1)",
+        f"table=1,{FROM_NEAR},nw_dst={network.DESTINATIONS},ct_state=+trk-inv actions={TO_FAR}",
+        f"table=1,{FROM_FAR},nw_dst={network.SOURCES},ct_state=+trk+est actions={TO_NEAR}",
+    ], **options)
+
+
+def dnat(directory, paths):
+    return translator(directory, paths, f"udp,nw_dst={network.SERVICE},tp_dst={network.SERVICE_PORT}",
+                      f"nw_src={network.DESTINATIONS}", f"dst={network.BACKEND}:{network.BACKEND_PORT}")
+
+
+def masquerade(directory, paths, **options):
+    low, high = network.POOL_PORTS
+    return translator(directory, paths, f"nw_src={network.SOURCES}", f"nw_dst={network.POOL}",
+                      f"src={network.POOL_FIRST}-{network.POOL_LAST}:{low}-{high}", **options)
+
+
+@contextlib.contextmanager
+def vxlan(directory, paths):
+    """A bridge with port 0 and the tunnel; another with port 1, whose internal port has the tunnel's address."""
+    near, far = paths
+    configuration = [
+        add_bridge(BRIDGE, "fail_mode=secure"), vhost_user_port(BRIDGE, near),
+        ["add-port", BRIDGE, "vx0", "--", "set", "Interface", "vx0", "type=vxlan",
+         f"options:remote_ip={network.FAR_HOST}", f"options:local_ip={network.FAR_GATEWAY}",
+         f"options:key={network.VNI}"],
+        add_bridge(UNDERLAY, "fail_mode=secure", f'other_config:hwaddr="{network.FAR_GATEWAY_MAC}"'),
+        vhost_user_port(UNDERLAY, far),
+    ]
+    with switch(directory, configuration, [near.name, far.name, "vx0"]) as ovs:
+        address = f"{network.FAR_GATEWAY}/{network.PREFIX_LENGTH}"
+        ovs.namespace.run("ip", "address", "add", address, "dev", UNDERLAY)
+        ovs.namespace.run("ip", "link", "set", UNDERLAY, "up")
+        ovs.appctl("ovs/route/add", address, UNDERLAY)
+        ovs.appctl("tnl/neigh/set", UNDERLAY, network.FAR_HOST, network.FAR_HOST_MAC)
+        ovs.add_flows(BRIDGE, ["in_port=vh0 actions=output:vx0", "in_port=vx0 actions=output:vh0"])
+        ovs.add_flows(UNDERLAY, ["in_port=vh1 actions=LOCAL", "in_port=LOCAL actions=output:vh1"])
+        yield device(ovs)

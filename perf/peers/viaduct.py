@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from viaduct import daemons, process
 
-from bench import foremost, session
+from bench import foremost, network, session
 
 from .cni_network import CniNetwork
 
@@ -50,7 +50,74 @@ def vhost_user_port(name, path, bridge, mode="client"):
 def l2(directory, paths):
     with dataplane(directory) as node:
         put(node, bridges=[{"name": "br0"}], ports=[vhost_user_port(path.name, path, "br0") for path in paths])
-        yield SimpleNamespace(process=node.dataplane, cycles=lambda: None)
+        yield device(node)
+
+
+FLOWS = 4_194_304  # directions of flows that the table has room for
+
+
+def interface(name, bridge, mac, address, **settings):
+    return {"name": name, "bridge": bridge, "mac": mac, "addresses": [f"{address}/{network.PREFIX_LENGTH}"],
+            **settings}
+
+
+def next_hop(prefix, interface, via):
+    return {"prefix": prefix, "next_hops": [{"interface": interface, "via": via}]}
+
+
+NEAR_INTERFACE = interface("near", "br0", network.NEAR_GATEWAY_MAC, network.NEAR_GATEWAY)
+FAR_INTERFACE = interface("far", "br1", network.FAR_GATEWAY_MAC, network.FAR_GATEWAY, mtu=network.UNDERLAY_MTU)
+NEAR_NEIGHBOUR = {"interface": "near", "address": network.NEAR_HOST, "mac": network.NEAR_HOST_MAC}
+FAR_NEIGHBOUR = {"interface": "far", "address": network.FAR_HOST, "mac": network.FAR_HOST_MAC}
+ROUTES = [next_hop(network.SOURCES, "near", network.NEAR_HOST),
+          next_hop(network.DESTINATIONS, "far", network.FAR_HOST)]
+PORT_FORWARD = {"name": "service", "protocol": "udp", "address": network.SERVICE, "port": network.SERVICE_PORT,
+                "to": network.BACKEND, "to_port": network.BACKEND_PORT}
+MASQUERADE = {"name": "sources", "source": network.SOURCES, "interface": "far",
+              "pool": [f"{network.POOL_FIRST}-{network.POOL_LAST}"],
+              "port_low": network.POOL_PORTS[0], "port_high": network.POOL_PORTS[1]}
+
+
+def device(node):
+    return SimpleNamespace(process=node.dataplane, cycles=lambda: None, node=node)
+
+
+@contextlib.contextmanager
+def router(directory, paths, flows=FLOWS, **objects):
+    """Two bridges with a port and an interface each, static neighbours and routes, and `objects`."""
+    near, far = paths
+    with dataplane(directory, dataplane_options=("--flows", flows)) as node:
+        put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
+            ports=[vhost_user_port(near.name, near, "br0"), vhost_user_port(far.name, far, "br1")],
+            interfaces=[NEAR_INTERFACE, FAR_INTERFACE], neighbours=[NEAR_NEIGHBOUR, FAR_NEIGHBOUR], routes=ROUTES,
+            **objects)
+        yield device(node)
+
+
+def route(directory, paths, **options):
+    return router(directory, paths, **options)
+
+
+def dnat(directory, paths, **options):
+    return router(directory, paths, port_forwards=[PORT_FORWARD], **options)
+
+
+def masquerade(directory, paths, **options):
+    return router(directory, paths, masquerades=[MASQUERADE], **options)
+
+
+@contextlib.contextmanager
+def vxlan(directory, paths):
+    """A bridge with port 0 and the tunnel; another with port 1 and the interface that has the tunnel's address."""
+    near, far = paths
+    with dataplane(directory, dataplane_options=("--flows", FLOWS)) as node:
+        tunnel = {"name": "vx0", "kind": "vxlan", "bridge": "br0", "vni": network.VNI, "local": network.FAR_GATEWAY,
+                  "remotes": [network.FAR_HOST]}
+        put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
+            ports=[vhost_user_port(near.name, near, "br0"), vhost_user_port(far.name, far, "br1"), tunnel],
+            interfaces=[FAR_INTERFACE], neighbours=[FAR_NEIGHBOUR],
+            fdb=[{"bridge": "br0", "mac": network.INNER_FAR_MAC, "port": "vx0", "remote": network.FAR_HOST}])
+        yield device(node)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from bench import generator, report
 from bench.session import Failed, say
 
 UNIT = "Mpps both ways added"
+LIMITS = ("testpmd",)  # show what the machine can do; they do not do the scenario's work
 IDLE_LEAST = 0.03  # of the generator's time: with less it is itself the limit
 
 
@@ -43,6 +44,14 @@ class Figures:
                 "device": f"{100 * (1 - median(self.device_waited)):.0f} %"}
 
 
+def check_sample(name, scenario, measurement, expect):
+    """Fails when a frame at port 1 was not what the scenario is about: a device that only forwards is none."""
+    sample = measurement["sample"]
+    wrong = {key: sample[key] for key, fits in (expect or {}).items() if not fits(sample[key])}
+    if wrong and name not in LIMITS:
+        raise Failed(f"{scenario}: {name} did not do it: frames at port 1 had {wrong}")
+
+
 def measure_once(peer, scenario, directory, flows, seconds, warmup, arguments):
     with generator.Generator(directory, flows, seconds, warmup, arguments) as traffic:
         with getattr(peer, scenario)(directory, traffic.paths) as device:
@@ -51,8 +60,9 @@ def measure_once(peer, scenario, directory, flows, seconds, warmup, arguments):
             return measurements, waited.read(), device.cycles()
 
 
-def measure(session, scenario, arguments=()):
-    """A row for each number of flows. `arguments`: further ones of the generator."""
+def measure(session, scenario, arguments=(), expect=None):
+    """A row for each number of flows. `arguments`: further ones of the generator. `expect`: {field: condition} of a
+    frame as port 1 hears it, see the generator's report."""
     if reason := generator.missing():
         raise Failed(reason)
     chosen = session.choose_peers(peers.for_scenario(scenario), scenario)
@@ -65,6 +75,7 @@ def measure(session, scenario, arguments=()):
             directory = session.make_directory(name)
             measurements, waited, cycles = measure_once(peer, scenario, directory, flows, seconds, warmup, arguments)
             for measurement in measurements:
+                check_sample(name, scenario, measurement, expect)
                 # The device counts cycles over all that it did: a figure only when there was one number of flows.
                 figures[name][measurement["flows"]].add(measurement, waited, cycles if len(flows) == 1 else None)
             say(f"{scenario} run {run} of {runs}, {name}: " + ", ".join(
