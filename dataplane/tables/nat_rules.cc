@@ -257,6 +257,13 @@ bool NatRules::translates_to(const Masquerade& rule, const IpAddress& outside) c
     return false;
 }
 
+bool NatRules::translates(Zone zone, const IpAddress& source, const IpAddress& destination) const {
+    if (by_inside_.contains({source, zone, 0}) || by_outside_.contains({destination, zone, 0})) return true;
+    return std::ranges::any_of(masquerades_, [&](const Masquerade& rule) {
+        return rule.zone == zone && (rule.covers(source, destination) || translates_to(rule, destination));
+    });
+}
+
 const std::optional<IpAddress>& NatRules::own_address(InterfaceIndex interface, bool v4) const {
     static const std::optional<IpAddress> none;
     if (interface >= own_.size()) return none;

@@ -96,6 +96,8 @@ public:
                                                  const IpAddress& inside, unsigned nth) const;
     /// Whether the rule still translates to that address.
     [[nodiscard]] bool translates_to(const Masquerade& rule, const IpAddress& outside) const;
+    /// Whether a source or a destination is an inside or outside address of any rule that may change it.
+    [[nodiscard]] bool translates(Zone zone, const IpAddress& source, const IpAddress& destination) const;
     /// First address of a family; what hairpin and masquerades without a pool use.
     [[nodiscard]] const std::optional<IpAddress>& own_address(InterfaceIndex interface, bool v4) const;
 
