@@ -28,6 +28,7 @@
 #include "api/telemetry.h"
 #include "dataplane.h"
 #include "eal.h"
+#include "flow/flow_memory.h"
 #include "options.h"
 #include "port/factory.h"
 
@@ -100,6 +101,16 @@ void check_buffers(const Dataplane& dataplane) {
                                           ", and ports need theirs besides");
 }
 
+/// What the dataplane before this one left, or memory for new flows.
+std::shared_ptr<FlowMemory> flow_memory(const Options& options) {
+    auto memory = std::make_shared<FlowMemory>(
+        FlowMemoryOptions{.path = options.flow_file, .entries4 = options.flows, .entries6 = options.flows6});
+    if (!memory->distrust().empty()) {
+        spdlog::warn("starting without the flows of before: {} {}", options.flow_file, memory->distrust());
+    }
+    return memory;
+}
+
 /// Slow work until a signal comes.
 void serve(int signals, Dataplane& dataplane) {
     std::uint64_t watchdog = 0;
@@ -125,7 +136,9 @@ void run(Options options, int signals) {
     make_directory(std::filesystem::path(options.api_socket).parent_path());
     const auto claimed = claim(options.api_socket);
     const auto began = Clock::now();
-    choose_huge_pages(options, huge_bytes_free());
+    const auto huge_free = huge_bytes_free();
+    choose_huge_pages(options, huge_free);
+    choose_flow_file(options, huge_free, flow_memory_bytes(options.flows, options.flows6));
     for (const auto& warning : options.warnings)
         spdlog::warn("{}", warning);
     const Eal eal(options);
@@ -133,6 +146,7 @@ void run(Options options, int signals) {
     identity.huge_pages = options.huge_pages;
     identity.memory_mb = options.memory_mb;
     identity.flows = options.flows;
+    identity.flows6 = options.flows6;
     identity.poll = options.poll;
     identity.worker_cpus = options.worker_cpus;
 
@@ -141,6 +155,7 @@ void run(Options options, int signals) {
     wanted.packet_buffers = options.packet_buffers;
     wanted.poll = options.poll;
     wanted.make_port = make_port_factory();
+    wanted.flow_memory = flow_memory(options);
     Dataplane dataplane(std::move(wanted));
     check_buffers(dataplane);
     const Telemetry telemetry(identity, dataplane);

@@ -84,7 +84,7 @@ struct OptionText {
     const char* help;
 };
 
-constexpr std::array<OptionText, 10> kOptions{{
+constexpr std::array<OptionText, 12> kOptions{{
     {"api-socket", "/run/viaduct/dataplane.sock", "PATH",
      "Unix socket of the API, at most 107 bytes; its directory is made with mode 0755"},
     {"lcores", "last", "CPUS",
@@ -97,9 +97,12 @@ constexpr std::array<OptionText, 10> kOptions{{
     {"poll", "adaptive", "MODE",
      "\"adaptive\": idle workers sleep; \"busy\": they never do, for the least latency at a whole CPU each"},
     {"flows", "1000000", "N",
-     "most flows in the flow table. The table comes with the flow engine: this version checks and reports "
-     "the "
-     "number, and takes no memory for it"},
+     "entries of the IPv4 flow table, two a flow; 149 bytes of memory each, besides --memory"},
+    {"flows6", "250000", "N", "entries of the IPv6 flow table, two a flow; 222 bytes of memory each"},
+    {"flow-file", "auto", "PATH",
+     "where flows are kept for the next dataplane to take over: a file in hugetlbfs or tmpfs. \"auto\": "
+     "/dev/hugepages/PREFIX-flows when huge pages are used and there are enough, else /dev/shm/PREFIX-flows; "
+     "\"none\": they end with the process"},
     {"packet-buffers", "32768", "N",
      "packet buffers, of 2,048 bytes of payload and 2,384 bytes of memory each; ports reserve theirs from "
      "them"},
@@ -207,6 +210,24 @@ void choose_huge_pages(Options& options, std::uint64_t bytes_free) {
         missing + "; " + reserve);
 }
 
+void choose_flow_file(Options& options, std::uint64_t bytes_free, std::uint64_t flow_bytes,
+                      const std::string& huge_directory, const std::string& shared_directory) {
+    if (options.flow_file != "auto") return;
+    const auto in_huge = huge_directory + "/" + options.file_prefix + "-flows";
+    const auto in_shared = shared_directory + "/" + options.file_prefix + "-flows";
+    std::error_code error;
+    if (std::filesystem::exists(in_huge, error)) {
+        options.flow_file = in_huge;
+    } else if (std::filesystem::exists(in_shared, error)) {
+        options.flow_file = in_shared;
+    } else {
+        const auto needed = options.memory_mb * kMegabyte + flow_bytes;
+        const bool huge = options.huge_pages && bytes_free >= needed &&
+                          std::filesystem::is_directory(huge_directory, error);
+        options.flow_file = huge ? in_huge : in_shared;
+    }
+}
+
 std::optional<std::vector<unsigned>> parse_cpus(std::string_view text) {
     std::vector<unsigned> cpus;
     const auto take = [&text]() -> std::optional<unsigned> {
@@ -295,6 +316,10 @@ std::optional<Options> read_options(int argc, const char* const* argv, const Mac
     options.memory_mb = number(values, "memory", 1, kMegabyte);
     options.packet_buffers = number(values, "packet-buffers", 1024, 16U << 20U);
     options.flows = number(values, "flows", 1024, 256U << 20U);
+    options.flows6 = number(values, "flows6", 1024, 256U << 20U);
+    options.flow_file = values["flow-file"].as<std::string>();
+    if (options.flow_file.empty()) throw Refused("--flow-file", "must be a path, \"auto\" or \"none\"");
+    if (options.flow_file == "none") options.flow_file.clear();
     options.poll = choice(values, "poll", {"adaptive", "busy"}) == 1 ? PollMode::busy : PollMode::adaptive;
     options.log_level = log::level_names()[choice(values, "log-level", log::level_names())];
     const std::vector<std::string> dpdk_levels = {"emergency", "alert",  "critical", "error",
@@ -312,9 +337,6 @@ std::optional<Options> read_options(int argc, const char* const* argv, const Mac
     }
     check_buffers(options, options.huge != HugePages::off);
     spread_cpus(options, machine);
-    if (!values["flows"].defaulted()) {
-        options.warnings.emplace_back("--flows has no effect yet: the flow table comes with the flow engine");
-    }
     return options;
 }
 

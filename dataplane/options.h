@@ -35,7 +35,9 @@ struct Options {
     HugePages huge = HugePages::automatic;
     bool huge_pages = false;  ///< what choose_huge_pages() made of it
     PollMode poll = PollMode::adaptive;
-    std::uint32_t flows = 0;
+    std::uint32_t flows = 0;   ///< entries of the IPv4 flow table, two a flow
+    std::uint32_t flows6 = 0;  ///< and of the IPv6 one
+    std::string flow_file;     ///< "auto" until choose_flow_file(); then a path, or empty for none
     std::uint32_t packet_buffers = 0;
     std::string log_level;
     std::string dpdk_log_level;
@@ -49,6 +51,12 @@ std::optional<Options> read_options(int argc, const char* const* argv, const Mac
 /// Decides on huge pages, with a warning when there are too few; throws Refused when they are asked for by
 /// --huge on. Apart from read_options(), because a dataplane that is just ending may still have the pages.
 void choose_huge_pages(Options& options, std::uint64_t bytes_free);
+
+/// Makes a path of --flow-file auto: the file that an earlier process of this prefix left, else one in huge
+/// pages when `bytes_free` of them are enough for --memory and `flow_bytes` too, else one in /dev/shm.
+void choose_flow_file(Options& options, std::uint64_t bytes_free, std::uint64_t flow_bytes,
+                      const std::string& huge_directory = "/dev/hugepages",
+                      const std::string& shared_directory = "/dev/shm");
 
 /// "1", "1,3", "2-5,8" to CPU numbers in the order written; nothing when it is anything else or names over
 /// 4096.

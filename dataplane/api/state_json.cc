@@ -83,6 +83,7 @@ Json::Value info_json(const Identity& identity, const Dataplane& dataplane) {
     limits["mtu"] = model::kMtuMost;
     limits["fdb_size"] = kFdbMost;
     limits["flows"] = identity.flows;
+    limits["flows6"] = identity.flows6;
     return json;
 }
 

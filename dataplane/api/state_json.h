@@ -20,6 +20,7 @@ struct Identity {
     bool huge_pages = false;
     std::uint32_t memory_mb = 0;
     std::uint32_t flows = 0;
+    std::uint32_t flows6 = 0;
     PollMode poll = PollMode::adaptive;
     std::vector<unsigned> worker_cpus;
 };

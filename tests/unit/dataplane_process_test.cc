@@ -55,6 +55,7 @@ protected:
         if (pid_ > 0) end(SIGKILL);
         std::filesystem::remove_all(directory_);
         std::filesystem::remove_all(runtime_directory());
+        std::filesystem::remove("/dev/shm/" + prefix_ + "-flows");
     }
 
     [[nodiscard]] std::string runtime_directory() const { return "/var/run/dpdk/" + prefix_; }

@@ -14,6 +14,7 @@
 #include "viaduct/fault.h"
 
 #include "eal.h"
+#include "temporary_directory.h"
 
 namespace viaduct::dataplane {
 namespace {
@@ -67,12 +68,35 @@ TEST(Options, WorkersOnEveryCpuAreWarnedOf) {
     EXPECT_NE(options->warnings[0].find("every CPU"), std::string::npos);
 }
 
-TEST(Options, FlowsAreSaidToHaveNoEffectYet) {
-    const auto options = read({"--flows", "5000"});
+TEST(Options, FlowsAreKeptInAFile) {
+    const auto options = read({"--flows", "5000", "--flows6", "2000", "--flow-file", "/dev/shm/x"});
     ASSERT_TRUE(options);
     EXPECT_EQ(options->flows, 5000U);
-    ASSERT_EQ(options->warnings.size(), 1U);
-    EXPECT_NE(options->warnings[0].find("no effect yet"), std::string::npos);
+    EXPECT_EQ(options->flows6, 2000U);
+    EXPECT_EQ(options->flow_file, "/dev/shm/x");
+    EXPECT_TRUE(options->warnings.empty());
+    EXPECT_EQ(read({})->flow_file, "auto");
+    EXPECT_EQ(read({"--flow-file", "none"})->flow_file, "");
+}
+
+TEST(Options, TheFlowFileIsWhereThereIsRoom) {
+    constexpr std::uint64_t kMegabyte = 1U << 20U;
+    const test::TemporaryDirectory huge;
+    const test::TemporaryDirectory shared;
+    const auto chosen = [&](bool huge_pages, std::uint64_t free_mb) {
+        auto options = *read({"--memory", "256", "--file-prefix", "abc"});
+        options.huge_pages = huge_pages;
+        choose_flow_file(options, free_mb * kMegabyte, 100 * kMegabyte, huge.file(""), shared.file(""));
+        return options.flow_file;
+    };
+    EXPECT_EQ(chosen(true, 356), huge.file("/abc-flows"));
+    EXPECT_EQ(chosen(true, 355), shared.file("/abc-flows"));
+    EXPECT_EQ(chosen(false, 1000), shared.file("/abc-flows"));
+    // What an earlier process left is taken over wherever it is.
+    std::ofstream(shared.file("/abc-flows")) << "x";
+    EXPECT_EQ(chosen(true, 1000), shared.file("/abc-flows"));
+    std::ofstream(huge.file("/abc-flows")) << "x";
+    EXPECT_EQ(chosen(false, 0), huge.file("/abc-flows"));
 }
 
 TEST(Options, TheCommandLineWinsOverTheFile) {
@@ -188,6 +212,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"BuffersTooMany", {"--packet-buffers", "200000"}, "200000 x 2384 bytes = 455 MB"},
         {"MemoryTooLittle", {"--memory", "16"}, "must be more than 32"},
         {"FlowsNone", {"--flows", "0"}, "--flows"},
+        {"Flows6None", {"--flows6", "0"}, "--flows6"},
+        {"FlowFileEmpty", {"--flow-file", ""}, "--flow-file"},
         {"HugeWord", {"--huge", "yes"}, "must be one of auto, on, off"},
         {"PollWord", {"--poll", "lazy"}, "must be one of adaptive, busy"},
         {"LogLevel", {"--log-level", "loud"}, "must be one of trace"},

@@ -15,6 +15,8 @@ from . import netns, process, testpmd, workdir
 START_SECONDS = 60
 API_SECONDS = 60
 SOCKET_PATH_MOST = 107
+SMALL_FLOW_TABLES = {"--flows": 65536, "--flows6": 16384}
+FLOW_DIRECTORIES = (Path("/dev/hugepages"), Path("/dev/shm"))
 REFERENCE_PLUGINS = Path("/usr/lib/cni")
 
 PROGRAMS = {"dataplane": "dataplane/viaduct-dataplane", "control": "control/viaduct-control",
@@ -103,7 +105,12 @@ class Node:
     def dataplane_command(self):
         return [program("dataplane"), "--api-socket", self.dataplane_socket, "--lcores", self.lcores,
                 "--memory", self.memory, "--poll", self.poll, "--huge", self.huge,
-                "--file-prefix", self.file_prefix, *self.dataplane_options]
+                "--file-prefix", self.file_prefix, *self._flow_options(), *self.dataplane_options]
+
+    def _flow_options(self):
+        """Smaller tables than a node's: most tests have few flows, and many dataplanes one after another."""
+        return [word for option, size in SMALL_FLOW_TABLES.items() if option not in self.dataplane_options
+                for word in (option, size)]
 
     def control_command(self):
         return [program("control"), "--api-socket", self.control_socket, "--dataplane-socket",
@@ -181,6 +188,7 @@ class Node:
             self.stop_dataplane()
         finally:
             self._remove_runtime()
+            self._forget_flows()
             if self.namespace:
                 self.namespace.delete()
 
@@ -188,6 +196,11 @@ class Node:
         shutil.rmtree(testpmd.RUNTIME / self.file_prefix, ignore_errors=True)
         for file in Path("/dev/hugepages").glob(f"{self.file_prefix}map_*"):
             file.unlink(missing_ok=True)
+
+    def _forget_flows(self):
+        """What the next dataplane would take over: it stays over restarts, and goes with the node."""
+        for directory in FLOW_DIRECTORIES:
+            (directory / f"{self.file_prefix}-flows").unlink(missing_ok=True)
 
     def logs(self):
         return "\n".join(each.tail() for each in (self.dataplane, self.control) if each)
@@ -264,7 +277,10 @@ def _parse(text):
 
 
 def remove_stale():
-    """What dead runs' dataplanes left in the huge page mount."""
-    for file in Path("/dev/hugepages").glob("vd-*map_*"):
+    """What dead runs' dataplanes left in memory that outlives them."""
+    left = [*Path("/dev/hugepages").glob("vd-*map_*")]
+    for directory in FLOW_DIRECTORIES:
+        left += directory.glob("vd-*-flows")
+    for file in left:
         if netns.is_stale(file.name):
             os.unlink(file)
