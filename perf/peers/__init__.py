@@ -3,7 +3,9 @@
 A peer has missing(scenario) (why it cannot be measured here, or None), and for each packet scenario that it takes part
 in a context manager of the scenario's name, such as l2(directory, paths): it makes a device that connects to both
 vhost-user sockets, on CPU 1, with every trace of it gone at the end. The device has `process` (a Process) and
-cycles(), its cycles a frame if it counts them, else None; called once, after the measurement. For the scenario `cni`
+cycles(), its cycles a frame if it counts them, else None; called once, after the measurement. `masquerade` takes
+`table=`, the size of the connection table, and its device has change(number), which changes the configuration without
+touching what the flows need. For the scenario `cni`
 the context manager is cni(directory) and yields a CniNetwork.
 """
 from . import ovs, reference_cni, testpmd, viaduct

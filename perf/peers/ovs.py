@@ -120,7 +120,12 @@ def switch(directory, configuration, ports):
 
 
 def device(ovs):
-    return SimpleNamespace(process=ovs.process, cycles=ovs.cycles)
+    return SimpleNamespace(process=ovs.process, cycles=ovs.cycles, change=lambda number: change(ovs, number))
+
+
+def change(ovs, number):
+    """A rule that no frame meets, and each time another one."""
+    ovs.add_flows(BRIDGE, [f"table=1,in_port=vh0,ip,nw_dst=172.20.{number % 256}.0/24 actions=drop"])
 
 
 @contextlib.contextmanager
@@ -140,13 +145,13 @@ FROM_FAR = f"in_port=vh1,dl_dst={network.FAR_GATEWAY_MAC},ip"
 
 
 @contextlib.contextmanager
-def router(directory, paths, flows, connections=CONNECTIONS):
-    """One bridge with both ports that does nothing but `flows`."""
+def router(directory, paths, flows, table=CONNECTIONS):
+    """One bridge with both ports that does nothing but `flows`; `table`: connections that it may track."""
     configuration = [add_bridge(BRIDGE, "fail_mode=secure"), *(vhost_user_port(BRIDGE, path) for path in paths)]
     with switch(directory, configuration, [path.name for path in paths]) as ovs:
         # Nothing of an earlier run is left in a switch that was just started; said all the same.
         ovs.appctl("dpctl/flush-conntrack")
-        ovs.appctl("dpctl/ct-set-maxconns", connections)
+        ovs.appctl("dpctl/ct-set-maxconns", table)
         ovs.add_flows(BRIDGE, flows)
         yield device(ovs)
 

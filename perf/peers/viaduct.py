@@ -79,14 +79,21 @@ MASQUERADE = {"name": "sources", "source": network.SOURCES, "interface": "far",
 
 
 def device(node):
-    return SimpleNamespace(process=node.dataplane, cycles=lambda: None, node=node)
+    return SimpleNamespace(process=node.dataplane, cycles=lambda: None, node=node,
+                           change=lambda number: change(node, number))
+
+
+def change(node, number):
+    """A route that no flow uses, and each time another one."""
+    put(node, routes=[next_hop("172.20.0.0/16", "far", f"192.168.2.{3 + number % 2}")])
 
 
 @contextlib.contextmanager
-def router(directory, paths, flows=FLOWS, **objects):
-    """Two bridges with a port and an interface each, static neighbours and routes, and `objects`."""
+def router(directory, paths, table=FLOWS, **objects):
+    """Two bridges with a port and an interface each, static neighbours and routes, and `objects`. `table`: directions
+    of flows that it has room for."""
     near, far = paths
-    with dataplane(directory, dataplane_options=("--flows", flows)) as node:
+    with dataplane(directory, dataplane_options=("--flows", table)) as node:
         put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
             ports=[vhost_user_port(near.name, near, "br0"), vhost_user_port(far.name, far, "br1")],
             interfaces=[NEAR_INTERFACE, FAR_INTERFACE], neighbours=[NEAR_NEIGHBOUR, FAR_NEIGHBOUR], routes=ROUTES,

@@ -1,4 +1,4 @@
-"""Bars: ratios that are asked for, by scenario and number of flows. Told beside the figures; none fails a run."""
+"""Bars: figures that are asked for, by scenario and number of flows. Told beside the figures; none fails a run."""
 from dataclasses import dataclass
 
 from bench.report import FIRST
@@ -11,6 +11,20 @@ class Bar:
     least: dict
 
 
+    def ask(self, row):
+        name = f"{FIRST}/{self.peer}"
+        return name, row.ratios().get(name)
+
+
+@dataclass
+class Least:
+    """`least`: {flows: what is asked of Viaduct, in the row's unit}."""
+    least: dict
+
+    def ask(self, row):
+        return FIRST, row.median(FIRST) if row.results.get(FIRST) else None
+
+
 def judge(rows, bars):
     """The rows, with a line for each bar that is for their number of flows."""
     for row in rows:
@@ -18,9 +32,9 @@ def judge(rows, bars):
         for bar in bars:
             if row.flows not in bar.least:
                 continue
-            least, name = bar.least[row.flows], f"{FIRST}/{bar.peer}"
-            ratio = row.ratios().get(name)
+            least = bar.least[row.flows]
+            name, found = bar.ask(row)
             told.append(f"bar: {name} at least {least:g}: " + (
-                "not measured" if ratio is None else "met" if ratio >= least else f"not met, {ratio:.3f}"))
+                "not measured" if found is None else "met" if found >= least else f"not met, {found:.3f}"))
         row.bar = "\n  ".join(told)
     return rows

@@ -1,4 +1,5 @@
 """What every packet scenario does: in turns, each peer's device between the generator's two ports."""
+import contextlib
 import statistics
 from dataclasses import dataclass, field
 
@@ -33,15 +34,18 @@ class Figures:
         if cycles is not None:
             self.cycles.append(cycles)
 
-    def notes(self):
+    def notes(self, there_and_back=True):
         median = statistics.median
         idle = median(self.idle)
-        return {"lost": "none" if self.lost == 0 else f"{self.lost} of {self.sent} ({100 * self.lost / self.sent:.2g} %)",
+        notes = {"lost": "none" if self.lost == 0 else f"{self.lost} of {self.sent} ({100 * self.lost / self.sent:.2g} %)",
                 "cycles/frame": f"{median(self.cycles):.0f}" if self.cycles else "-",
                 "there and back p50": f"{median(self.latency):.0f} us",
                 "generator": f"idle {100 * idle:.0f} %" if idle >= IDLE_LEAST else "was the limit",
                 "had its CPU, generator": f"{100 * median(self.generator_on_cpu):.0f} %",
                 "device": f"{100 * (1 - median(self.device_waited)):.0f} %"}
+        if not there_and_back:
+            del notes["there and back p50"]
+        return notes
 
 
 def check_sample(name, scenario, measurement, expect):
@@ -52,33 +56,51 @@ def check_sample(name, scenario, measurement, expect):
         raise Failed(f"{scenario}: {name} did not do it: frames at port 1 had {wrong}")
 
 
-def measure_once(peer, scenario, directory, flows, seconds, warmup, arguments):
+def choose(session, scenario, device=None, limits=True):
+    """{name: peer} of those that can make `device` (the scenario's own unless given)."""
+    if reason := generator.missing():
+        raise Failed(reason)
+    known = peers.for_scenario(device or scenario)
+    return session.choose_peers({name: peer for name, peer in known.items() if limits or name not in LIMITS}, scenario)
+
+
+def in_turns(session, chosen, runs):
+    """(run, name, peer, directory), A B A B."""
+    for run in range(1, runs + 1):
+        for name, peer in chosen.items():
+            yield run, name, peer, session.make_directory(name)
+
+
+def measure_once(make_device, directory, flows, seconds, warmup, arguments, meanwhile=None):
+    """`make_device(directory, paths)`: a context manager, see peers. `meanwhile(device, traffic)`: one of what goes on
+    beside the measurements. Returns these, the share of time that the device waited for its CPU, and its cycles."""
     with generator.Generator(directory, flows, seconds, warmup, arguments) as traffic:
-        with getattr(peer, scenario)(directory, traffic.paths) as device:
+        with make_device(directory, traffic.paths) as device:
             waited = generator.WaitedShare(device.process.pid)
-            measurements = traffic.wait(device.process)
+            with meanwhile(device, traffic) if meanwhile else contextlib.nullcontext():
+                measurements = traffic.wait(device.process)
             return measurements, waited.read(), device.cycles()
+
+
+def warmup_of(session):
+    return 0.3 if session.arguments.quick else 1
 
 
 def measure(session, scenario, arguments=(), expect=None):
     """A row for each number of flows. `arguments`: further ones of the generator. `expect`: {field: condition} of a
     frame as port 1 hears it, see the generator's report."""
-    if reason := generator.missing():
-        raise Failed(reason)
-    chosen = session.choose_peers(peers.for_scenario(scenario), scenario)
+    chosen = choose(session, scenario)
     flows, seconds = session.flows(), session.seconds(5, 2)
-    warmup = 0.3 if session.arguments.quick else 1
     runs = session.runs(3, 3)
     figures = {peer: {count: Figures() for count in flows} for peer in chosen}
-    for run in range(1, runs + 1):
-        for name, peer in chosen.items():
-            directory = session.make_directory(name)
-            measurements, waited, cycles = measure_once(peer, scenario, directory, flows, seconds, warmup, arguments)
-            for measurement in measurements:
-                check_sample(name, scenario, measurement, expect)
-                # The device counts cycles over all that it did: a figure only when there was one number of flows.
-                figures[name][measurement["flows"]].add(measurement, waited, cycles if len(flows) == 1 else None)
-            say(f"{scenario} run {run} of {runs}, {name}: " + ", ".join(
-                f"{each['mpps']:.2f} Mpps at {each['flows']:,} flows" for each in measurements))
+    for run, name, peer, directory in in_turns(session, chosen, runs):
+        measurements, waited, cycles = measure_once(getattr(peer, scenario), directory, flows, seconds,
+                                                    warmup_of(session), arguments)
+        for measurement in measurements:
+            check_sample(name, scenario, measurement, expect)
+            # The device counts cycles over all that it did: a figure only when there was one number of flows.
+            figures[name][measurement["flows"]].add(measurement, waited, cycles if len(flows) == 1 else None)
+        say(f"{scenario} run {run} of {runs}, {name}: " + ", ".join(
+            f"{each['mpps']:.2f} Mpps at {each['flows']:,} flows" for each in measurements))
     return [report.Row(scenario, count, UNIT, {peer: each[count].mpps for peer, each in figures.items()},
                        {peer: each[count].notes() for peer, each in figures.items()}) for count in flows]
