@@ -13,6 +13,8 @@
 #include "flow/record.h"
 #include "forward/drop.h"
 #include "forward/first_packets.h"
+#include "forward/topology.h"
+#include "tables/fib.h"
 #include "tables/tables.h"
 
 namespace viaduct::dataplane {
@@ -20,6 +22,7 @@ namespace viaduct::dataplane {
 class Neighbours;  // tables/neighbours.h: shared by all workers, changes as packets come
 class NatPorts;    // tables/nat_ports.h: which ports of which pool are taken
 class RateLimits;  // tables/rate_limits.h: of ICMP errors
+class Resolver;    // resolve/resolver.h: the worker's own
 
 /// A packet's headers, read once, whatever its family.
 struct Packet {
@@ -34,6 +37,7 @@ struct Packet {
     std::uint8_t dscp_ecn = 0;   ///< the whole octet
     bool dont_fragment = false;  ///< IPv6: always
     bool fragment = false;       ///< more to come or offset not 0
+    bool options = false;        ///< IPv4 options or IPv6 extension headers
     std::uint8_t icmp_type = 0;
     std::uint8_t icmp_code = 0;
     std::uint8_t tcp_flags = 0;
@@ -82,17 +86,22 @@ enum class Step : std::uint8_t {
 
 struct Context {
     const Packet& packet;
+    const Topology& topology;
     const Tables& tables;
     FlowTables flows;
     Neighbours& neighbours;
     NatPorts& nat_ports;
     RateLimits& rate_limits;
+    Resolver* resolver = nullptr;  ///< to send by; null in a dry run
     std::uint32_t now = 0;
     bool dry = false;            ///< a trace: nothing is entered, taken, counted or sent
     Explanation* why = nullptr;  ///< null unless somebody asked
 
     Zone zone = 0;
     const VrfEntry* vrf = nullptr;
+    std::uint64_t hash = 0;   ///< of the packet's key; 0: not computed yet
+    RouteMatch source_route;  ///< of the packet's source, from the sanity stage on
+    RouteMatch route;         ///< of the translated destination, from the route stage on
     /// The flow that the packet belongs to, when there is one already: its translation is kept if it still
     /// may.
     FlowIndex flow = kNoFlow;

@@ -17,19 +17,23 @@ namespace viaduct::dataplane {
 class Fib;       // tables/fib.h
 class NatRules;  // tables/nat_rules.h
 
+struct VrfEntry;
+
 /// A router interface. Its index is its place in Tables::interfaces, and the topology's.
 struct InterfaceEntry {
-    model::Interface config;
+    model::Interface config;  ///< without a name: nobody has this place
     Zone zone = 0;
-    MacAddress mac;  ///< the configured or the derived one
+    MacAddress mac;                 ///< the configured or the derived one
+    const VrfEntry* vrf = nullptr;  ///< in Tables::vrfs
 };
 
 /// A VRF, by zone.
 struct VrfEntry {
     std::string name;
+    Zone zone = 0;
     bool forwarding4 = true;
     bool forwarding6 = true;
-    std::shared_ptr<const Fib> fib;  ///< connected, static and own addresses' routes, both families
+    std::shared_ptr<const Fib> fib;  ///< never null; both families
 };
 
 struct Tables {

@@ -1,0 +1,64 @@
+// What is done with what the fast path cannot do by itself, one object a worker: frames are told apart, flows
+// are explained by the pipeline, decided (commit.cc), and everything else goes its own way (messages.h).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "forward/first_packets.h"
+#include "forward/forwarder.h"
+#include "resolve/context.h"
+#include "resolve/shared.h"
+
+namespace viaduct::dataplane {
+
+class Resolver final : public FirstPackets {
+public:
+    /// `number` of `workers`: whose share of the timers is this one's. What is referred to outlives it.
+    Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers);
+    ~Resolver() override;
+    Resolver(const Resolver&) = delete;
+    Resolver& operator=(const Resolver&) = delete;
+
+    void resolve(const RoutedFrame* frames, std::uint16_t count) override;
+    /// Timers; about once a turn, after the forwarder's begin(). Cheap when nothing is due.
+    void housekeeping();
+    [[nodiscard]] std::uint64_t held() const override;
+
+    // --- for this folder's other files; worker's thread ---
+
+    [[nodiscard]] Forwarder& forwarder() { return forwarder_; }
+    [[nodiscard]] const Topology& topology() const { return forwarder_.topology(); }
+    [[nodiscard]] const Tables& tables() const { return *forwarder_.topology().tables; }
+    [[nodiscard]] ResolveShared& shared() { return shared_; }
+    [[nodiscard]] std::uint32_t now() const { return forwarder_.now(); }
+    [[nodiscard]] rte_mempool* pool() const { return forwarder_.pool(); }
+    [[nodiscard]] std::uint16_t number() const { return number_; }
+    [[nodiscard]] std::uint16_t workers() const { return workers_; }
+
+    /// One frame as if it had just come: for what was held and is whole or reachable now.
+    void resolve_one(const RoutedFrame& routed);
+    /// Routes a packet that is of no flow of its own (a translated ICMP error) and sends it.
+    void route_alone(const Packet& packet);
+
+    /// The three ends of a frame that came in. Frames that are shared are only let go of.
+    void drop(const RoutedFrame& routed, Drop why);
+    void consume(const RoutedFrame& routed);
+    /// Sends a frame by a router interface as its bridge delivers it. It begins with a whole Ethernet header
+    /// without a tag. `send`: the packet came in by `from`; `originate`: the node made it itself.
+    void send(PortIndex from, rte_mbuf* frame, InterfaceIndex interface);
+    void originate(rte_mbuf* frame, InterfaceIndex interface);
+
+private:
+    void resolve_packet(const Packet& packet);
+    void finish(Context& context, Step step);
+
+    Forwarder& forwarder_;
+    ResolveShared& shared_;
+    const std::uint16_t number_;
+    const std::uint16_t workers_;
+    std::uint32_t last_second_ = 0;
+};
+
+}  // namespace viaduct::dataplane
