@@ -1,6 +1,8 @@
 // The ends of the fast path: frames come in by bursts, leave by bursts, and every one of them is counted.
 #include "forward/forwarder.h"
 
+#include "forward/route.h"
+
 namespace viaduct::dataplane {
 
 Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off,
@@ -42,7 +44,14 @@ void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count
 void Forwarder::route(RoutedBurst& burst) {
     const auto count = burst.count;
     burst.count = 0;
-    first_packets_->resolve(burst.frames.data(), count);
+    switch (burst.family) {
+        case kIpv4:
+            return route_burst<FlowKey4>(*this, burst.frames.data(), count);
+        case kIpv6:
+            return route_burst<FlowKey6>(*this, burst.frames.data(), count);
+        default:
+            return first_packets_->resolve(burst.frames.data(), count);
+    }
 }
 
 void Forwarder::flush() {

@@ -67,12 +67,9 @@ public:
     }
     /// A frame that a bridge delivers to a router interface. Routed by whole bursts, at the end of the turn
     /// at the latest.
-    void deliver(const RoutedFrame& routed) {
-        auto& burst = routed_[family_of(routed)];
-        burst.frames[burst.count++] = routed;
-        if (burst.count == kBurst) [[unlikely]]
-            route(burst);
-    }
+    void deliver(const RoutedFrame& routed) { collect(routed_[family_of(routed)], routed); }
+    /// One that is addressed to a group, and that others hold too: it may only be read.
+    void deliver_shared(const RoutedFrame& routed) { collect(routed_[kNeither], routed); }
     void drop(PortIndex at, Drop why, rte_mbuf* frame) {
         count_drop(at, why);
         rte_pktmbuf_free(frame);
@@ -108,6 +105,11 @@ private:
                     sizeof ethertype);
         if (ethertype == Be16::from_host(0x0800)) return kIpv4;
         return ethertype == Be16::from_host(0x86dd) ? kIpv6 : kNeither;
+    }
+    void collect(RoutedBurst& burst, const RoutedFrame& routed) {
+        burst.frames[burst.count++] = routed;
+        if (burst.count == kBurst) [[unlikely]]
+            route(burst);
     }
     void route(RoutedBurst& burst);
     void flush_port(PortIndex to);

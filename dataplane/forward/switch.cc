@@ -164,7 +164,7 @@ std::uint64_t show_gateways(Forwarder& forwarder, const FloodSource& source, con
     const auto& gateways = bridge.gateways_on(c.vlan);
     for (const auto interface : gateways) {
         share(c.frame, 1);
-        forwarder.deliver({c.frame, source.port, interface, l2_length(c), true});
+        forwarder.deliver_shared({c.frame, source.port, interface, l2_length(c), true});
     }
     return gateways.size();
 }
