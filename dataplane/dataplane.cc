@@ -77,7 +77,7 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     }
     pool_ = make_pool(options_.packet_buffers);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()), FlowTables{});
+    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()));
     auto& s = *state_;
     s.buffers_reserved = worker_buffers();
     s.crew.now = options_.clock();

@@ -22,6 +22,7 @@ struct rte_rcu_qsbr;
 namespace viaduct::dataplane {
 
 class Worker;
+struct FlowTables;
 class FlowMemory;
 struct Topology;
 
@@ -69,6 +70,7 @@ struct WorkerState {
     std::uint64_t sleeps = 0;
     std::uint64_t queues = 0;
     std::uint64_t handed_off = 0;  ///< frames passed to other workers
+    std::uint32_t swept = 0;       ///< coarse second in which its last whole look through flows began
 };
 
 struct Ledger {
@@ -121,6 +123,7 @@ public:
         const FdbFilter& filter);  ///< learned entries only; throws Refused for unknown names
     [[nodiscard]] BufferAccount buffers() const;
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
+    [[nodiscard]] FlowTables flows() const;
 
     /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.

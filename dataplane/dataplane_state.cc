@@ -16,6 +16,7 @@ void Dataplane::State::install(std::unique_ptr<Topology> next_topology, const Ow
     next_topology->generation = ++generation;
     next_topology->tables = tables;
     next_topology->flow_generation = tables->generation;
+    next_topology->flow_timeouts = tables->timeouts;
     crew.topology.store(next_topology.get(), std::memory_order_release);
     if (topology) retired.push_back(std::move(topology));
     topology = std::move(next_topology);
@@ -131,13 +132,17 @@ Ledger Dataplane::ledger() const {
     return ledger;
 }
 
+FlowTables Dataplane::flows() const {
+    return state_->crew.flows;
+}
+
 std::vector<WorkerState> Dataplane::workers() const {
     const std::scoped_lock lock(state_->mutex);
     std::vector<WorkerState> list;
     for (std::uint16_t i = 0; i < state_->workers.size(); ++i) {
         const auto& worker = *state_->workers[i];
-        WorkerState state{worker.lcore(),     worker.turns(), worker.idle_turns(), worker.sleeps(), 0,
-                          worker.handed_off()};
+        WorkerState state{worker.lcore(),      worker.turns(), worker.idle_turns(), worker.sleeps(), 0,
+                          worker.handed_off(), worker.swept()};
         for (const auto& [queue, owner] : state_->owners)
             state.queues += owner == i ? 1 : 0;
         list.push_back(state);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dataplane.h"
+#include "flow_engine.h"
 #include "tables/interface_places.h"
 #include "tables/tables.h"
 #include "topology_builder.h"
@@ -36,7 +37,7 @@ struct Dataplane::State {
         friend bool operator==(const Watch&, const Watch&) = default;
     };
 
-    explicit State(unsigned crew_size, FlowTables flows) : crew(crew_size, flows), used(kPortsMost, false) {}
+    explicit State(unsigned crew_size) : crew(crew_size, flows.tables()), used(kPortsMost, false) {}
 
     [[nodiscard]] PortIndex free_index() const;
     /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a
@@ -51,6 +52,7 @@ struct Dataplane::State {
     void watch_queues();
 
     mutable std::mutex mutex;
+    FlowEngine flows;
     Crew crew;
     std::vector<std::unique_ptr<Worker>> workers;
     model::Config config;

@@ -120,6 +120,7 @@ struct Topology {
     /// What a flow's record must carry to be executed; never 0. Stays as it was in a topology that only gives
     /// queues to other workers.
     std::uint32_t flow_generation = 0;
+    model::FlowTimeouts flow_timeouts;
     /// Rises by one with each topology.
     std::uint64_t generation = 0;
 };

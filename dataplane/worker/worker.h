@@ -8,6 +8,7 @@
 
 #include "forward/forwarder.h"
 #include "worker/crew.h"
+#include "worker/flow_sweep.h"
 
 namespace viaduct::dataplane {
 
@@ -33,6 +34,8 @@ public:
     [[nodiscard]] std::uint64_t idle_turns() const { return idle_turns_.get(); }
     [[nodiscard]] std::uint64_t sleeps() const { return sleeps_.get(); }
     [[nodiscard]] std::uint64_t handed_off() const { return handed_off_.get(); }
+    /// The coarse second in which it last began to look through all of its share of the flows, and ended.
+    [[nodiscard]] std::uint32_t swept() const { return sweep_.swept(); }
     /// Frames that wait in its resolver.
     [[nodiscard]] std::uint64_t held() const { return first_packets_->held(); }
 
@@ -54,6 +57,7 @@ private:
     std::uint32_t take_handed();
     std::uint32_t poll(const RxQueue& queue);
     std::uint32_t poll_signalled(const Topology& topology);
+    void sweep(const Topology& topology, bool idle);
     void rest(const WorkerView& view);
     void arm(const WorkerView& view, bool on);
     void sleep(bool shortly);
@@ -71,6 +75,7 @@ private:
     std::unique_ptr<CounterBlock> counters_;
     Forwarder forwarder_;
     std::unique_ptr<FirstPackets> first_packets_;
+    FlowSweep sweep_;
     Counter turns_;
     Counter idle_turns_;
     Counter sleeps_;
