@@ -77,7 +77,8 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     }
     pool_ = make_pool(options_.packet_buffers);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()));
+    state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()),
+                                     options_.flow_memory, options_.clock());
     auto& s = *state_;
     s.buffers_reserved = worker_buffers();
     s.crew.now = options_.clock();

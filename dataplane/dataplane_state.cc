@@ -56,10 +56,6 @@ void Dataplane::State::settle() {
     retired.clear();
 }
 
-Zone Dataplane::State::zone_of(const std::string& vrf) {
-    return zones.emplace(vrf, static_cast<Zone>(zones.size())).first->second;
-}
-
 void Dataplane::State::renew_tables() {
     auto next = std::make_shared<Tables>();
     next->generation = tables ? tables->generation + 1 : 1;
@@ -69,7 +65,7 @@ void Dataplane::State::renew_tables() {
         if (next->interfaces.size() <= index) next->interfaces.resize(index + std::size_t{1});
         const auto& interface = config.interfaces.at(name);
         const auto mac = interface.mac ? *interface.mac : model::derived_mac(name);
-        const auto zone = zone_of(interface.vrf);
+        const auto zone = flows.zone(interface.vrf);
         next->interfaces[index] = {interface, zone, mac};
         next->vrfs[zone].name = interface.vrf;
     }

@@ -37,7 +37,8 @@ struct Dataplane::State {
         friend bool operator==(const Watch&, const Watch&) = default;
     };
 
-    explicit State(unsigned crew_size) : crew(crew_size, flows.tables()), used(kPortsMost, false) {}
+    State(unsigned crew_size, std::shared_ptr<FlowMemory> memory, std::uint32_t now)
+        : flows(std::move(memory), now), crew(crew_size, flows.tables()), used(kPortsMost, false) {}
 
     [[nodiscard]] PortIndex free_index() const;
     /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a
@@ -48,7 +49,6 @@ struct Dataplane::State {
     void wake_all();
     /// Builds what resolve reads from the configuration, under a new generation: flows are resolved again.
     void renew_tables();
-    Zone zone_of(const std::string& vrf);
     void watch_queues();
 
     mutable std::mutex mutex;
@@ -62,7 +62,6 @@ struct Dataplane::State {
     Ownership owners;
     std::map<QueueId, Watch> watched;
     InterfacePlaces interface_places;  ///< of config.interfaces
-    std::map<std::string, Zone> zones;
     std::shared_ptr<const Tables> tables;
     std::unique_ptr<Topology> topology;
     std::vector<std::unique_ptr<Topology>> retired;

@@ -88,7 +88,7 @@ void Dataplane::publish(Flows flows) {
     std::vector<PlacedInterface> interfaces;
     for (const auto& [name, index] : s.interface_places) {
         const auto& interface = s.config.interfaces.at(name);
-        interfaces.push_back({&interface, index, s.zone_of(interface.vrf)});
+        interfaces.push_back({&interface, index, s.flows.zone(interface.vrf)});
     }
     const auto workers = static_cast<std::uint16_t>(options_.worker_lcores.size());
     auto owners = spread(counts, s.owners, workers);

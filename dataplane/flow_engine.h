@@ -3,36 +3,30 @@
 // any topology.
 #pragma once
 
-#include <algorithm>
-#include <cstdlib>
 #include <memory>
 
+#include "flow/flow_memory.h"
 #include "flow/flow_table.h"
 #include "forward/first_packets.h"
 #include "tables/nat_ports.h"
 
 namespace viaduct::dataplane {
 
-struct FlowEngine {
-    FlowEngine() = default;
+class FlowEngine {
+public:
+    /// Takes over the flows that an earlier process left in the memory. `now`: the coarse second. Before any
+    /// worker runs.
+    FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint32_t now);
 
-    [[nodiscard]] FlowTables tables() { return {&v4, &v6}; }
+    [[nodiscard]] FlowTables tables() { return {&v4_, &v6_}; }
+    [[nodiscard]] Zone zone(std::string_view vrf) { return memory_->zone(vrf); }
+    [[nodiscard]] NatPorts& nat_ports() { return nat_ports_; }
 
-    static constexpr std::uint32_t kEntries4 = 65536;
-    static constexpr std::uint32_t kEntries6 = 16384;
-    struct Free {
-        void operator()(std::byte* memory) const { std::free(memory); }
-    };
-    static std::unique_ptr<std::byte, Free> zeroed(std::size_t bytes) {
-        auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
-        return std::unique_ptr<std::byte, Free>(std::fill_n(memory, bytes, std::byte{}) - bytes);
-    }
-
-    NatPorts nat_ports;
-    std::unique_ptr<std::byte, Free> memory4 = zeroed(FlowTable<FlowKey4>::bytes(kEntries4));
-    std::unique_ptr<std::byte, Free> memory6 = zeroed(FlowTable<FlowKey6>::bytes(kEntries6));
-    FlowTable<FlowKey4> v4{memory4.get(), kEntries4, 0x5eed, &nat_ports};
-    FlowTable<FlowKey6> v6{memory6.get(), kEntries6, 0x5eed, &nat_ports};
+private:
+    std::shared_ptr<FlowMemory> memory_;
+    NatPorts nat_ports_;
+    FlowTable<FlowKey4> v4_;
+    FlowTable<FlowKey6> v6_;
 };
 
 }  // namespace viaduct::dataplane

@@ -1,0 +1,39 @@
+#include "flow_engine.h"
+
+#include <spdlog/spdlog.h>
+
+namespace viaduct::dataplane {
+
+namespace {
+
+/// What a dataplane has that was given no memory: tests and replays.
+constexpr std::uint32_t kEntries4 = 65536;
+constexpr std::uint32_t kEntries6 = 16384;
+
+std::shared_ptr<FlowMemory> anonymous() {
+    return std::make_shared<FlowMemory>(FlowMemoryOptions{.entries4 = kEntries4, .entries6 = kEntries6});
+}
+
+template <typename Key>
+void take_over(FlowTable<Key>& table, NatPorts& ports, std::string_view family, std::uint32_t now) {
+    const auto flows = table.take_over(now);
+    const auto holders = ports.rebuild(table);
+    spdlog::info(
+        "took over {} {} flows of an earlier process, {} of them with ports of their own; {} could "
+        "not be kept",
+        flows.kept, family, holders, flows.dropped);
+}
+
+}  // namespace
+
+FlowEngine::FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint32_t now)
+    : memory_(memory ? std::move(memory) : anonymous()),
+      v4_(memory_->table4(), memory_->entries4(), memory_->seed(), &nat_ports_),
+      v6_(memory_->table6(), memory_->entries6(), memory_->seed(), &nat_ports_) {
+    if (!memory_->distrust().empty()) spdlog::warn("flows start anew: {}", memory_->distrust());
+    if (!memory_->taken_over()) return;
+    take_over(v4_, nat_ports_, "IPv4", now);
+    take_over(v6_, nat_ports_, "IPv6", now);
+}
+
+}  // namespace viaduct::dataplane
