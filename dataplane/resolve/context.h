@@ -35,7 +35,7 @@ struct Packet {
     std::uint16_t destination_port = 0;
     std::uint8_t ttl = 0;        ///< or hop limit
     std::uint8_t dscp_ecn = 0;   ///< the whole octet
-    bool dont_fragment = false;  ///< IPv6: always
+    bool dont_fragment = false;  ///< IPv6: unless it has a fragment header
     bool fragment = false;       ///< more to come or offset not 0
     bool options = false;        ///< IPv4 options or IPv6 extension headers
     std::uint8_t icmp_type = 0;

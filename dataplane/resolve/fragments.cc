@@ -8,6 +8,9 @@
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
+#include "resolve/messages.h"
+#include "resolve/resolver.h"
+
 namespace viaduct::dataplane {
 
 namespace {
@@ -305,6 +308,28 @@ void Fragments::expire(std::uint32_t now, const Told& told) {
         drop_pieces(datagram, Drop::fragment, told);
         datagram.used = false;
     }
+}
+
+namespace {
+
+Fragments::Told told(Resolver& resolver) {
+    auto& forwarder = resolver.forwarder();
+    return {[&](PortIndex from, Drop why, rte_mbuf* frame) { forwarder.drop(from, why, frame); },
+            [&](PortIndex from) { forwarder.counters(from).consumed.add(1); }};
+}
+
+}  // namespace
+
+void take_fragment(Resolver& resolver, const Packet& packet) {
+    // Those of groups are not routed, and the frame is not ours to keep.
+    if (packet.routed.shared) return resolver.drop(packet.routed, Drop::group_not_routed);
+    const auto zone = resolver.tables().interfaces[packet.routed.interface].zone;
+    const auto whole = resolver.fragments().add(packet.routed, zone, resolver.now(), told(resolver));
+    if (whole) resolver.resolve_one(*whole);
+}
+
+void expire_fragments(Resolver& resolver) {
+    if (resolver.fragments().held() != 0) resolver.fragments().expire(resolver.now(), told(resolver));
 }
 
 }  // namespace viaduct::dataplane

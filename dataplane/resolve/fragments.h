@@ -100,11 +100,8 @@ private:
 };
 
 class Resolver;
-struct Packet;
 
-/// Takes a fragment over: it waits, completes its packet, which is then resolved, or is dropped.
-void take_fragment(Resolver& resolver, const Packet& packet);
-/// Drops what has waited too long; about once a second.
+/// Drops what has waited too long; about once a second. (take_fragment: messages.h)
 void expire_fragments(Resolver& resolver);
 
 }  // namespace viaduct::dataplane

@@ -87,8 +87,10 @@ Drop pass_extensions(std::uint8_t next, std::uint32_t offset, Packet& packet) {
         if (next == kFragment) {
             length = 8;
             const auto field = be16(&header[2]);
-            // An atomic fragment is whole (RFC 6946), and still carries a header that is in the way.
+            // An atomic fragment is whole (RFC 6946), and still carries a header that is in the way. So does
+            // what was put together here: it may be cut again at that header.
             packet.fragment = packet.fragment || (field & 0xfff9) != 0;
+            packet.dont_fragment = false;
             first = (field & 0xfff8) == 0;
         }
         offset += length;

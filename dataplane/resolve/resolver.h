@@ -9,6 +9,7 @@
 #include "forward/first_packets.h"
 #include "forward/forwarder.h"
 #include "resolve/context.h"
+#include "resolve/fragments.h"
 #include "resolve/shared.h"
 
 namespace viaduct::dataplane {
@@ -32,6 +33,7 @@ public:
     [[nodiscard]] const Topology& topology() const { return forwarder_.topology(); }
     [[nodiscard]] const Tables& tables() const { return *forwarder_.topology().tables; }
     [[nodiscard]] ResolveShared& shared() { return shared_; }
+    [[nodiscard]] Fragments& fragments() { return fragments_; }
     [[nodiscard]] std::uint32_t now() const { return forwarder_.now(); }
     [[nodiscard]] rte_mempool* pool() const { return forwarder_.pool(); }
     [[nodiscard]] std::uint16_t number() const { return number_; }
@@ -58,6 +60,7 @@ private:
     ResolveShared& shared_;
     const std::uint16_t number_;
     const std::uint16_t workers_;
+    Fragments fragments_;
     std::uint32_t last_second_ = 0;
 };
 
