@@ -133,10 +133,10 @@ IpAddress with_host_bits(const IpAddress& address, unsigned length, bool ones) {
     std::array<std::uint8_t, 16> bytes{};
     const auto from = address.bytes();
     std::copy(from.begin(), from.end(), bytes.begin());
-    for (unsigned bit = length; bit < address.bits(); ++bit) {
-        const auto mask = static_cast<std::uint8_t>(0x80 >> bit % 8);
-        auto& byte = bytes[bit / 8];
-        byte = static_cast<std::uint8_t>(ones ? byte | mask : byte & ~mask);
+    for (unsigned byte = length / 8; byte < from.size(); ++byte) {
+        // The first of these bytes may be half of the network's.
+        const auto mask = static_cast<std::uint8_t>(byte == length / 8 ? 0xff >> length % 8 : 0xff);
+        bytes[byte] = static_cast<std::uint8_t>(ones ? bytes[byte] | mask : bytes[byte] & ~mask);
     }
     return *IpAddress::from_bytes(std::span(bytes).first(from.size()));
 }

@@ -169,14 +169,14 @@ const Json::Value* ObjectReader::take(const char* key) {
     if (object_ == nullptr) return nullptr;
     const Json::Value* found = nullptr;
     if (object_->isMember(key)) {
-        read_.insert(key);
+        read_.emplace_back(key);
         found = &(*object_)[key];
     }
     if (keys_ == Keys::any_case) {
         // Go takes an exact match first, then any case.
         for (auto it = object_->begin(); it != object_->end(); ++it) {
             if (strcasecmp(it.name().c_str(), key) != 0) continue;
-            read_.insert(it.name());
+            read_.push_back(it.name());
             if (found == nullptr) found = &*it;
         }
     }
@@ -279,7 +279,7 @@ std::vector<std::string> ObjectReader::unread() const {
     std::vector<std::string> keys;
     if (object_ == nullptr) return keys;
     for (const auto& key : object_->getMemberNames()) {
-        if (!read_.contains(key)) keys.push_back(key);
+        if (std::find(read_.begin(), read_.end(), key) == read_.end()) keys.push_back(key);
     }
     return keys;
 }

@@ -1,10 +1,63 @@
-// What holds between the objects of a configuration, and how one configuration becomes another.
+// How one configuration becomes another, over the list of kinds; and the names and words of the model.
 #include "viaduct/model.h"
 
 #include <algorithm>
 #include <charconv>
 
+#include "viaduct/model_kinds.h"
+
 namespace viaduct::model {
+
+namespace {
+
+std::string_view front_of(std::string_view text) {
+    return text.substr(0, text.find('/'));
+}
+
+/// Takes off the front of `text` what `parse` makes of it.
+template <typename T>
+bool take(std::string_view& text, std::string_view front, std::optional<T> parsed, T& into) {
+    if (!parsed) return false;
+    into = std::move(*parsed);
+    text.remove_prefix(std::min(text.size(), front.size() + 1));
+    return true;
+}
+
+template <typename KindType>
+void apply_kind(const KindType& kind, Config& config, const Change& change, Faults& faults) {
+    auto& objects = config.*kind.objects;
+    const auto& put = change.put.*kind.objects;
+    for (const auto& key : change.*kind.deleted) {
+        if (put.contains(key)) {
+            faults.push_back({place_of(kind, key), "is both put and deleted; it may be only one of them"});
+        } else if (objects.erase(key) == 0) {
+            faults.push_back({place_of(kind, key), "does not exist, so it cannot be deleted"});
+        }
+    }
+    for (const auto& [key, object] : put)
+        objects.insert_or_assign(key, object);
+}
+
+/// Walks both sets at once: they are sorted alike.
+template <typename KindType>
+void difference_of(const KindType& kind, const Config& from, const Config& to, Change& change) {
+    const auto& before = from.*kind.objects;
+    const auto& after = to.*kind.objects;
+    auto& put = change.put.*kind.objects;
+    auto& deleted = change.*kind.deleted;
+    auto old = before.begin();
+    for (const auto& [key, object] : after) {
+        for (; old != before.end() && old->first < key; ++old)
+            deleted.insert(deleted.end(), old->first);
+        const bool known = old != before.end() && !(key < old->first);
+        if (!known || !(old->second == object)) put.emplace_hint(put.end(), key, object);
+        if (known) ++old;
+    }
+    for (; old != before.end(); ++old)
+        deleted.insert(deleted.end(), old->first);
+}
+
+}  // namespace
 
 bool is_name(std::string_view text) {
     if (text.empty() || text.size() > kNameMost || text[0] == '-' || text[0] == '.') return false;
@@ -48,6 +101,44 @@ std::string_view to_string(PortKind kind) {
     return "unknown";
 }
 
+std::string_view to_string(ReversePath check) {
+    switch (check) {
+        case ReversePath::off:
+            return "off";
+        case ReversePath::loose:
+            return "loose";
+        case ReversePath::strict:
+            return "strict";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(RouteKind kind) {
+    switch (kind) {
+        case RouteKind::unicast:
+            return "unicast";
+        case RouteKind::blackhole:
+            return "blackhole";
+        case RouteKind::unreachable:
+            return "unreachable";
+        case RouteKind::prohibit:
+            return "prohibit";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Transport protocol) {
+    switch (protocol) {
+        case Transport::tcp:
+            return "tcp";
+        case Transport::udp:
+            return "udp";
+        case Transport::sctp:
+            return "sctp";
+    }
+    return "unknown";
+}
+
 std::optional<VlanRange> parse_vlan_range(std::string_view text) {
     const auto number = [](std::string_view digits) -> std::optional<std::uint16_t> {
         std::uint16_t id = 0;
@@ -70,147 +161,94 @@ std::string to_string(const VlanRange& range) {
     return text;
 }
 
-namespace {
-
-std::string fdb_place(const FdbEntry& entry) {
-    return "fdb/" + entry.bridge + "/" + std::to_string(entry.vlan) + "/" + entry.mac.to_string();
+std::optional<AddressRange> parse_address_range(std::string_view text) {
+    const auto dash = text.find('-');
+    const auto first = IpAddress::parse(text.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : IpAddress::parse(text.substr(dash + 1));
+    if (!first || !last || first->is_v4() != last->is_v4() || *last < *first) return std::nullopt;
+    return AddressRange{*first, *last};
 }
 
-template <typename Map, typename Keys, typename Place>
-void erase_named(Map& map, const Keys& keys, const Map& put, const Place& place, Faults& faults) {
-    for (const auto& key : keys) {
-        if (put.contains(key)) {
-            faults.push_back({place(key), "is both put and deleted; it may be only one of them"});
-        } else if (map.erase(key) == 0) {
-            faults.push_back({place(key), "does not exist, so it cannot be deleted"});
-        }
-    }
+std::string to_string(const AddressRange& range) {
+    return range.first.to_string() + (range.first == range.last ? "" : "-" + range.last.to_string());
 }
 
-template <typename Map>
-void put_all(Map& map, const Map& put) {
-    for (const auto& [key, value] : put)
-        map.insert_or_assign(key, value);
+std::string part_text(const std::string& name) {
+    return name;
+}
+std::string part_text(std::uint16_t vlan) {
+    return std::to_string(vlan);
+}
+std::string part_text(const MacAddress& mac) {
+    return mac.to_string();
+}
+std::string part_text(const IpAddress& address) {
+    return address.to_string();
+}
+std::string part_text(const Prefix& prefix) {
+    return prefix.to_string();
 }
 
-template <typename Map, typename Keys>
-void difference_of(const Map& from, const Map& to, Map& put, Keys& erased) {
-    for (const auto& [key, value] : to) {
-        const auto old = from.find(key);
-        if (old == from.end() || !(old->second == value)) put.emplace(key, value);
-    }
-    for (const auto& [key, value] : from) {
-        if (!to.contains(key)) erased.insert(key);
-    }
+bool take_part(std::string_view& text, std::string& name) {
+    const auto front = front_of(text);
+    return take(text, front, front.empty() ? std::nullopt : std::optional(std::string(front)), name);
 }
 
-void check_port(const Config& config, const Port& port, Faults& faults) {
-    if (port.bridge.empty()) {
-        if (port.vlan)
-            faults.push_back({"ports/" + port.name + "/vlan", "needs a bridge, and the port has none"});
-        return;
-    }
-    const auto bridge = config.bridges.find(port.bridge);
-    if (bridge == config.bridges.end()) {
-        faults.push_back(
-            {"ports/" + port.name + "/bridge", "names bridge \"" + port.bridge +
-                                                   "\", which does not exist; create it first or in "
-                                                   "the same transaction"});
-    } else if (port.vlan && !bridge->second.vlan_filtering) {
-        faults.push_back(
-            {"ports/" + port.name + "/vlan", "needs vlan_filtering on bridge \"" + port.bridge + "\""});
-    }
+bool take_part(std::string_view& text, std::uint16_t& vlan) {
+    const auto front = front_of(text);
+    std::uint16_t number = 0;
+    const auto [end, error] = std::from_chars(front.data(), front.data() + front.size(), number);
+    const bool whole = error == std::errc() && !front.empty() && end == front.data() + front.size();
+    return take(text, front, whole ? std::optional(number) : std::nullopt, vlan);
 }
 
-void check_unique_places(const Config& config, Faults& faults) {
-    std::map<std::string, std::string> holders;
-    for (const auto& [name, port] : config.ports) {
-        std::string place;
-        if (port.kind == PortKind::vhost_user) place = "socket " + port.vhost.path;
-        if (port.kind == PortKind::tap) {
-            place = "interface " + port.tap.ifname + " in namespace " + port.tap.netns;
-            // A namespace named by two ports through two paths is one namespace.
-            if (port.tap.netns_inode != 0) {
-                place = "interface " + port.tap.ifname + " in namespace inode " +
-                        std::to_string(port.tap.netns_inode);
-            }
-        }
-        if (place.empty()) continue;
-        const auto [holder, is_new] = holders.emplace(place, name);
-        if (!is_new)
-            faults.push_back(
-                {"ports/" + name, "uses " + place + ", which port \"" + holder->second + "\" has"});
-    }
+bool take_part(std::string_view& text, MacAddress& mac) {
+    const auto front = front_of(text);
+    return take(text, front, MacAddress::parse(front), mac);
 }
 
-void check_fdb(const Config& config, const FdbEntry& entry, Faults& faults) {
-    const auto bridge = config.bridges.find(entry.bridge);
-    if (bridge == config.bridges.end()) {
-        faults.push_back({fdb_place(entry), "names bridge \"" + entry.bridge + "\", which does not exist"});
-        return;
-    }
-    if (bridge->second.vlan_filtering != (entry.vlan != 0)) {
-        faults.push_back({fdb_place(entry),
-                          bridge->second.vlan_filtering
-                              ? "needs a vlan: bridge \"" + entry.bridge + "\" filters VLANs"
-                              : "must have no vlan: bridge \"" + entry.bridge + "\" does not filter VLANs"});
-    }
-    const auto port = config.ports.find(entry.port);
-    if (port == config.ports.end()) {
-        faults.push_back({fdb_place(entry), "names port \"" + entry.port + "\", which does not exist"});
-    } else if (port->second.bridge != entry.bridge) {
-        faults.push_back({fdb_place(entry), "names port \"" + entry.port + "\", which is not on bridge \"" +
-                                                entry.bridge + "\""});
-    }
+bool take_part(std::string_view& text, IpAddress& address) {
+    const auto front = front_of(text);
+    return take(text, front, IpAddress::parse(front), address);
 }
 
-}  // namespace
+bool take_part(std::string_view& text, Prefix& prefix) {
+    const auto slash = text.find('/');
+    if (slash == std::string_view::npos) return false;
+    const auto front = text.substr(0, slash + 1 + front_of(text.substr(slash + 1)).size());
+    return take(text, front, Prefix::parse(front), prefix);
+}
+
+bool Change::empty() const {
+    bool nothing = put_timeouts.empty();
+    for_each_kind([&](const auto& kind) {
+        nothing = nothing && (put.*kind.objects).empty() && (this->*kind.deleted).empty();
+    });
+    return nothing;
+}
+
+void apply_to(Config& config, const Change& change, Faults& faults) {
+    for_each_kind([&](const auto& kind) { apply_kind(kind, config, change, faults); });
+    for (const auto& timeout : kTimeouts) {
+        const auto put = change.put_timeouts.find(timeout.name);
+        if (put != change.put_timeouts.end()) config.timeouts.*timeout.seconds = put->second;
+    }
+}
 
 Config apply(const Config& config, const Change& change, Faults& faults) {
     Config result = config;
-    erase_named(
-        result.fdb, change.delete_fdb, change.put.fdb,
-        [](const auto& key) {
-            return fdb_place({std::get<0>(key), std::get<1>(key), std::get<2>(key), ""});
-        },
-        faults);
-    erase_named(
-        result.ports, change.delete_ports, change.put.ports,
-        [](const std::string& name) { return "ports/" + name; }, faults);
-    erase_named(
-        result.bridges, change.delete_bridges, change.put.bridges,
-        [](const std::string& name) { return "bridges/" + name; }, faults);
-    put_all(result.bridges, change.put.bridges);
-    put_all(result.ports, change.put.ports);
-    put_all(result.fdb, change.put.fdb);
+    apply_to(result, change, faults);
     return result;
 }
 
 Change difference(const Config& from, const Config& to) {
     Change change;
-    difference_of(from.bridges, to.bridges, change.put.bridges, change.delete_bridges);
-    difference_of(from.ports, to.ports, change.put.ports, change.delete_ports);
-    difference_of(from.fdb, to.fdb, change.put.fdb, change.delete_fdb);
+    for_each_kind([&](const auto& kind) { difference_of(kind, from, to, change); });
+    for (const auto& timeout : kTimeouts) {
+        const auto wanted = to.timeouts.*timeout.seconds;
+        if (from.timeouts.*timeout.seconds != wanted) change.put_timeouts[timeout.name] = wanted;
+    }
     return change;
-}
-
-void check(const Config& config, Faults& faults) {
-    for (const auto& [name, port] : config.ports)
-        check_port(config, port, faults);
-    check_unique_places(config, faults);
-    std::map<std::string, std::size_t> statics;
-    for (const auto& [key, entry] : config.fdb) {
-        check_fdb(config, entry, faults);
-        ++statics[entry.bridge];
-    }
-    for (const auto& [name, count] : statics) {
-        const auto bridge = config.bridges.find(name);
-        if (bridge != config.bridges.end() && count > bridge->second.fdb_size) {
-            faults.push_back({"bridges/" + name + "/fdb_size",
-                              "is " + std::to_string(bridge->second.fdb_size) + ", too small for its " +
-                                  std::to_string(count) + " static entries"});
-        }
-    }
 }
 
 }  // namespace viaduct::model

@@ -1,11 +1,14 @@
-// The model's JSON form: every key, its type and its range stand here once, for both daemons and the command
-// line.
+// The JSON form of bridges and what is on them: every key, its type and its range stand here once, for both
+// daemons and the command line.
 #include <algorithm>
+#include <array>
 
 #include <json/json.h>
 
 #include "viaduct/json.h"
 #include "viaduct/model.h"
+
+#include "model_reading.h"
 
 namespace viaduct::model {
 
@@ -35,40 +38,6 @@ std::optional<std::uint32_t> octal_from(const std::string& text) {
         mode = mode << 3 | static_cast<std::uint32_t>(c - '0');
     }
     return mode > 0777 ? std::nullopt : std::optional(mode);
-}
-
-std::string name_rule() {
-    return "must be 1 to 63 letters, digits, '_', '.' or '-', not starting with '-' or '.'";
-}
-
-std::optional<std::string> read_name(ObjectReader& reader, const char* key, bool required) {
-    auto name = reader.string(key);
-    if (!name) {
-        if (required && reader.valid()) reader.fault(key, "is required");
-        return std::nullopt;
-    }
-    if (is_name(*name)) return name;
-    reader.fault(key, name_rule());
-    return std::nullopt;
-}
-
-template <typename T>
-void set_integer(ObjectReader& reader, const char* key, std::uint64_t low, std::uint64_t high, T& into) {
-    if (auto value = reader.integer(key, low, high)) into = static_cast<T>(*value);
-}
-
-std::optional<MacAddress> read_mac(ObjectReader& reader, const char* key) {
-    const auto text = reader.string(key);
-    if (!text) return std::nullopt;
-    const auto mac = MacAddress::parse(*text);
-    if (!mac) {
-        reader.fault(key, "is not a MAC address such as \"02:00:00:00:00:01\"");
-    } else if (mac->is_multicast() || mac->is_zero()) {
-        reader.fault(key, "must be a unicast MAC address that is not all zero");
-    } else {
-        return mac;
-    }
-    return std::nullopt;
 }
 
 std::optional<VlanMembership> read_vlan(const Json::Value& json, const std::string& where, Faults& faults) {
@@ -147,67 +116,80 @@ void read_tap(ObjectReader& reader, Tap& tap) {
     set_integer(reader, "netns_inode", 1, UINT64_MAX, tap.netns_inode);
 }
 
-std::optional<FdbEntry> read_fdb_key(ObjectReader& reader) {
-    FdbEntry entry;
-    const auto bridge = read_name(reader, "bridge", true);
-    const auto mac = read_mac(reader, "mac");
-    set_integer(reader, "vlan", 0, kVlanLast, entry.vlan);
-    if (!reader.valid()) return std::nullopt;
-    if (!mac) reader.fault("mac", "is required");
-    if (!bridge || !mac) return std::nullopt;
-    entry.bridge = *bridge;
-    entry.mac = *mac;
-    return entry;
+void read_uplink(ObjectReader& reader, Uplink& uplink) {
+    const auto device = reader.string("device", 255);
+    if (!device || device->empty()) {
+        if (reader.member("device") == nullptr || device)
+            reader.fault("device",
+                         "is required for an uplink: a PCI address such as \"0000:03:00.0\", or a "
+                         "virtual device such as \"net_af_packet0,iface=eth1\"");
+    } else if (std::any_of(device->begin(), device->end(), [](char c) { return c <= ' ' || c == 0x7f; })) {
+        reader.fault("device", "must not contain white space or control characters");
+    } else {
+        uplink.device = *device;
+    }
 }
 
-template <typename Map, typename Read, typename Key>
-void read_list(ObjectReader& reader, const char* key, Map& map, const Read& read, const Key& key_of,
-               Faults& faults) {
-    const auto* list = reader.array(key);
-    if (list == nullptr) return;
-    for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
-        const auto where = reader.place(key) + "/" + std::to_string(i);
-        auto object = read((*list)[i], where, faults);
-        if (!object) continue;
-        auto object_key = key_of(*object);
-        if (!map.emplace(std::move(object_key), std::move(*object)).second) {
-            faults.push_back({where, "is the second object with its name in this list"});
+void read_vxlan(ObjectReader& reader, Vxlan& vxlan) {
+    if (reader.member("vni") == nullptr) reader.fault("vni", "is required for a vxlan port");
+    set_integer(reader, "vni", 1, kVniMost, vxlan.vni);
+    if (const auto local = read_address(reader, "local", Need::required)) vxlan.local = *local;
+    read_vrf(reader, vxlan.vrf);
+    for (const auto& text : reader.strings("remotes").value_or(std::vector<std::string>{})) {
+        if (const auto remote = IpAddress::parse(text)) {
+            vxlan.remotes.push_back(*remote);
+        } else {
+            reader.fault("remotes", "holds \"" + text + "\", which is not an IP address");
         }
     }
+    set_integer(reader, "udp_port", 1, UINT16_MAX, vxlan.udp_port);
+    set_integer(reader, "ttl", 1, UINT8_MAX, vxlan.ttl);
+    set_boolean(reader, "udp_checksum", vxlan.udp_checksum);
 }
 
-void read_objects(ObjectReader& reader, Config& config, Faults& faults) {
-    read_list(
-        reader, "bridges", config.bridges, bridge_from_json, [](const Bridge& b) { return b.name; }, faults);
-    read_list(
-        reader, "ports", config.ports, port_from_json, [](const Port& p) { return p.name; }, faults);
-    read_list(
-        reader, "fdb", config.fdb, fdb_from_json,
-        [](const FdbEntry& e) { return std::make_tuple(e.bridge, e.vlan, e.mac); }, faults);
-}
-
-std::set<std::string> read_names(ObjectReader& reader, const char* key) {
-    std::set<std::string> names;
-    for (auto& name : reader.strings(key).value_or(std::vector<std::string>{})) {
-        if (!names.insert(name).second) reader.fault(key, "names \"" + name + "\" twice");
+void read_kind(ObjectReader& reader, Port& port) {
+    switch (port.kind) {
+        case PortKind::vhost_user:
+            return read_vhost(reader, port.vhost);
+        case PortKind::tap:
+            return read_tap(reader, port.tap);
+        case PortKind::uplink:
+            return read_uplink(reader, port.uplink);
+        case PortKind::vxlan:
+            return read_vxlan(reader, port.vxlan);
+        case PortKind::wire:
+            return;
     }
-    return names;
 }
 
-void read_deletes(const Json::Value& json, const std::string& where, Change& change, Faults& faults) {
-    ObjectReader reader(json, where, faults);
-    change.delete_bridges = read_names(reader, "bridges");
-    change.delete_ports = read_names(reader, "ports");
-    if (const auto* list = reader.array("fdb")) {
-        for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
-            ObjectReader one((*list)[i], reader.place("fdb") + "/" + std::to_string(i), faults);
-            if (const auto entry = read_fdb_key(one))
-                change.delete_fdb.emplace(entry->bridge, entry->vlan, entry->mac);
-            one.done();
-        }
-    }
-    reader.done();
+void write_vhost(Json::Value& json, const VhostUser& vhost) {
+    json["path"] = vhost.path;
+    json["mode"] = vhost.server ? "server" : "client";
+    if (vhost.mode) json["socket_mode"] = octal(*vhost.mode);
+    if (vhost.owner) json["socket_owner"] = *vhost.owner;
+    if (vhost.group) json["socket_group"] = *vhost.group;
 }
+
+void write_tap(Json::Value& json, const Tap& tap) {
+    json["ifname"] = tap.ifname;
+    if (!tap.netns.empty()) json["netns"] = tap.netns;
+    if (tap.netns_inode != 0) json["netns_inode"] = Json::UInt64(tap.netns_inode);
+}
+
+void write_vxlan(Json::Value& json, const Vxlan& vxlan) {
+    json["vni"] = vxlan.vni;
+    json["local"] = vxlan.local.to_string();
+    json["vrf"] = vxlan.vrf;
+    auto& remotes = json["remotes"] = Json::arrayValue;
+    for (const auto& remote : vxlan.remotes)
+        remotes.append(remote.to_string());
+    json["udp_port"] = vxlan.udp_port;
+    json["ttl"] = vxlan.ttl;
+    json["udp_checksum"] = vxlan.udp_checksum;
+}
+
+/// In the order of the words that reading accepts.
+constexpr std::array kKindsByWord{PortKind::vhost_user, PortKind::tap, PortKind::uplink, PortKind::vxlan};
 
 }  // namespace
 
@@ -224,9 +206,9 @@ Json::Value to_json(const Bridge& bridge) {
 std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
     ObjectReader reader(json, where, faults);
     Bridge bridge;
-    const auto name = read_name(reader, "name", true);
-    if (const auto on = reader.boolean("vlan_filtering")) bridge.vlan_filtering = *on;
-    if (const auto on = reader.boolean("learning")) bridge.learning = *on;
+    const auto name = read_name(reader, "name", Need::required);
+    set_boolean(reader, "vlan_filtering", bridge.vlan_filtering);
+    set_boolean(reader, "learning", bridge.learning);
     set_integer(reader, "ageing_seconds", 10, 1000000, bridge.ageing_seconds);
     set_integer(reader, "fdb_size", 64, 1048576, bridge.fdb_size);
     reader.done();
@@ -246,18 +228,10 @@ Json::Value to_json(const Port& port) {
     if (port.mac) json["mac"] = port.mac->to_string();
     if (port.vlan) json["vlan"] = vlan_to_json(*port.vlan);
     if (port.fdb_limit != 0) json["fdb_limit"] = port.fdb_limit;
-    if (port.kind == PortKind::vhost_user) {
-        json["path"] = port.vhost.path;
-        json["mode"] = port.vhost.server ? "server" : "client";
-        if (port.vhost.mode) json["socket_mode"] = octal(*port.vhost.mode);
-        if (port.vhost.owner) json["socket_owner"] = *port.vhost.owner;
-        if (port.vhost.group) json["socket_group"] = *port.vhost.group;
-    }
-    if (port.kind == PortKind::tap) {
-        json["ifname"] = port.tap.ifname;
-        if (!port.tap.netns.empty()) json["netns"] = port.tap.netns;
-        if (port.tap.netns_inode != 0) json["netns_inode"] = Json::UInt64(port.tap.netns_inode);
-    }
+    if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
+    if (port.kind == PortKind::tap) write_tap(json, port.tap);
+    if (port.kind == PortKind::uplink) json["device"] = port.uplink.device;
+    if (port.kind == PortKind::vxlan) write_vxlan(json, port.vxlan);
     return json;
 }
 
@@ -265,21 +239,20 @@ std::optional<Port> port_from_json(const Json::Value& json, const std::string& w
     const auto faults_before = faults.size();
     ObjectReader reader(json, where, faults);
     Port port;
-    const auto name = read_name(reader, "name", true);
-    const auto kind = reader.choice("kind", {"vhost-user", "tap"});
+    const auto name = read_name(reader, "name", Need::required);
+    const auto kind = reader.choice("kind", {"vhost-user", "tap", "uplink", "vxlan"});
     if (reader.valid() && !kind && faults.size() == faults_before)
-        reader.fault("kind", "is required: \"vhost-user\" or \"tap\"");
-    if (const auto bridge = read_name(reader, "bridge", false)) port.bridge = *bridge;
-    if (const auto up = reader.boolean("up")) port.up = *up;
+        reader.fault("kind", "is required: \"vhost-user\", \"tap\", \"uplink\" or \"vxlan\"");
+    if (const auto bridge = read_name(reader, "bridge", Need::optional)) port.bridge = *bridge;
+    set_boolean(reader, "up", port.up);
     set_integer(reader, "mtu", kMtuLeast, kMtuMost, port.mtu);
     set_integer(reader, "queues", 1, 16, port.queues);
-    port.mac = read_mac(reader, "mac");
+    port.mac = read_mac(reader, "mac", Need::optional);
     if (const auto* vlan = reader.object("vlan")) port.vlan = read_vlan(*vlan, reader.place("vlan"), faults);
     set_integer(reader, "fdb_limit", 0, 1048576, port.fdb_limit);
     if (kind) {
-        port.kind = *kind == 0 ? PortKind::vhost_user : PortKind::tap;
-        if (port.kind == PortKind::vhost_user) read_vhost(reader, port.vhost);
-        if (port.kind == PortKind::tap) read_tap(reader, port.tap);
+        port.kind = kKindsByWord.at(*kind);
+        read_kind(reader, port);
         reader.done();
     }
     if (!name || !kind) return std::nullopt;
@@ -293,72 +266,24 @@ Json::Value to_json(const FdbEntry& entry) {
     if (entry.vlan != 0) json["vlan"] = entry.vlan;
     json["mac"] = entry.mac.to_string();
     json["port"] = entry.port;
+    if (entry.remote) json["remote"] = entry.remote->to_string();
     return json;
 }
 
 std::optional<FdbEntry> fdb_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
     ObjectReader reader(json, where, faults);
-    auto entry = read_fdb_key(reader);
-    const auto port = read_name(reader, "port", true);
+    FdbEntry entry;
+    const auto bridge = read_name(reader, "bridge", Need::required);
+    const auto mac = read_mac(reader, "mac", Need::required);
+    set_integer(reader, "vlan", 0, kVlanLast, entry.vlan);
+    const auto port = read_name(reader, "port", Need::required);
+    entry.remote = read_address(reader, "remote", Need::optional);
     reader.done();
-    if (!entry || !port) return std::nullopt;
-    entry->port = *port;
+    if (!bridge || !mac || !port) return std::nullopt;
+    entry.bridge = *bridge;
+    entry.mac = *mac;
+    entry.port = *port;
     return entry;
-}
-
-Json::Value to_json(const Config& config) {
-    Json::Value json(Json::objectValue);
-    json["bridges"] = Json::arrayValue;
-    json["ports"] = Json::arrayValue;
-    json["fdb"] = Json::arrayValue;
-    for (const auto& [name, bridge] : config.bridges)
-        json["bridges"].append(to_json(bridge));
-    for (const auto& [name, port] : config.ports)
-        json["ports"].append(to_json(port));
-    for (const auto& [key, entry] : config.fdb)
-        json["fdb"].append(to_json(entry));
-    return json;
-}
-
-Json::Value to_json(const Change& change) {
-    Json::Value json(Json::objectValue);
-    json["put"] = to_json(change.put);
-    auto& deletes = json["delete"] = Json::objectValue;
-    deletes["bridges"] = Json::arrayValue;
-    deletes["ports"] = Json::arrayValue;
-    deletes["fdb"] = Json::arrayValue;
-    for (const auto& name : change.delete_bridges)
-        deletes["bridges"].append(name);
-    for (const auto& name : change.delete_ports)
-        deletes["ports"].append(name);
-    for (const auto& [bridge, vlan, mac] : change.delete_fdb) {
-        auto entry = to_json(FdbEntry{bridge, vlan, mac, ""});
-        entry.removeMember("port");
-        deletes["fdb"].append(std::move(entry));
-    }
-    return json;
-}
-
-Config config_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
-    Config config;
-    ObjectReader reader(json, where, faults);
-    read_objects(reader, config, faults);
-    reader.done();
-    return config;
-}
-
-Change change_from_json(const Json::Value& json, const std::string& where, Faults& faults,
-                        const std::set<std::string>& extra) {
-    Change change;
-    ObjectReader reader(json, where, faults);
-    if (const auto* put = reader.object("put"))
-        change.put = config_from_json(*put, reader.place("put"), faults);
-    if (const auto* deletes = reader.object("delete"))
-        read_deletes(*deletes, reader.place("delete"), change, faults);
-    for (const auto& key : extra)
-        reader.member(key.c_str());
-    reader.done();
-    return change;
 }
 
 }  // namespace viaduct::model

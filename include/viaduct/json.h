@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,7 +69,7 @@ private:
     std::string where_;
     Faults& faults_;
     Keys keys_;
-    std::set<std::string> read_;
+    std::vector<std::string> read_;
 };
 
 }  // namespace viaduct

@@ -27,6 +27,9 @@ inline constexpr std::uint16_t kVlanLast = 4094;  ///< IEEE 802.1Q: 0 and 4095 a
 inline constexpr std::uint16_t kDefaultVlan = 1;
 inline constexpr std::uint32_t kMtuLeast = 68;  ///< RFC 791: every link carries this
 inline constexpr std::uint32_t kMtuMost = 9216;
+inline constexpr std::uint32_t kMtuLeast6 = 1280;    ///< RFC 8200 5: every link that carries IPv6
+inline constexpr std::uint32_t kVniMost = 0xffffff;  ///< RFC 7348 5
+inline constexpr std::size_t kNextHopsMost = 64;
 inline constexpr std::size_t kSocketPathMost = 107;  ///< sun_path less its terminating NUL
 inline constexpr std::size_t kNameMost = 63;
 
@@ -152,41 +155,82 @@ struct Config {
 /// A difference: objects to create or replace, and names to delete. Deleting what is not there is a fault in
 /// a transaction. One object may not be both put and deleted.
 struct Change {
-    Config put;
+    Config put;  ///< its `timeouts` are not looked at: see put_timeouts
+    std::map<std::string, std::uint32_t> put_timeouts;  ///< by their JSON keys; those not named stay
     std::set<std::string> delete_bridges;
     std::set<std::string> delete_ports;
     std::set<std::tuple<std::string, std::uint16_t, MacAddress>> delete_fdb;
-    [[nodiscard]] bool empty() const {
-        return put == Config{} && delete_bridges.empty() && delete_ports.empty() && delete_fdb.empty();
-    }
+    std::set<std::string> delete_vrfs;
+    std::set<std::string> delete_interfaces;
+    std::set<std::tuple<std::string, Prefix>> delete_routes;
+    std::set<std::tuple<std::string, IpAddress>> delete_neighbours;
+    std::set<std::string> delete_masquerades;
+    std::set<std::string> delete_port_forwards;
+    std::set<std::string> delete_static_nats;
+    [[nodiscard]] bool empty() const;
 };
 
 /// `config` with `change` applied; faults (in the order found) where the change names what is not there.
 Config apply(const Config& config, const Change& change, Faults& faults);
+/// The same without a copy of what stays: for a configuration of a million routes. With faults `config` is
+/// neither as it was nor as it should be.
+void apply_to(Config& config, const Change& change, Faults& faults);
 /// The change that turns `from` into `to`.
 Change difference(const Config& from, const Config& to);
-/// What can be wrong between objects: unknown bridge, VLANs on a bridge that does not filter, two ports with
-/// one socket or one interface, static entries on absent ports. Objects by themselves were checked when read.
+/// What can be wrong between objects (and inside one, where it takes more than its keys' types and ranges):
+/// unknown bridges, VRFs and interfaces, places that two objects claim, networks that overlap, next hops that
+/// cannot be reached. Each fault's place starts with the object ("interfaces/gw0/addresses").
 void check(const Config& config, Faults& faults);
 
-/// JSON. Reading adds faults and leaves out what was faulty; `where` is the place told ("ports/0").
+/// JSON. Keys are the members' names; what is absent has the member's default. Reading adds faults and leaves
+/// out what was faulty; `where` is the place told ("ports/0").
 Json::Value to_json(const Bridge& bridge);
-Json::Value to_json(const Port& port);
+Json::Value to_json(const Port& port);  ///< what the kind has beside it stands in the same object
 Json::Value to_json(const FdbEntry& entry);
-Json::Value to_json(const Config& config);  ///< {"bridges": [...], "ports": [...], "fdb": [...]}
-Json::Value to_json(const Change& change);  ///< {"put": {...}, "delete": {"bridges": [names], "ports":
-                                            ///< [names], "fdb": [...]}}
+Json::Value to_json(const Vrf& vrf);
+Json::Value to_json(const Interface& interface);
+Json::Value to_json(const Route& route);
+Json::Value to_json(const Neighbour& neighbour);
+Json::Value to_json(const Masquerade& masquerade);
+Json::Value to_json(const PortForward& forward);
+Json::Value to_json(const StaticNat& nat);
+Json::Value to_json(const FlowTimeouts& timeouts);
+/// {"bridges": [...], "ports": [...], ..., "timeouts": {...}}: model_kinds.h lists the kinds.
+Json::Value to_json(const Config& config);
+/// {"put": {...}, "delete": {"bridges": [names], "fdb": [{"bridge", "vlan", "mac"}], "routes": [{"vrf",
+/// "prefix"}], "neighbours": [{"interface", "address"}], ...}}
+Json::Value to_json(const Change& change);
 std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 std::optional<Port> port_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 std::optional<FdbEntry> fdb_from_json(const Json::Value& json, const std::string& where, Faults& faults);
+std::optional<Vrf> vrf_from_json(const Json::Value& json, const std::string& where, Faults& faults);
+std::optional<Interface> interface_from_json(const Json::Value& json, const std::string& where,
+                                             Faults& faults);
+/// Also with one next hop's "via" and "interface" in place of "next_hops".
+std::optional<Route> route_from_json(const Json::Value& json, const std::string& where, Faults& faults);
+std::optional<Neighbour> neighbour_from_json(const Json::Value& json, const std::string& where,
+                                             Faults& faults);
+std::optional<Masquerade> masquerade_from_json(const Json::Value& json, const std::string& where,
+                                               Faults& faults);
+std::optional<PortForward> port_forward_from_json(const Json::Value& json, const std::string& where,
+                                                  Faults& faults);
+std::optional<StaticNat> static_nat_from_json(const Json::Value& json, const std::string& where,
+                                              Faults& faults);
 Config config_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 /// Also accepts "dry_run" and other top-level keys that `extra` names, unread.
 Change change_from_json(const Json::Value& json, const std::string& where, Faults& faults,
                         const std::set<std::string>& extra = {});
 
-std::string_view to_string(PortKind kind);  ///< "vhost-user", "tap", "wire"
+/// The words of JSON and of the command line.
+std::string_view to_string(PortKind kind);       ///< "vhost-user", "tap", "wire", "uplink", "vxlan"
+std::string_view to_string(ReversePath check);   ///< "off", "loose", "strict"
+std::string_view to_string(RouteKind kind);      ///< "unicast", "blackhole", "unreachable", "prohibit"
+std::string_view to_string(Transport protocol);  ///< "tcp", "udp", "sctp"
 /// "10" or "20-29".
 std::optional<VlanRange> parse_vlan_range(std::string_view text);
 std::string to_string(const VlanRange& range);
+/// "10.0.0.1" or "10.0.0.1-10.0.0.9"; of one family and not backwards.
+std::optional<AddressRange> parse_address_range(std::string_view text);
+std::string to_string(const AddressRange& range);
 
 }  // namespace viaduct::model
