@@ -56,6 +56,10 @@ def l2(directory, paths):
 FLOWS = 4_194_304  # directions of flows that the table has room for
 
 
+def table_options(directions):
+    return "--flows", directions, "--flows6", 1024
+
+
 def interface(name, bridge, mac, address, **settings):
     return {"name": name, "bridge": bridge, "mac": mac, "addresses": [f"{address}/{network.PREFIX_LENGTH}"],
             **settings}
@@ -93,7 +97,7 @@ def router(directory, paths, table=FLOWS, **objects):
     """Two bridges with a port and an interface each, static neighbours and routes, and `objects`. `table`: directions
     of flows that it has room for."""
     near, far = paths
-    with dataplane(directory, dataplane_options=("--flows", table)) as node:
+    with dataplane(directory, dataplane_options=table_options(table)) as node:
         put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
             ports=[vhost_user_port(near.name, near, "br0"), vhost_user_port(far.name, far, "br1")],
             interfaces=[NEAR_INTERFACE, FAR_INTERFACE], neighbours=[NEAR_NEIGHBOUR, FAR_NEIGHBOUR], routes=ROUTES,
@@ -117,7 +121,7 @@ def masquerade(directory, paths, **options):
 def vxlan(directory, paths):
     """A bridge with port 0 and the tunnel; another with port 1 and the interface that has the tunnel's address."""
     near, far = paths
-    with dataplane(directory, dataplane_options=("--flows", FLOWS)) as node:
+    with dataplane(directory, dataplane_options=table_options(FLOWS)) as node:
         tunnel = {"name": "vx0", "kind": "vxlan", "bridge": "br0", "vni": network.VNI, "local": network.FAR_GATEWAY,
                   "remotes": [network.FAR_HOST]}
         put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
