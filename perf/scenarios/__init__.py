@@ -1,5 +1,5 @@
 """What is measured, one file a scenario. Each has a SUMMARY and measure(session) -> [report.Row]."""
-from . import change, cni, dnat, flood, l2, masquerade, memory, newflows, route, vxlan
+from . import change, cni, dnat, flood, l2, masquerade, memory, newflows, route, vxlan, workers
 
 SCENARIOS = {"l2": l2, "route": route, "dnat": dnat, "masquerade": masquerade, "vxlan": vxlan,
-             "newflows": newflows, "flood": flood, "change": change, "cni": cni, "memory": memory}
+             "newflows": newflows, "flood": flood, "change": change, "workers": workers, "cni": cni, "memory": memory}
