@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "dataplane_state.h"
+#include "port/ethdev.h"
 
 namespace viaduct::dataplane {
 
@@ -36,13 +37,29 @@ std::uint32_t monotonic_seconds() {
 
 /// What a change of a port can be carried out without making the port anew.
 bool same_device(const model::Port& a, const model::Port& b) {
-    return a.kind == b.kind && a.queues == b.queues && a.mac == b.mac && a.vhost == b.vhost && a.tap == b.tap;
+    return a.kind == b.kind && a.queues == b.queues && a.mac == b.mac && a.vhost == b.vhost &&
+           a.tap == b.tap && a.uplink == b.uplink;
 }
 
 /// What two devices cannot have at once.
 std::string device_place(const model::Port& port) {
-    return port.kind == model::PortKind::tap ? "tap " + port.tap.netns + " " + port.tap.ifname
-                                             : port.vhost.path;
+    switch (port.kind) {
+        case model::PortKind::tap:
+            return "tap " + port.tap.netns + " " + port.tap.ifname;
+        case model::PortKind::uplink:
+            // Its arguments say how, not what.
+            return "uplink " + port.uplink.device.substr(0, port.uplink.device.find(','));
+        default:
+            return port.vhost.path;
+    }
+}
+
+/// The pool does not ask for a device's view of its memory, which is contiguous, as IOMMUs and virtual
+/// devices see it by virtual address (--iova-mode=va): each buffer is told its own.
+void know_own_address(rte_mempool* /*pool*/, void* /*unused*/, void* buffer, unsigned /*number*/) {
+    auto* header =
+        reinterpret_cast<rte_mempool_objhdr*>(static_cast<char*>(buffer) - sizeof(rte_mempool_objhdr));
+    header->iova = reinterpret_cast<rte_iova_t>(buffer);
 }
 
 /// A pool of packet buffers in virtually contiguous memory: no device of ours reads it by physical address,
@@ -59,6 +76,7 @@ rte_mempool* make_pool(std::uint32_t buffers) {
     if (pool != nullptr && rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) == 0) {
         rte_pktmbuf_pool_init(pool, &layout);
         if (rte_mempool_populate_default(pool) >= 0) {
+            rte_mempool_obj_iter(pool, know_own_address, nullptr);
             rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
             return pool;
         }
@@ -135,8 +153,10 @@ std::uint32_t Dataplane::worker_buffers() const {
 std::uint32_t Dataplane::port_buffers(const model::Port& port) const {
     const auto segments = (port.mtu + 18 + kBufferPayload - 1) / kBufferPayload;
     const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
-    // A burst received on each queue, and a burst staged for the port by each worker.
-    return (port.queues + workers) * kBurst * segments;
+    // A burst received on each queue, and a burst staged for the port by each worker; an Ethernet device has
+    // its rings full of buffers besides, sent ones that it has not given back yet included.
+    const auto rings = port.kind == model::PortKind::uplink ? 2U * kEthdevRing * port.queues : 0U;
+    return (port.queues + workers) * kBurst * segments + rings;
 }
 
 void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {

@@ -107,6 +107,7 @@ Json::Value port_json(const PortState& port) {
         queues.append(std::move(one));
     }
     json["counters"] = totals_json(port.totals, port.held);
+    json["counters"]["refused"] = Json::UInt64(port.refused);
     return json;
 }
 

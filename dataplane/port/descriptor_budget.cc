@@ -39,8 +39,10 @@ unsigned DescriptorBudget::needed(const model::Port& port) {
             return 4 + 16 + 8 * queues;
         case model::PortKind::tap:
             return 1 + queues;
-        case model::PortKind::wire:
         case model::PortKind::uplink:
+            // A virtio-user device has a kick and a call for each ring; others have fewer.
+            return 8 + 4 * queues;
+        case model::PortKind::wire:
         case model::PortKind::vxlan:
             break;
     }

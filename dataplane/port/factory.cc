@@ -7,6 +7,7 @@
 #include "port/descriptor_budget.h"
 #include "port/tap.h"
 #include "port/tap_driver.h"
+#include "port/uplink.h"
 #include "port/vhost_user.h"
 
 namespace viaduct::dataplane {
@@ -36,12 +37,13 @@ PortFactory make_port_factory() {
                     return std::make_unique<VhostUser>(port, index, pool, listener, std::move(share));
                 case model::PortKind::tap:
                     return std::make_unique<Tap>(port, index, pool, listener, taps, std::move(share));
-                case model::PortKind::wire:
                 case model::PortKind::uplink:
+                    return std::make_unique<Uplink>(port, index, pool, listener, std::move(share));
+                case model::PortKind::wire:
                 case model::PortKind::vxlan:
                     break;
             }
-            throw Refused("kind", "is wire, which is for tests; it must be vhost-user or tap");
+            throw Refused("kind", "is wire, which is for tests; it must be vhost-user, tap, uplink or vxlan");
         } catch (const Refused& refused) {
             throw with_port(refused, port.name);
         }
