@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <tuple>
+#include <utility>
 
 #include <rte_mbuf.h>
 #include <rte_pause.h>
@@ -47,7 +48,8 @@ std::string_view to_string(NeighbourState state) {
 
 class Neighbours::Guard {
 public:
-    explicit Guard(const Shard& shard) : lock_(shard.lock) {
+    explicit Guard(const Shard& shard) : Guard(shard.lock) {}
+    explicit Guard(std::atomic_flag& lock) : lock_(lock) {
         while (lock_.test_and_set(std::memory_order_acquire))
             rte_pause();
     }
@@ -78,7 +80,8 @@ Neighbours::Neighbours(std::uint64_t seed, NeighbourLimits limits, NeighbourTime
       times_(times),
       hash_{seed},
       shards_(std::make_unique<std::array<Shard, kShards>>()),
-      places_(std::make_unique<Place[]>(kInterfacesMost)) {
+      places_(std::make_unique<Place[]>(kInterfacesMost)),
+      duplicate_list_(std::make_unique<DuplicateList>()) {
     for (auto& shard : *shards_)
         shard.entries = Entries(0, hash_);
 }
@@ -440,6 +443,18 @@ std::uint64_t Neighbours::remove_if(const std::function<bool(const NeighbourKey&
     return removed;
 }
 
+void Neighbours::note_duplicate(const Duplicate& duplicate) {
+    constexpr std::size_t most = 16;
+    bump(duplicates_);
+    const Guard guard(duplicate_list_->lock);
+    if (duplicate_list_->list.size() < most) duplicate_list_->list.push_back(duplicate);
+}
+
+std::vector<Neighbours::Duplicate> Neighbours::take_duplicates() {
+    const Guard guard(duplicate_list_->lock);
+    return std::exchange(duplicate_list_->list, {});
+}
+
 void Neighbours::visit(const std::function<void(const Listed&)>& visit) const {
     std::vector<Listed> copy;
     for (const auto& shard : *shards_) {
@@ -462,8 +477,8 @@ void Neighbours::visit(const std::function<void(const Listed&)>& visit) const {
 
 NeighbourCounters Neighbours::counters() const {
     return {solicitations_.load(std::memory_order_relaxed), failures_.load(std::memory_order_relaxed),
-            evicted_.load(std::memory_order_relaxed), refused_.load(std::memory_order_relaxed),
-            mac_changes_.load(std::memory_order_relaxed)};
+            evicted_.load(std::memory_order_relaxed),       refused_.load(std::memory_order_relaxed),
+            mac_changes_.load(std::memory_order_relaxed),   duplicates_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace viaduct::dataplane

@@ -85,6 +85,7 @@ struct NeighbourCounters {
     std::uint64_t evicted = 0;      ///< gave way to newer ones
     std::uint64_t refused = 0;      ///< nothing would give way
     std::uint64_t mac_changes = 0;  ///< of known entries
+    std::uint64_t duplicates = 0;   ///< messages by which somebody claimed an own address
 };
 
 struct PermanentNeighbour {
@@ -153,8 +154,16 @@ public:
     };
     void due(std::uint32_t shard, std::uint32_t now, std::uint32_t generation, Work& work);
 
+    struct Duplicate {
+        NeighbourKey key;    ///< the own address
+        MacAddress claimer;  ///< who says that it is his
+    };
+    void note_duplicate(const Duplicate& duplicate);
+
     // --- main thread ---
 
+    /// Those noted since it was last asked, for the log; of very many only some.
+    std::vector<Duplicate> take_duplicates();
     /// When a new configuration is in force in all workers: entries of interfaces that do not exist go, and
     /// the permanent ones become exactly these.
     void configure(const std::function<bool(InterfaceIndex)>& exists,
@@ -204,6 +213,10 @@ private:
         std::atomic<std::uint32_t> entries{0};
         std::atomic<std::uint32_t> incomplete{0};
     };
+    struct DuplicateList {
+        std::atomic_flag lock;
+        std::vector<Duplicate> list;
+    };
     class Guard;
 
     [[nodiscard]] Shard& shard_of(const NeighbourKey& key) const;
@@ -238,6 +251,8 @@ private:
     std::atomic<std::uint64_t> evicted_{0};
     std::atomic<std::uint64_t> refused_{0};
     std::atomic<std::uint64_t> mac_changes_{0};
+    std::atomic<std::uint64_t> duplicates_{0};
+    std::unique_ptr<DuplicateList> duplicate_list_;
 };
 
 }  // namespace viaduct::dataplane

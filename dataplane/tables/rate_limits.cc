@@ -22,19 +22,25 @@ bool TokenBucket::take(Rate rate, std::uint32_t now) {
 RateLimits::RateLimits(std::uint64_t seed, Rates rates)
     : seed_(seed), rates_(rates), buckets_(std::make_unique<Buckets>()) {}
 
+std::uint64_t RateLimits::hash(const IpAddress& address) const {
+    __extension__ using Wide = unsigned __int128;
+    std::array<std::uint64_t, 2> words{};
+    const auto bytes = address.bytes();
+    std::memcpy(words.data(), bytes.data(), bytes.size());
+    const auto product = static_cast<Wide>(words[0] ^ seed_) * (words[1] ^ ~seed_ ^ 0x9e3779b97f4a7c15U);
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
 bool RateLimits::allow_error(InterfaceIndex interface, const IpAddress& destination, bool too_big,
                              std::uint32_t now) {
-    if (!too_big) {
-        __extension__ using Wide = unsigned __int128;
-        std::array<std::uint64_t, 2> words{};
-        const auto bytes = destination.bytes();
-        std::memcpy(words.data(), bytes.data(), bytes.size());
-        const auto product = static_cast<Wide>(words[0] ^ seed_) * (words[1] ^ ~seed_ ^ 0x9e3779b97f4a7c15U);
-        const auto hash = static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-        auto& bucket = buckets_->destinations[hash % kDestinationBuckets];
-        if (!bucket.take(rates_.errors_a_destination, now)) return false;
-    }
+    auto& bucket = buckets_->destinations[hash(destination) % kDestinationBuckets];
+    if (!too_big && !bucket.take(rates_.errors_a_destination, now)) return false;
     return buckets_->interfaces[interface % kInterfaceBuckets].take(rates_.errors_an_interface, now);
+}
+
+bool RateLimits::allow_defence(InterfaceIndex interface, const IpAddress& address, std::uint32_t now) {
+    constexpr std::uint32_t interval = 10;
+    return buckets_->defences[(hash(address) + interface) % kDefenceBuckets].take({1, 1}, now / interval);
 }
 
 bool RateLimits::allow_solicitation(PortIndex port, std::uint32_t now) {

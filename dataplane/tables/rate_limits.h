@@ -51,16 +51,22 @@ public:
     /// A question for a neighbour that is not known yet, because of a packet from `port`: a port whose guest
     /// scans a network spends its own tokens.
     bool allow_solicitation(PortIndex port, std::uint32_t now);
+    /// An announcement because somebody claims an own address: one in ten seconds (RFC 5227 2.4 c).
+    bool allow_defence(InterfaceIndex interface, const IpAddress& address, std::uint32_t now);
     bool allow_log(std::uint32_t now) { return log_.take(rates_.log_lines, now); }
 
 private:
     static constexpr std::size_t kInterfaceBuckets = 1024;
     static constexpr std::size_t kDestinationBuckets = 4096;
+    static constexpr std::size_t kDefenceBuckets = 256;
     struct Buckets {
         std::array<TokenBucket, kInterfaceBuckets> interfaces;
         std::array<TokenBucket, kDestinationBuckets> destinations;
         std::array<TokenBucket, kPortsMost> ports;
+        std::array<TokenBucket, kDefenceBuckets> defences;
     };
+
+    [[nodiscard]] std::uint64_t hash(const IpAddress& address) const;
 
     const std::uint64_t seed_;
     const Rates rates_;

@@ -1,0 +1,101 @@
+// The next hop's MAC address, and the port of the bridge behind which it is. Without the first the packet
+// waits and the next hop is asked; without the second it is flooded, and no flow is made of it, so that the
+// next one finds what was learned meanwhile.
+#include <algorithm>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "resolve/messages.h"
+#include "resolve/node.h"
+#include "resolve/pipeline.h"
+#include "resolve/resolver.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+constexpr std::string_view kStage = "neighbour";
+constexpr std::uint32_t kEthernetHeader = 14;
+
+/// Behind which port the bridge has the MAC, and the tag that frames leave there with. Unknown: `known` stays
+/// false. (A port that is a tunnel's end has more to say: what its outer header is.)
+void find_port(Context& context) {
+    auto& egress = context.egress;
+    const auto& view = context.topology.interfaces[egress.interface];
+    const auto& fdb = *view.bridge->fdb;
+    const auto key = fdb_key(egress.destination_mac.to_u64(), view.vlan);
+    const auto found = fdb.find(key, fdb.hash(key));
+    // Another router interface is no port: its frames are delivered as a flood is.
+    if (!found.present() || found.port() >= kGatewayFirst) return;
+    const auto& port = context.topology.ports[found.port()];
+    if (port.port == nullptr) return;
+    egress.vlan = 0;
+    if (view.vlan != 0 && view.vlan != port.untagged_vlan) {
+        if (!port.carries_tagged(view.vlan)) return;
+        egress.vlan = view.vlan;
+    }
+    egress.port = found.port();
+    egress.mtu = std::min(egress.mtu, port.frame_most - kEthernetHeader);
+    egress.known = true;
+}
+
+Step waits(Context& context, const NeighbourKey& key) {
+    context.say(kStage,
+                [&] { return fmt::format("{} is asked for; the packet waits", key.address.to_string()); });
+    if (context.dry) return Step::held;
+    auto& resolver = *context.resolver;
+    const auto& routed = context.packet.routed;
+    const auto seen = context.neighbours.peek(key);
+    const bool asks = !seen || seen->state == NeighbourState::failed;
+    if (asks && !context.rate_limits.allow_solicitation(routed.from, context.now))
+        return context.refuse(Drop::neighbour_queue_full);
+    std::vector<WaitingFrame> dropped;
+    const auto asked = context.neighbours.ask(
+        key, {routed.frame, routed.from, routed.interface, routed.l2_length, false}, context.now, dropped);
+    for (const auto& waiting : dropped) {
+        resolver.drop({waiting.frame, waiting.from, waiting.interface, waiting.l2_length, false},
+                      Drop::neighbour_queue_full);
+    }
+    switch (asked) {
+        case Neighbours::Asked::solicit:
+            send_solicitation(resolver, key, std::nullopt);
+            return Step::held;
+        case Neighbours::Asked::waits:
+            return Step::held;
+        case Neighbours::Asked::known:
+            return stage_neighbour(context);  // another worker heard the answer
+        case Neighbours::Asked::refused:
+            break;
+    }
+    return context.refuse(Drop::neighbour_queue_full);
+}
+
+std::optional<MacAddress> known_mac(Context& context, const NeighbourKey& key) {
+    if (!context.dry) return context.neighbours.find(key, context.now, context.tables.generation);
+    const auto seen = context.neighbours.peek(key);
+    return !seen || seen->mac.is_zero() ? std::nullopt : std::optional(seen->mac);
+}
+
+}  // namespace
+
+Step stage_neighbour(Context& context) {
+    auto& egress = context.egress;
+    const NeighbourKey key{egress.interface, egress.next_hop};
+    const auto& interface = context.tables.interfaces[egress.interface];
+    if (!interface.config.up || context.topology.interfaces[egress.interface].bridge == nullptr) {
+        context.say(kStage, [&] { return fmt::format("{} is down", interface.config.name); });
+        return context.refuse(Drop::interface_down);
+    }
+    const auto mac = known_mac(context, key);
+    if (!mac) return waits(context, key);
+    egress.destination_mac = *mac;
+    egress.known = false;
+    find_port(context);
+    context.say(kStage, [&] {
+        const auto* where = egress.known ? "behind a known port" : "behind no known port: flooded";
+        return fmt::format("{} has {}, {}", key.address.to_string(), mac->to_string(), where);
+    });
+    return Step::go_on;
+}
+
+}  // namespace viaduct::dataplane
