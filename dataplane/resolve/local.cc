@@ -3,6 +3,7 @@
 
 #include <rte_mbuf.h>
 
+#include "resolve/cut.h"
 #include "resolve/node.h"
 #include "resolve/packet.h"
 #include "resolve/pipeline.h"
@@ -73,7 +74,12 @@ void answer_echo(Resolver& resolver, const Packet& packet) {
     const auto length = kEthernetHeader + packet.length;
     if (answer->pkt_len > length)
         rte_pktmbuf_trim(answer, static_cast<std::uint16_t>(answer->pkt_len - length));
-    resolver.originate(answer, routed.interface);
+    const auto mtu = resolver.tables().interfaces[routed.interface].config.mtu;
+    if (packet.length <= mtu) return resolver.originate(answer, routed.interface);
+    // A request that came in fragments and was put together: the answer leaves in fragments too.
+    for (auto* fragment : cut_packet(answer, kEthernetHeader, mtu, resolver.pool()))
+        resolver.originate(fragment, routed.interface);
+    rte_pktmbuf_free(answer);
 }
 
 bool is_echo_request(const Packet& packet) {

@@ -1,8 +1,6 @@
 // The next hop's MAC address, and the port of the bridge behind which it is. Without the first the packet
 // waits and the next hop is asked; without the second it is flooded, and no flow is made of it, so that the
 // next one finds what was learned meanwhile.
-#include <algorithm>
-
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/messages.h"
@@ -15,7 +13,6 @@ namespace viaduct::dataplane {
 namespace {
 
 constexpr std::string_view kStage = "neighbour";
-constexpr std::uint32_t kEthernetHeader = 14;
 
 /// Behind which port the bridge has the MAC, and the tag that frames leave there with. Unknown: `known` stays
 /// false. (A port that is a tunnel's end has more to say: what its outer header is.)
@@ -35,7 +32,6 @@ void find_port(Context& context) {
         egress.vlan = view.vlan;
     }
     egress.port = found.port();
-    egress.mtu = std::min(egress.mtu, port.frame_most - kEthernetHeader);
     egress.known = true;
 }
 

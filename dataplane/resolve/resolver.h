@@ -8,6 +8,7 @@
 
 #include "forward/first_packets.h"
 #include "forward/forwarder.h"
+#include "resolve/announcements.h"
 #include "resolve/context.h"
 #include "resolve/fragments.h"
 #include "resolve/shared.h"
@@ -34,6 +35,8 @@ public:
     [[nodiscard]] const Tables& tables() const { return *forwarder_.topology().tables; }
     [[nodiscard]] ResolveShared& shared() { return shared_; }
     [[nodiscard]] Fragments& fragments() { return fragments_; }
+    /// Used by the first worker only.
+    [[nodiscard]] Announcements& announcements() { return announcements_; }
     [[nodiscard]] std::uint32_t now() const { return forwarder_.now(); }
     [[nodiscard]] rte_mempool* pool() const { return forwarder_.pool(); }
     [[nodiscard]] std::uint16_t number() const { return number_; }
@@ -62,6 +65,7 @@ private:
     const std::uint16_t workers_;
     Fragments fragments_;
     std::uint32_t last_second_ = 0;
+    Announcements announcements_;
 };
 
 }  // namespace viaduct::dataplane
