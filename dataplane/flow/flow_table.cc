@@ -29,12 +29,18 @@ std::uint32_t bucket_count_for(std::uint32_t entries) {
         std::max<std::uint64_t>(2, (places + FlowBucket::kPlaces - 1) / FlowBucket::kPlaces));
 }
 
+/// A record and its tail lie in one pair of lines, which memory delivers together.
+constexpr std::size_t bytes_of_buckets(std::uint32_t count) {
+    constexpr std::size_t kPairOfLines = 128;
+    return (std::size_t{count} * sizeof(FlowBucket) + kPairOfLines - 1) / kPairOfLines * kPairOfLines;
+}
+
 }  // namespace
 
 template <typename Key>
 std::size_t FlowTable<Key>::bytes(std::uint32_t entries) {
-    return std::size_t{bucket_count_for(entries)} *
-           (sizeof(FlowBucket) + FlowBucket::kPlaces * sizeof(Entry));
+    const auto count = bucket_count_for(entries);
+    return bytes_of_buckets(count) + std::size_t{count} * FlowBucket::kPlaces * sizeof(Entry);
 }
 
 template <typename Key>
@@ -44,7 +50,7 @@ FlowTable<Key>::FlowTable(std::byte* memory, std::uint32_t entries, std::uint64_
       bucket_count_(bucket_count_for(entries)),
       seed_(seed),
       observer_(observer) {
-    entries_ = reinterpret_cast<Entry*>(memory + std::size_t{bucket_count_} * sizeof(FlowBucket));
+    entries_ = reinterpret_cast<Entry*>(memory + bytes_of_buckets(bucket_count_));
 }
 
 template <typename Key>

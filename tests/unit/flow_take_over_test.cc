@@ -25,7 +25,7 @@ protected:
         return reinterpret_cast<FlowBucket*>(memory.get())[index / FlowBucket::kPlaces];
     }
     FlowEntry<Key>& entry(FlowIndex index) {
-        auto* entries = memory.get() + table.buckets() * sizeof(FlowBucket);
+        auto* entries = memory.get() + (table.buckets() * sizeof(FlowBucket) + 127) / 128 * 128;
         return reinterpret_cast<FlowEntry<Key>*>(entries)[index];
     }
     /// The next process's table on the same memory.
