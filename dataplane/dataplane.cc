@@ -352,6 +352,7 @@ void Dataplane::tick() {
         s.settle();
         forget_behind_down_links();
     }
+    tell_exhaustion();
     const auto step = s.ageing_step;
     s.ageing_step = (step + 1) % kAgeingSteps;
     for (auto& [name, bridge] : s.bridges) {

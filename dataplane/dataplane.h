@@ -25,6 +25,7 @@ class Worker;
 struct FlowTables;
 class FlowMemory;
 struct Topology;
+struct NatState;
 
 /// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
 using CoarseClock = std::function<std::uint32_t()>;
@@ -125,6 +126,8 @@ public:
     [[nodiscard]] BufferAccount buffers() const;
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
     [[nodiscard]] FlowTables flows() const;
+    /// Counts by walking all flows, some tenths of a second for a million; stops nobody.
+    [[nodiscard]] NatState nat() const;
 
     /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.
@@ -163,6 +166,7 @@ private:
     [[nodiscard]] bool links_changed() const;
     void drain_rings();
     void forget_behind_down_links();
+    void tell_exhaustion();
 
     DataplaneOptions options_;
     rte_mempool* pool_ = nullptr;

@@ -13,6 +13,7 @@
 
 #include "api/metrics.h"
 #include "api/transaction.h"
+#include "nat_state.h"
 
 namespace viaduct::dataplane {
 
@@ -101,7 +102,7 @@ void check_names(const FdbFilter& filter, const Dataplane& dataplane) {
 }  // namespace
 
 http::Response Api::answer(http::Request& request) {
-    static constexpr std::array<Route, 11> routes{{
+    static constexpr std::array<Route, 12> routes{{
         {"POST", "/v1/transactions", &Api::post_transaction},
         {"GET", "/v1/config", &Api::get_config},
         {"GET", "/v1/info", &Api::get_info},
@@ -110,6 +111,7 @@ http::Response Api::answer(http::Request& request) {
         {"GET", "/v1/drops", &Api::get_drops},
         {"GET", "/v1/fdb", &Api::get_fdb, {"bridge", "port", "vlan"}},
         {"POST", "/v1/fdb/flush", &Api::post_fdb_flush},
+        {"GET", "/v1/nat", &Api::get_nat},
         {"GET", "/v1/log", &Api::get_log},
         {"PUT", "/v1/log", &Api::put_log},
         {"GET", "/metrics", &Api::get_metrics},
@@ -198,6 +200,10 @@ http::Response Api::post_fdb_flush(http::Request& request) {
     Json::Value json(Json::objectValue);
     json["flushed"] = Json::UInt64(dataplane_.flush_fdb(filter));
     return json_response(json);
+}
+
+http::Response Api::get_nat(http::Request& /*request*/) {
+    return json_response(nat_json(dataplane_.nat()));
 }
 
 http::Response Api::get_log(http::Request& /*request*/) {

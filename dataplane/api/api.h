@@ -25,6 +25,7 @@ private:
     http::Response get_stats(http::Request& request);
     http::Response get_drops(http::Request& request);
     http::Response get_fdb(http::Request& request);
+    http::Response get_nat(http::Request& request);
     http::Response post_fdb_flush(http::Request& request);
     http::Response get_log(http::Request& request);
     http::Response put_log(http::Request& request);

@@ -12,6 +12,8 @@
 
 #include "viaduct/json.h"
 
+#include "nat_state.h"
+
 namespace viaduct::dataplane {
 
 namespace {
@@ -121,6 +123,35 @@ Json::Value ports_json(const std::vector<PortState>& ports) {
 Json::Value ledger_json(const Ledger& ledger) {
     auto json = totals_json(ledger.total, ledger.held);
     json["balanced"] = ledger.balanced();
+    return json;
+}
+
+Json::Value nat_json(const NatState& nat) {
+    Json::Value json(Json::objectValue);
+    auto& rules = json["rules"] = Json::arrayValue;
+    for (const auto& rule : nat.rules) {
+        Json::Value one(Json::objectValue);
+        one["kind"] = rule.kind;
+        one["name"] = rule.name;
+        one["vrf"] = rule.vrf;
+        one["id"] = rule.id;
+        one["flows"] = Json::UInt64(rule.flows);
+        one["ports"] = Json::UInt64(rule.ports);
+        one["exhausted"] = Json::UInt64(rule.exhausted);
+        rules.append(std::move(one));
+    }
+    auto& addresses = json["addresses"] = Json::arrayValue;
+    for (const auto& address : nat.addresses) {
+        Json::Value one(Json::objectValue);
+        one["vrf"] = address.vrf;
+        one["address"] = address.address.to_string();
+        one["protocol"] = address.protocol;
+        one["ports"] = address.ports;
+        one["shared"] = address.shared;
+        addresses.append(std::move(one));
+    }
+    json["mappings"] = nat.mappings;
+    json["exhausted"] = Json::UInt64(nat.exhausted);
     return json;
 }
 

@@ -31,6 +31,8 @@ Identity make_identity();
 Json::Value info_json(const Identity& identity, const Dataplane& dataplane);
 Json::Value port_json(const PortState& port);
 Json::Value ports_json(const std::vector<PortState>& ports);
+/// {"rules": [...], "addresses": [...], "mappings", "exhausted"}
+Json::Value nat_json(const NatState& nat);
 Json::Value ledger_json(const Ledger& ledger);
 Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers);
 /// The reasons for drops with their meanings: {"drops": [{"direction", "name", "meaning"}]}.

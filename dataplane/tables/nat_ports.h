@@ -78,6 +78,7 @@ public:
 
     /// Mappings that are the same for all destinations; see nat_mappings.h.
     NatMappings& mappings() { return mappings_; }
+    [[nodiscard]] const NatMappings& mappings() const { return mappings_; }
     /// Lets one flow's hold on a mapping go, and with the last one the mapping's port.
     void release_mapping(const NatMappings::Inside& inside, const NatMappings::Outside& outside);
 
