@@ -20,8 +20,9 @@ constexpr std::uint32_t kPacketMost = 65535;
 /// non-final fragments are not smaller than these.
 constexpr std::uint32_t kSmallest4 = 68 - 7;
 constexpr std::uint32_t kSmallest6 = 1280 - 7;
-/// One port's fragments may take this share of the memory before its own oldest make room for its newest.
-constexpr std::uint32_t kPortShare = Fragments::kFramesMost / 4;
+/// One port's fragments may take one part in so many of the memory before its own oldest make room for its
+/// newest.
+constexpr std::uint32_t kPortShare = 4;
 constexpr unsigned kExtensionsMost = 8;
 
 std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -171,7 +172,7 @@ Fragments::Datagram& Fragments::find_or_begin(const Key& key, PortIndex from, st
         }
     }
     if (place == nullptr) {
-        place = held_of_port_[from] >= kPortShare ? oldest(from) : nullptr;
+        place = held_of_port_[from] >= frames_most_ / kPortShare ? oldest(from) : nullptr;
         if (place == nullptr) place = oldest(std::nullopt);
         drop_pieces(*place, Drop::fragment_memory, told);
     }
@@ -186,10 +187,10 @@ Fragments::Datagram& Fragments::find_or_begin(const Key& key, PortIndex from, st
     return *place;
 }
 
-/// Frames for one more, of whom no datagram but `except` may be the victim.
-void Fragments::make_room(PortIndex from, const Datagram& except, const Told& told) {
-    while (held() >= kFramesMost) {
-        auto* victim = held_of_port_[from] >= kPortShare ? oldest(from) : nullptr;
+/// For one frame more, at the cost of any datagram but `except`.
+bool Fragments::make_room(PortIndex from, const Datagram& except, const Told& told) {
+    while (held() >= frames_most_) {
+        auto* victim = held_of_port_[from] >= frames_most_ / kPortShare ? oldest(from) : nullptr;
         if (victim == nullptr || victim == &except) {
             victim = nullptr;
             for (auto& datagram : datagrams_) {
@@ -197,10 +198,11 @@ void Fragments::make_room(PortIndex from, const Datagram& except, const Told& to
                 if (victim == nullptr || datagram.order < victim->order) victim = &datagram;
             }
         }
-        // One datagram has at most kPiecesMost frames, far from all of them: there is always another.
+        if (victim == nullptr) return false;
         drop_pieces(*victim, Drop::fragment_memory, told);
         victim->used = false;
     }
+    return true;
 }
 
 bool Fragments::is_copy(const Datagram& datagram, const Piece& piece) {
@@ -244,7 +246,10 @@ std::optional<RoutedFrame> Fragments::add(const RoutedFrame& routed, Zone zone, 
         told.dropped(routed.from, Drop::fragment, routed.frame);
         return std::nullopt;
     }
-    make_room(routed.from, datagram, told);
+    if (!make_room(routed.from, datagram, told)) {
+        told.dropped(routed.from, Drop::fragment_memory, routed.frame);
+        return std::nullopt;
+    }
     hold(routed.from, 1);
     const auto place = std::ranges::lower_bound(datagram.pieces, piece.offset, {}, &Piece::offset);
     datagram.pieces.insert(place, piece);

@@ -9,6 +9,7 @@
 // Exact copies alone are dropped alone.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -27,16 +28,19 @@ namespace viaduct::dataplane {
 class Fragments {
 public:
     static constexpr std::uint32_t kDatagramsMost = 256;
-    static constexpr std::uint32_t kFramesMost = 512;  ///< to be counted among a worker's packet buffers
-    static constexpr std::uint32_t kPiecesMost = 64;   ///< a datagram
-    static constexpr std::uint32_t kTimeout = 30;      ///< seconds, as Linux waits
+    /// Frames that one worker keeps of so many packet buffers: they are reserved for it.
+    static constexpr std::uint32_t frames_most(std::uint32_t packet_buffers) {
+        return std::min(packet_buffers / 16, 512U);
+    }
+    static constexpr std::uint32_t kPiecesMost = 64;  ///< a datagram
+    static constexpr std::uint32_t kTimeout = 30;     ///< seconds, as Linux waits
 
     /// Whom to tell: a frame that is dropped (and taken over), and one that has become part of another.
     struct Told {
         std::function<void(PortIndex from, Drop why, rte_mbuf* frame)> dropped;
         std::function<void(PortIndex from)> merged;
     };
-    Fragments() = default;
+    explicit Fragments(std::uint32_t frames_most) : frames_most_(frames_most) {}
     ~Fragments();  ///< frees what waits, untold
     Fragments(const Fragments&) = delete;
     Fragments& operator=(const Fragments&) = delete;
@@ -88,11 +92,12 @@ private:
     static bool is_copy(const Datagram& datagram, const Piece& piece);
     Datagram& find_or_begin(const Key& key, PortIndex from, std::uint32_t now, const Told& told);
     Datagram* oldest(std::optional<PortIndex> from);
-    void make_room(PortIndex from, const Datagram& except, const Told& told);
+    bool make_room(PortIndex from, const Datagram& except, const Told& told);
     void drop_pieces(Datagram& datagram, Drop why, const Told& told);
     void hold(PortIndex from, int change);
     std::optional<RoutedFrame> assemble(Datagram& datagram, const Told& told);
 
+    const std::uint32_t frames_most_;
     std::array<Datagram, kDatagramsMost> datagrams_;
     std::array<std::uint16_t, kPortsMost> held_of_port_{};
     std::atomic<std::uint32_t> held_{0};

@@ -63,7 +63,7 @@ private:
     ResolveShared& shared_;
     const std::uint16_t number_;
     const std::uint16_t workers_;
-    Fragments fragments_;
+    Fragments fragments_{Fragments::frames_most(forwarder_.pool()->size)};
     std::uint32_t last_second_ = 0;
     Announcements announcements_;
 };
