@@ -59,13 +59,13 @@ inline std::uint32_t translate_ports(std::uint8_t* transport, const FlowRecord<K
 }
 
 template <typename Key>
-inline void translate(const rte_mbuf* frame, std::uint8_t* ip, const FlowRecord<Key>& record) {
+inline void translate(const rte_mbuf* frame, std::uint8_t* ip, std::uint8_t* transport,
+                      const FlowRecord<Key>& record) {
     static_assert(offsetof(FlowRecord<Key>, new_destination) ==
                   offsetof(FlowRecord<Key>, new_source) + sizeof(record.new_source));
     static_assert(offsetof(FlowRecord<Key>, new_destination_port) ==
                   offsetof(FlowRecord<Key>, new_source_port) + 2);
     std::memcpy(ip + (kVersion4<Key> ? 12 : 8), &record.new_source, 2 * sizeof(record.new_source));
-    auto* transport = ip + kIpHeader<Key>;
     const auto offset = translate_ports(transport, record);
     if (offset == 0) return;
     auto* checksum = transport + offset;
@@ -108,9 +108,8 @@ inline bool write_ethernet(rte_mbuf* frame, std::uint16_t l2_length, std::uint8_
 void trim(rte_mbuf* frame, std::uint32_t length);
 
 template <typename Key>
-[[gnu::noinline]] void clamp(const rte_mbuf* frame, const Parsed<Key>& packet,
+[[gnu::noinline]] void clamp(const rte_mbuf* frame, const Parsed<Key>& packet, std::uint8_t* tcp,
                              const FlowRecord<Key>& record) {
-    auto* tcp = packet.ip + kIpHeader<Key>;
     if ((tcp[13] & kTcpFlagSyn) == 0) return;
     const auto end = packet.routed->l2_length + std::uint32_t{packet.length};
     const auto before = static_cast<std::uint32_t>(tcp - rte_pktmbuf_mtod(frame, std::uint8_t*));
@@ -120,8 +119,8 @@ template <typename Key>
 }
 
 template <typename Key>
-inline void note_tcp(const FlowTable<Key>& table, FlowTail& tail, const Parsed<Key>& packet) {
-    const auto* tcp = packet.ip + kIpHeader<Key>;
+inline void note_tcp(const FlowTable<Key>& table, FlowTail& tail, const Parsed<Key>& packet,
+                     const std::uint8_t* tcp) {
     const auto flags = tcp[13];
     const auto seen = tail.tcp_seen.load(std::memory_order_relaxed);
     if ((flags & (kTcpFlagSyn | kTcpFlagFin | kTcpFlagReset)) != 0 || (seen & kTcpReset) != 0) [[unlikely]] {
@@ -145,10 +144,16 @@ inline bool executable(const Topology& topology, const Parsed<Key>& packet, cons
     return differs == 0 && packet.length <= record.mtu && rte_mbuf_refcnt_read(packet.routed->frame) == 1;
 }
 
+/// Where the transport header begins in a packet that parse() took.
+template <typename Key>
+inline std::uint8_t* transport_of(const Parsed<Key>& packet) {
+    return packet.ip + kIpHeader<Key>;
+}
+
 /// Counts a packet of the direction whose tail this is, and notes what TCP shows.
 template <typename Key>
 inline void note(const FlowTable<Key>& table, FlowTail& tail, const Parsed<Key>& packet,
-                 const FlowRecord<Key>& record, std::uint32_t now) {
+                 const FlowRecord<Key>& record, std::uint32_t now, const std::uint8_t* transport) {
     const auto add = [](std::atomic<std::uint64_t>& counter, std::uint64_t n) {
         counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     };
@@ -157,26 +162,26 @@ inline void note(const FlowTable<Key>& table, FlowTail& tail, const Parsed<Key>&
     // The line is written with every packet, but the second is what others poll for.
     if (tail.seen.load(std::memory_order_relaxed) != now) [[unlikely]]
         tail.seen.store(now, std::memory_order_relaxed);
-    if (record.has(kFlowTcp)) detail::note_tcp(table, tail, packet);
+    if (record.has(kFlowTcp)) detail::note_tcp(table, tail, packet, transport);
 }
 
 /// Makes the packet the one that leaves by record.port. False: the frame has no room for its tag, and nothing
 /// has happened to it.
 template <typename Key>
-inline bool rewrite(const Parsed<Key>& packet, const FlowRecord<Key>& record) {
+inline bool rewrite(const Parsed<Key>& packet, const FlowRecord<Key>& record, std::uint8_t* transport) {
     auto* frame = packet.routed->frame;
     auto* ip = packet.ip;
     const std::uint32_t payload = frame->pkt_len - packet.routed->l2_length;
     if (payload > packet.length && payload > detail::kShortestPayload) [[unlikely]]
         detail::trim(frame, packet.routed->l2_length + std::uint32_t{packet.length});
     if (record.has(kFlowClampMss)) [[unlikely]]
-        detail::clamp(frame, packet, record);
+        detail::clamp(frame, packet, transport, record);
     if (!detail::write_ethernet(frame, packet.routed->l2_length, ip, record)) [[unlikely]]
         return false;
     std::uint32_t difference = detail::kTtlDifference;
     if (record.has(kFlowTranslate)) {
         difference += record.l3_difference;
-        detail::translate(frame, ip, record);
+        detail::translate(frame, ip, transport, record);
     }
     if constexpr (detail::kVersion4<Key>) {
         --ip[8];

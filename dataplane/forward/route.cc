@@ -64,11 +64,11 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
     for (std::uint16_t i = 0; i < kept; ++i) {
         auto& packet = parsed[i];
         if (!look_up(table, packet, record) || !executable(topology, packet, record) ||
-            !rewrite(packet, record)) [[unlikely]] {
+            !rewrite(packet, record, transport_of(packet))) [[unlikely]] {
             aside.add(*packet.routed);
             continue;
         }
-        note(table, table.tail(packet.flow), packet, record, forwarder.now());
+        note(table, table.tail(packet.flow), packet, record, forwarder.now(), transport_of(packet));
         forwarder.stage(record.port, packet.routed->frame);
     }
     if (aside.count != 0) forwarder.first_packets().resolve(aside.frames.data(), aside.count);

@@ -1,7 +1,5 @@
 // Whether a packet fits the way out: the least of the route's, the interface's and the port's MTU. IPv4
 // packets that do not and allow it leave in fragments.
-#include <algorithm>
-
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/pipeline.h"
@@ -10,12 +8,7 @@ namespace viaduct::dataplane {
 
 Step stage_mtu(Context& context) {
     constexpr std::string_view kStage = "mtu";
-    constexpr std::uint32_t kEthernetHeader = 14;
-    auto& mtu = context.egress.mtu;
-    if (context.egress.known) {
-        const auto& port = context.topology.ports[context.egress.port];
-        mtu = std::min(mtu, port.frame_most - kEthernetHeader);
-    }
+    const auto mtu = context.egress.mtu;
     const auto& packet = context.packet;
     if (packet.length <= mtu) {
         context.say(kStage, [&] { return fmt::format("{} bytes fit in {}", packet.length, mtu); });

@@ -56,7 +56,19 @@ public:
     void originate(rte_mbuf* frame, InterfaceIndex interface);
 
 private:
-    void resolve_packet(const Packet& packet);
+    /// A packet that belongs to a flow, with its key's hash.
+    struct Item {
+        Packet packet;
+        std::uint64_t hash = 0;
+    };
+
+    /// Frames that have a way of their own go it; true for those that belong to flows.
+    bool take_apart(const RoutedFrame& routed, Item& item);
+    /// Headers in the frame's first segment, and nobody else who reads them there. False: there is no buffer,
+    /// and the frame has been dropped for that.
+    bool make_writable(Packet& packet);
+    Context context_for(const Packet& packet, std::uint64_t hash);
+    void resolve_flow(const Item& item);
     void finish(Context& context, Step step);
 
     Forwarder& forwarder_;

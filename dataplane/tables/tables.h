@@ -30,7 +30,6 @@ struct InterfaceEntry {
 /// A VRF, by zone.
 struct VrfEntry {
     std::string name;
-    Zone zone = 0;
     bool forwarding4 = true;
     bool forwarding6 = true;
     std::shared_ptr<const Fib> fib;  ///< never null; both families

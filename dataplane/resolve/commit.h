@@ -1,0 +1,43 @@
+// From what the stages decided to what is done: the flow's two records, and the packet itself.
+#pragma once
+
+#include "resolve/context.h"
+
+namespace viaduct::dataplane {
+
+/// The record of the packet's own direction, as decided; every sum of it computed.
+template <typename Key>
+FlowRecord<Key> make_record(const Context& context);
+/// What the other direction's begins as: the translation is known, the way is not, so that its first packet
+/// is resolved.
+template <typename Key>
+FlowRecord<Key> make_reverse(const Context& context, const FlowRecord<Key>& forward);
+
+extern template FlowRecord<FlowKey4> make_record<FlowKey4>(const Context&);
+extern template FlowRecord<FlowKey6> make_record<FlowKey6>(const Context&);
+extern template FlowRecord<FlowKey4> make_reverse<FlowKey4>(const Context&, const FlowRecord<FlowKey4>&);
+extern template FlowRecord<FlowKey6> make_reverse<FlowKey6>(const Context&, const FlowRecord<FlowKey6>&);
+
+enum class Entered : std::uint8_t {
+    yes,
+    again,  ///< another worker was first, or the flow has gone meanwhile: resolve once more
+    no,     ///< for Context::reason; ports that the packet took are given back
+};
+
+/// Enters the flow's two directions, or replaces what is to be done with this one; context.flow names it
+/// then, and context.translation may have got another port. Not in a dry run.
+template <typename Key>
+Entered enter_flow(Context& context, FlowRecord<Key>& record);
+
+extern template Entered enter_flow<FlowKey4>(Context&, FlowRecord<FlowKey4>&);
+extern template Entered enter_flow<FlowKey6>(Context&, FlowRecord<FlowKey6>&);
+
+/// Makes the packet what the record says, counts it and sends it: whole or, where it is too long for the way
+/// out, in fragments. Takes the frame over.
+template <typename Key>
+void carry_out(Resolver& resolver, const Context& context, const FlowRecord<Key>& record);
+
+extern template void carry_out<FlowKey4>(Resolver&, const Context&, const FlowRecord<FlowKey4>&);
+extern template void carry_out<FlowKey6>(Resolver&, const Context&, const FlowRecord<FlowKey6>&);
+
+}  // namespace viaduct::dataplane

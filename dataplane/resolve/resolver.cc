@@ -1,0 +1,209 @@
+// Telling frames apart, and the three ends that a packet's resolution can have.
+#include "resolve/resolver.h"
+
+#include <rte_mbuf.h>
+
+#include "forward/switch.h"
+#include "resolve/commit.h"
+#include "resolve/messages.h"
+#include "resolve/nat.h"
+#include "resolve/packet.h"
+#include "resolve/packet_key.h"
+#include "resolve/pipeline.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+/// Other workers meet the same flow's first packets: after so many defeats the packet is the network's loss.
+constexpr unsigned kRoundsMost = 4;
+constexpr std::uint8_t kIcmp6 = 58;
+/// Transport headers that are read or changed, and an ICMP error's packet inside as far.
+constexpr std::uint32_t kHeadersMost = 128;
+
+bool is_arp(const RoutedFrame& routed) {
+    std::array<std::uint8_t, 2> type;
+    return routed.frame->pkt_len >= routed.l2_length &&
+           read_bytes(routed.frame, routed.l2_length - 2U, 2, type.data()) && type[0] == 0x08 &&
+           type[1] == 0x06;
+}
+
+bool is_neighbour_discovery(const Packet& packet) {
+    return !packet.v4 && packet.protocol == kIcmp6 && packet.l4_offset != 0 && packet.icmp_type >= 133 &&
+           packet.icmp_type <= 137;
+}
+
+}  // namespace
+
+Resolver::Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers)
+    : forwarder_(forwarder), shared_(shared), number_(number), workers_(workers) {}
+
+Resolver::~Resolver() = default;
+
+void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
+    std::array<Item, kBurst> items;
+    std::uint16_t flows = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        if (take_apart(frames[i], items[flows])) ++flows;
+    }
+    // By now the buckets that were asked for while headers were read are here.
+    for (std::uint16_t i = 0; i < flows; ++i)
+        resolve_flow(items[i]);
+}
+
+void Resolver::resolve_one(const RoutedFrame& routed) {
+    Item item;
+    if (take_apart(routed, item)) resolve_flow(item);
+}
+
+bool Resolver::take_apart(const RoutedFrame& routed, Item& item) {
+    const auto& interfaces = tables().interfaces;
+    // What was held may be from an interface that is no more.
+    if (routed.interface >= interfaces.size() || !interfaces[routed.interface].config.up ||
+        interfaces[routed.interface].vrf == nullptr) {
+        drop(routed, Drop::interface_down);
+        return false;
+    }
+    if (is_arp(routed)) {
+        answer_arp(*this, routed);
+        return false;
+    }
+    auto& packet = item.packet;
+    if (const auto refused = read_packet(routed, packet); refused != Drop::count_) {
+        drop(routed, refused);
+        return false;
+    }
+    if (is_neighbour_discovery(packet)) {
+        answer_nd(*this, packet);
+        return false;
+    }
+    // Sent to a group on the link: others hold the frame, and nothing of it is routed (RFC 1812 5.3.4).
+    if (routed.shared) {
+        drop(routed, Drop::group_not_routed);
+        return false;
+    }
+    if (packet.fragment) {
+        take_fragment(*this, packet);
+        return false;
+    }
+    if (!make_writable(packet)) return false;
+    item.hash = for_family(packet.v4, [&]<typename Key>(const Key*) {
+        const auto& table = forwarder_.flows().of<Key>();
+        const auto hash = table.hash(packet_key<Key>(packet, interfaces[routed.interface].zone));
+        table.prefetch(hash);
+        return hash;
+    });
+    return true;
+}
+
+bool Resolver::make_writable(Packet& packet) {
+    auto& frame = packet.routed.frame;
+    const auto needed = std::min<std::uint32_t>(
+        frame->pkt_len, std::max<std::uint32_t>(packet.l4_offset, packet.l3_offset) + kHeadersMost);
+    if (frame->data_len >= needed && rte_mbuf_refcnt_read(frame) == 1) [[likely]]
+        return true;
+    auto* copy = rte_pktmbuf_copy(frame, pool(), 0, UINT32_MAX);
+    if (copy == nullptr) {
+        drop(packet.routed, Drop::no_buffer);
+        return false;
+    }
+    rte_pktmbuf_free(frame);
+    frame = copy;
+    return true;
+}
+
+Context Resolver::context_for(const Packet& packet, std::uint64_t hash) {
+    const auto& interface = tables().interfaces[packet.routed.interface];
+    Context context{packet,
+                    topology(),
+                    tables(),
+                    forwarder_.flows(),
+                    shared_.neighbours,
+                    shared_.nat_ports,
+                    shared_.rate_limits,
+                    this,
+                    now()};
+    context.zone = interface.zone;
+    context.vrf = interface.vrf;
+    context.hash = hash;
+    return context;
+}
+
+void Resolver::resolve_flow(const Item& item) {
+    const auto& packet = item.packet;
+    if (is_icmp_error(packet)) {
+        auto context = context_for(packet, item.hash);
+        if (stage_sanity(context) == Step::drop) return drop(packet.routed, context.reason);
+        return translate_icmp_error(*this, packet);
+    }
+    for (unsigned round = 0; round < kRoundsMost; ++round) {
+        auto context = context_for(packet, item.hash);
+        const auto step = run(pipeline(), context);
+        if (step != Step::go_on) return finish(context, step);
+        const bool done = for_family(packet.v4, [&]<typename Key>(const Key*) {
+            FlowRecord<Key> record;
+            const auto entered = enter_flow<Key>(context, record);
+            if (entered == Entered::yes) carry_out<Key>(*this, context, record);
+            if (entered == Entered::no) finish(context, Step::drop);
+            return entered != Entered::again;
+        });
+        if (done) return;
+    }
+    drop(packet.routed, Drop::flow_table_full);
+}
+
+void Resolver::route_alone(const Packet& packet) {
+    auto context = context_for(packet, 0);
+    context.translation = untranslated(packet);
+    const auto step = run(pipeline_without_flow(), context);
+    if (step != Step::go_on) return finish(context, step);
+    for_family(packet.v4,
+               [&]<typename Key>(const Key*) { carry_out<Key>(*this, context, make_record<Key>(context)); });
+}
+
+void Resolver::finish(Context& context, Step step) {
+    const auto& packet = context.packet;
+    switch (step) {
+        case Step::go_on:
+        case Step::held:
+            return;
+        case Step::consumed:
+            return consume(packet.routed);
+        case Step::drop:
+            break;
+    }
+    give_back(context);
+    send_icmp_error(*this, packet, context.reason, context.egress.mtu);
+    drop(packet.routed, context.reason);
+}
+
+void Resolver::housekeeping() {
+    if (now() == last_second_) return;
+    last_second_ = now();
+    expire_fragments(*this);
+    neighbours_due(*this);
+}
+
+std::uint64_t Resolver::held() const {
+    // Those that wait for neighbours are all workers' together, and told once.
+    return fragments_.held() + (number_ == 0 ? shared_.neighbours.held() : 0);
+}
+
+void Resolver::drop(const RoutedFrame& routed, Drop why) {
+    forwarder_.drop(routed.from, why, routed.frame);
+}
+
+void Resolver::consume(const RoutedFrame& routed) {
+    forwarder_.counters(routed.from).consumed.add(1);
+    rte_pktmbuf_free(routed.frame);
+}
+
+void Resolver::send(PortIndex from, rte_mbuf* frame, InterfaceIndex interface) {
+    send_from_interface(forwarder_, interface, from, false, frame);
+}
+
+void Resolver::originate(rte_mbuf* frame, InterfaceIndex interface) {
+    send_from_interface(forwarder_, interface, 0, true, frame);
+}
+
+}  // namespace viaduct::dataplane
