@@ -37,12 +37,13 @@ class Figures:
     def notes(self, there_and_back=True):
         median = statistics.median
         idle = median(self.idle)
-        notes = {"lost": "none" if self.lost == 0 else f"{self.lost} of {self.sent} ({100 * self.lost / self.sent:.2g} %)",
-                "cycles/frame": f"{median(self.cycles):.0f}" if self.cycles else "-",
-                "there and back p50": f"{median(self.latency):.0f} us",
-                "generator": f"idle {100 * idle:.0f} %" if idle >= IDLE_LEAST else "was the limit",
-                "had its CPU, generator": f"{100 * median(self.generator_on_cpu):.0f} %",
-                "device": f"{100 * (1 - median(self.device_waited)):.0f} %"}
+        lost = f"{self.lost} of {self.sent} ({100 * self.lost / self.sent:.2g} %)" if self.lost else "none"
+        notes = {"lost": lost,
+                 "cycles/frame": f"{median(self.cycles):.0f}" if self.cycles else "-",
+                 "there and back p50": f"{median(self.latency):.0f} us",
+                 "generator": f"idle {100 * idle:.0f} %" if idle >= IDLE_LEAST else "was the limit",
+                 "had its CPU, generator": f"{100 * median(self.generator_on_cpu):.0f} %",
+                 "device": f"{100 * (1 - median(self.device_waited)):.0f} %"}
         if not there_and_back:
             del notes["there and back p50"]
         return notes

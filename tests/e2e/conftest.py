@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from viaduct import (  # noqa: E402
     cnitool as cnitool_module, containerd as containerd_module, cri as cri_module, daemons, debian_source,
-    isolation as isolation_module, netns, podman as podman_module, qemu, testpmd, workdir)
+    hosts, isolation as isolation_module, netns, podman as podman_module, pods, qemu, testpmd, workdir)
 
 
 def needs_programs(*names):
@@ -190,6 +190,29 @@ def make_node(directory):
     finally:
         for each in made:
             each.stop()
+
+
+@pytest.fixture
+def make_router(make_node, make_netns):
+    """make_router({label: (network, gateway)}, **more) -> (node, {label: Host that is up}). `gateway`: whether the
+    host has a default route. `more`: what the change puts
+    besides, by kind."""
+
+    def make(wanted, node_options=None, **more):
+        node = make_node(**(node_options or {}))
+        numbers = {}
+        made = {}
+        for label, (network, gateway) in wanted.items():
+            numbers[network.name] = numbers.get(network.name, 1) + 1
+            made[label] = hosts.Host(make_netns(label), network, numbers[network.name], gateway)
+        pods.change(node, hosts.objects(made.values(), **more))
+        for host in made.values():
+            host.up()
+        for host in made.values():
+            pods.wait_link(node, host.port)
+        return node, made
+
+    return make
 
 
 @pytest.fixture
