@@ -2,13 +2,14 @@
 import contextlib
 from types import SimpleNamespace
 
-from viaduct import daemons, process
+from viaduct import daemons, process, testpmd
 
 from bench import foremost, network, session
 
 from .cni_network import CniNetwork
 
 SUBNET = "10.88.0.0/16"
+MEMORY = 256  # MB of huge pages, without the flow table
 
 
 def missing(scenario):
@@ -26,7 +27,7 @@ class MeasuredNode(daemons.Node):
 @contextlib.contextmanager
 def dataplane(directory, **options):
     """The dataplane alone, on CPU 1, in a network namespace of its own; a Node whose dataplane runs."""
-    node = MeasuredNode(directory, lcores="1", **{"memory": 256, "poll": "busy", **options})
+    node = MeasuredNode(directory, lcores="1", **{"memory": MEMORY, "poll": "busy", **options})
     node.namespace.create()
     try:
         node.start_dataplane()
@@ -56,7 +57,13 @@ def l2(directory, paths):
 FLOWS = 4_194_304  # directions of flows that the table has room for
 
 
+BYTES_A_DIRECTION = 140
+
+
 def table_options(directions):
+    needed = MEMORY + directions * BYTES_A_DIRECTION // 2**20
+    if (free := testpmd.free_huge_megabytes()) < needed:
+        session.say(f"viaduct: its flows lie in small pages, which costs: {free} MB of huge pages are free, {needed} needed")
     return "--flows", directions, "--flows6", 1024
 
 
