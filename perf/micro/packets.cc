@@ -133,7 +133,7 @@ void execute_burst(benchmark::State& state, bool translate) {
     const auto began = __rdtsc();
     for (auto _ : state) {
         for (std::size_t i = 0; i < kBurst; ++i)
-            rewrite(packets[at + i], records[at + i]);
+            rewrite(packets[at + i], records[at + i], packets[at + i].ip + kIpHeader<Key>);
         benchmark::ClobberMemory();
         at = (at + kBurst) % kFrames;
     }
