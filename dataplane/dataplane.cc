@@ -18,6 +18,7 @@
 
 #include "dataplane_state.h"
 #include "port/ethdev.h"
+#include "port/vxlan_end.h"
 
 namespace viaduct::dataplane {
 
@@ -38,7 +39,8 @@ std::uint32_t monotonic_seconds() {
 /// What a change of a port can be carried out without making the port anew.
 bool same_device(const model::Port& a, const model::Port& b) {
     return a.kind == b.kind && a.queues == b.queues && a.mac == b.mac && a.vhost == b.vhost &&
-           a.tap == b.tap && a.uplink == b.uplink;
+           a.tap == b.tap && a.uplink == b.uplink && a.vxlan.vni == b.vxlan.vni &&
+           a.vxlan.local == b.vxlan.local && a.vxlan.udp_port == b.vxlan.udp_port;
 }
 
 /// What two devices cannot have at once.
@@ -49,6 +51,8 @@ std::string device_place(const model::Port& port) {
         case model::PortKind::uplink:
             // Its arguments say how, not what.
             return "uplink " + port.uplink.device.substr(0, port.uplink.device.find(','));
+        case model::PortKind::vxlan:
+            return "vxlan " + port.name;
         default:
             return port.vhost.path;
     }
@@ -185,6 +189,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     auto next = model::apply(s.config, change, faults);
     model::check(next, faults);
     check_buffers(next, faults);
+    check_tunnels(next, faults);
     if (!faults.empty()) throw Refused(std::move(faults));
     if (dry_run || next == s.config) return;
 
@@ -252,7 +257,11 @@ void Dataplane::make_device(const model::Port& port) {
     auto slot = std::make_unique<PortSlot>();
     slot->config = port;
     slot->index = index;
-    slot->device = options_.make_port(port, index, pool_, *this);
+    if (port.kind == model::PortKind::vxlan) {
+        slot->device = std::make_unique<VxlanEnd>(port.vxlan);
+    } else {
+        slot->device = options_.make_port(port, index, pool_, *this);
+    }
     slot->was_up = slot->device->link_up();
     slot->device->set_mtu(port.mtu);
     // Until the transaction takes over, the device is on no bridge: nothing reaches it or comes from it.
@@ -309,6 +318,8 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     }
     forget_gateways(next);
     s.interface_places = place_interfaces(next.interfaces, s.interface_places);
+    const auto tunnels_before = std::move(s.tunnel_places);
+    s.tunnel_places = place_tunnels(next, tunnels_before);
     place_bridges(next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
@@ -324,6 +335,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
         if (found == s.bridges.end()) continue;
         found->second.fdb->remove_if([at = index](FdbKey, FdbValue v) { return v.port() == at; }, true);
     }
+    forget_tunnels(tunnels_before);
     place_statics(statics_before);
     place_gateways();
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,6 +27,9 @@ struct FlowTables;
 class FlowMemory;
 struct Topology;
 struct NatState;
+struct PlacedTunnel;
+/// By vxlan port and peer.
+using TunnelPlaces = std::map<std::pair<std::string, IpAddress>, std::uint16_t>;
 
 /// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
 using CoarseClock = std::function<std::uint32_t()>;
@@ -162,6 +166,10 @@ private:
     void place_gateways();
     /// What a new topology means for flows: nothing, when only queues go to other workers.
     enum class Flows : std::uint8_t { stay, resolve_again };
+    [[nodiscard]] std::vector<PlacedTunnel> placed_tunnels() const;
+    void forget_tunnels(const TunnelPlaces& before);
+    /// Of a static entry, as the FDB has it: the place and one more, or 0.
+    [[nodiscard]] std::uint16_t tunnel_of(const model::FdbEntry& entry) const;
     void publish(Flows flows = Flows::resolve_again);
     [[nodiscard]] bool links_changed() const;
     void drain_rings();

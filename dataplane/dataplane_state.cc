@@ -159,6 +159,7 @@ void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(cons
     // Names and tables are taken under the lock; the tables themselves are read without it.
     std::map<std::string, std::shared_ptr<Fdb>> tables;
     std::vector<std::string> names(kPortsMost);
+    std::map<std::uint16_t, IpAddress> peers;
     std::uint32_t now = 0;
     {
         const std::scoped_lock lock(state_->mutex);
@@ -167,6 +168,8 @@ void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(cons
         }
         for (const auto& [name, slot] : state_->ports)
             names[slot->index] = name;
+        for (const auto& [end, index] : state_->tunnel_places)
+            peers.emplace(static_cast<std::uint16_t>(index + 1), end.second);
         now = state_->crew.now.load();
     }
     for (const auto& [bridge, fdb] : tables) {
@@ -178,7 +181,11 @@ void Dataplane::visit_fdb(const FdbFilter& filter, const std::function<void(cons
                 port.empty())
                 return;
             const auto age = value.is_static() || now < value.seen() ? 0 : now - value.seen();
-            visit({{name, vlan, MacAddress::from_u64(key & 0xffffffffffff), port}, value.is_static(), age});
+            std::optional<IpAddress> remote;
+            if (const auto peer = peers.find(value.tunnel()); peer != peers.end()) remote = peer->second;
+            visit({{name, vlan, MacAddress::from_u64(key & 0xffffffffffff), port, remote},
+                   value.is_static(),
+                   age});
         });
     }
 }

@@ -29,6 +29,10 @@ struct Dataplane::BridgeSlot {
     std::shared_ptr<Fdb> fdb;
 };
 
+/// Whatever else is wrong with a configuration's tunnels than the model sees.
+void check_tunnels(const model::Config& next, Faults& faults);
+TunnelPlaces place_tunnels(const model::Config& config, const TunnelPlaces& before);
+
 struct Dataplane::State {
     /// A descriptor in a worker's epoll set.
     struct Watch {
@@ -62,6 +66,7 @@ struct Dataplane::State {
     Ownership owners;
     std::map<QueueId, Watch> watched;
     InterfacePlaces interface_places;  ///< of config.interfaces
+    TunnelPlaces tunnel_places;        ///< of config.ports' remotes
     std::shared_ptr<const Tables> tables;
     std::unique_ptr<Topology> topology;
     std::vector<std::unique_ptr<Topology>> retired;

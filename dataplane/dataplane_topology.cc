@@ -42,7 +42,9 @@ void Dataplane::place_statics(const FdbConfig& before) {
         const auto index = s.ports.at(entry.port)->index;
         const auto fdb_entry = fdb_key(entry.mac.to_u64(), entry.vlan);
         const auto now = fdb.find(fdb_entry, fdb.hash(fdb_entry));
-        if (!now.is_static() || now.port() != index) fdb.set_static(fdb_entry, index);
+        const auto tunnel = tunnel_of(entry);
+        if (!now.is_static() || now.port() != index || now.tunnel() != tunnel)
+            fdb.set_static(fdb_entry, index, tunnel);
     }
 }
 
@@ -90,6 +92,7 @@ void Dataplane::publish(Flows flows) {
         const auto& interface = s.config.interfaces.at(name);
         interfaces.push_back({&interface, index, s.flows.zone(interface.vrf)});
     }
+    const auto tunnels = placed_tunnels();
     const auto workers = static_cast<std::uint16_t>(options_.worker_lcores.size());
     auto owners = spread(counts, s.owners, workers);
     // A queue that changes hands is nobody's for one grace period: two workers never poll it at once.
@@ -102,10 +105,10 @@ void Dataplane::publish(Flows flows) {
         moves = true;
     }
     if (moves) {
-        s.install(build_topology(ports, bridges, interfaces, settled, workers), settled);
+        s.install(build_topology(ports, bridges, interfaces, tunnels, settled, workers), settled);
         s.crew.synchronize();
     }
-    s.install(build_topology(ports, bridges, interfaces, owners, workers), owners);
+    s.install(build_topology(ports, bridges, interfaces, tunnels, owners, workers), owners);
 }
 
 bool Dataplane::links_changed() const {

@@ -1,6 +1,8 @@
 // Builds a Topology from scratch for every change: plain, and some tens of microseconds at a thousand ports.
 #include "topology_builder.h"
 
+#include <algorithm>
+
 #include "forward/switch.h"
 
 namespace viaduct::dataplane {
@@ -15,9 +17,14 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
     view.port = placed.device;
     view.bridge = bridge;
     view.admin_up = config.up;
-    view.link_up = config.up && placed.device->link_up() && placed.device->active_queues() > 0;
+    view.link_up = config.up && placed.device->link_up() &&
+                   (placed.device->active_queues() > 0 || config.kind == model::PortKind::vxlan);
     view.frame_most = config.mtu + kEthernetHeader;
     view.fdb_limit = config.fdb_limit;
+    if (config.kind == model::PortKind::vxlan) {
+        topology.tunnel_sets.push_back(std::make_unique<std::vector<TunnelIndex>>());
+        view.tunnels = topology.tunnel_sets.back().get();
+    }
     if (!config.up) {
         view.receive = drop_burst_port_down;
     } else if (bridge == nullptr) {
@@ -35,6 +42,24 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
     }
     view.tagged = set.get();
     topology.vlan_sets.push_back(std::move(set));
+}
+
+/// Tunnels, and the frames that fit through all of their end's.
+void view_tunnels(Topology& topology, const std::vector<PlacedTunnel>& tunnels) {
+    std::map<PortIndex, std::vector<TunnelIndex>> sets;
+    for (const auto& placed : tunnels) {
+        if (topology.tunnels.size() <= placed.index) topology.tunnels.resize(placed.index + std::size_t{1});
+        auto& tunnel = topology.tunnels[placed.index];
+        tunnel = make_tunnel(*placed.vxlan, placed.remote, placed.port, placed.zone);
+        sets[placed.port].push_back(placed.index);
+        auto& end = topology.ports[placed.port];
+        if (placed.mtu > tunnel.length) end.frame_most = std::min(end.frame_most, placed.mtu - tunnel.length);
+    }
+    for (auto& [port, set] : sets) {
+        topology.tunnel_sets.push_back(std::make_unique<std::vector<TunnelIndex>>(std::move(set)));
+        topology.ports[port].tunnels = topology.tunnel_sets.back().get();
+    }
+    topology.tunnel_ends = TunnelEnds(topology.tunnels);
 }
 
 void view_interface(Topology& topology, const PlacedInterface& placed, const BridgeView* bridge) {
@@ -124,7 +149,8 @@ void view_queues(Topology& topology, const Ownership& owners, std::uint16_t work
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
                                          const std::map<std::string, PlacedBridge>& bridges,
                                          const std::vector<PlacedInterface>& interfaces,
-                                         const Ownership& owners, std::uint16_t workers) {
+                                         const std::vector<PlacedTunnel>& tunnels, const Ownership& owners,
+                                         std::uint16_t workers) {
     auto topology = std::make_unique<Topology>();
     topology->workers.resize(workers);
     std::map<std::string, BridgeView*> views;
@@ -147,6 +173,7 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
     }
     for (const auto& placed : interfaces)
         view_interface(*topology, placed, views.at(placed.interface->bridge));
+    view_tunnels(*topology, tunnels);
     for (auto& bridge : topology->bridges) {
         view_floods(*bridge, *topology, members[bridge.get()]);
         view_gateways(*bridge, *topology);

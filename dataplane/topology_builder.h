@@ -32,10 +32,21 @@ struct PlacedInterface {
     Zone zone;
 };
 
+/// A pair of a tunnel's end and a peer of it.
+struct PlacedTunnel {
+    TunnelIndex index;
+    PortIndex port;
+    const model::Vxlan* vxlan;
+    IpAddress remote;
+    Zone zone;
+    std::uint32_t mtu;  ///< longest packet on the way to the peer; 0: not known
+};
+
 /// A fresh topology; `owners` names a worker for every queue in use of every port that is up.
 std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
                                          const std::map<std::string, PlacedBridge>& bridges,
                                          const std::vector<PlacedInterface>& interfaces,
-                                         const Ownership& owners, std::uint16_t workers);
+                                         const std::vector<PlacedTunnel>& tunnels, const Ownership& owners,
+                                         std::uint16_t workers);
 
 }  // namespace viaduct::dataplane

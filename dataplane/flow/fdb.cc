@@ -43,9 +43,9 @@ void Fdb::refresh(FdbKey key, std::uint64_t hash, FdbValue value, std::uint32_t 
         for (auto& entry : buckets_[bucket].entries) {
             if (entry.key.load(std::memory_order_acquire) != key) continue;
             auto expected = value.word;
-            entry.value.compare_exchange_strong(expected,
-                                                FdbValue::make(value.port(), value.is_static(), now).word,
-                                                std::memory_order_release, std::memory_order_relaxed);
+            entry.value.compare_exchange_strong(
+                expected, FdbValue::make(value.port(), value.is_static(), now, value.tunnel()).word,
+                std::memory_order_release, std::memory_order_relaxed);
             return;
         }
     }
@@ -94,15 +94,16 @@ void Fdb::clear(Entry& entry) {
     entry.value.store(0, std::memory_order_release);
 }
 
-Fdb::Learned Fdb::learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now) {
+Fdb::Learned Fdb::learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now,
+                        std::uint16_t tunnel) {
     const Held held(lock_, std::try_to_lock);
     if (!held) return Learned::busy;
     auto* entry = locate(key);
-    const auto fresh = FdbValue::make(port, false, now);
+    const auto fresh = FdbValue::make(port, false, now, tunnel);
     if (entry != nullptr) {
         const FdbValue old{entry->value.load(std::memory_order_relaxed)};
-        if (old.is_static() || old.port() == port) return Learned::yes;
-        if (limit != 0 && entries(port) >= limit) return Learned::port_full;
+        if (old.is_static() || (old.port() == port && old.tunnel() == tunnel)) return Learned::yes;
+        if (old.port() != port && limit != 0 && entries(port) >= limit) return Learned::port_full;
         count(old, -1);
         count(fresh, 1);
         entry->value.store(fresh.word, std::memory_order_release);
@@ -118,9 +119,9 @@ Fdb::Learned Fdb::learn(FdbKey key, PortIndex port, std::uint32_t limit, std::ui
     return Learned::yes;
 }
 
-void Fdb::set_static(FdbKey key, PortIndex port) {
+void Fdb::set_static(FdbKey key, PortIndex port, std::uint16_t tunnel) {
     const Held held(lock_);
-    const auto value = FdbValue::make(port, true, 0);
+    const auto value = FdbValue::make(port, true, 0, tunnel);
     auto* entry = locate(key);
     if (entry == nullptr) entry = free_place(key);
     if (entry == nullptr) {

@@ -34,13 +34,19 @@ struct FdbValue {
     static constexpr std::uint64_t kPresent = 1;
     static constexpr std::uint64_t kStatic = 2;
 
-    static constexpr FdbValue make(PortIndex port, bool is_static, std::uint32_t seen) {
+    /// `tunnel`: on a port that is a tunnel's end, behind which peer: its place in the topology and one more,
+    /// below 2^14; 0: none.
+    static constexpr FdbValue make(PortIndex port, bool is_static, std::uint32_t seen,
+                                   std::uint16_t tunnel = 0) {
         return {static_cast<std::uint64_t>(seen) << 32 | static_cast<std::uint64_t>(port) << 16 |
-                (is_static ? kStatic : 0) | kPresent};
+                static_cast<std::uint64_t>(tunnel) << 2 | (is_static ? kStatic : 0) | kPresent};
     }
     [[nodiscard]] constexpr bool present() const { return word != 0; }
     [[nodiscard]] constexpr bool is_static() const { return (word & kStatic) != 0; }
     [[nodiscard]] constexpr PortIndex port() const { return static_cast<PortIndex>(word >> 16); }
+    [[nodiscard]] constexpr std::uint16_t tunnel() const {
+        return static_cast<std::uint16_t>(word >> 2 & 0x3fff);
+    }
     [[nodiscard]] constexpr std::uint32_t seen() const { return static_cast<std::uint32_t>(word >> 32); }
 };
 
@@ -72,11 +78,12 @@ public:
     /// Enters or moves `key` to `port`; static entries stay. `limit`: most learned entries of the port, 0 for
     /// no limit but the table's. Does not wait: `busy` when another thread is writing, and the next frame
     /// learns it.
-    Learned learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now);
+    Learned learn(FdbKey key, PortIndex port, std::uint32_t limit, std::uint32_t now,
+                  std::uint16_t tunnel = 0);
 
     // --- main thread; each takes the lock for single entries ---
 
-    void set_static(FdbKey key, PortIndex port);
+    void set_static(FdbKey key, PortIndex port, std::uint16_t tunnel = 0);
     void remove(FdbKey key);
     /// Forgets learned entries not seen for `age` seconds, in a share of the buckets: `step` of `steps`.
     void expire(std::uint32_t now, std::uint32_t age, std::uint32_t step, std::uint32_t steps);

@@ -50,6 +50,12 @@ enum class Drop : std::uint8_t {
     flow_table_full,
     neighbour_unknown,
     neighbour_queue_full,
+    // receive side, out of a tunnel
+    tunnel_bad_header,
+    tunnel_unknown_peer,
+    tunnel_unknown_vni,
+    tunnel_congestion,
+    tunnel_nested,
     // transmit side
     tx_link_down,
     tx_full,
@@ -58,6 +64,8 @@ enum class Drop : std::uint8_t {
     tx_no_buffer,
     tx_handoff_full,
     tx_gone,
+    tx_tunnel_unresolved,
+    tx_no_peer,
     count_,
 };
 
@@ -107,6 +115,12 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"flow_table_full", "no room for another flow, and none that would give way"},
     {"neighbour_unknown", "the next hop does not answer"},
     {"neighbour_queue_full", "too many packets wait for the next hop's answer"},
+    {"tunnel_bad_header",
+     "for a tunnel's end, with UDP or VXLAN headers that are cut short or without a VNI"},
+    {"tunnel_unknown_peer", "for a tunnel's end, from an address that is no peer of it"},
+    {"tunnel_unknown_vni", "for a tunnel's end, with a VNI that nobody has there"},
+    {"tunnel_congestion", "marked for congestion in a tunnel, and its sender cannot be told (RFC 6040)"},
+    {"tunnel_nested", "more tunnels in tunnels than can be opened at once"},
     {"link_down", "the output port's link is down"},
     {"full", "the output queue was full: the other side does not read fast enough"},
     {"too_big", "longer than the output port's MTU allows"},
@@ -114,6 +128,8 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"no_buffer", "no packet buffer left for a copy"},
     {"handoff_full", "the ring to the worker that owns the output queue was full"},
     {"gone", "the output port was removed meanwhile"},
+    {"tunnel_unresolved", "no route to the tunnel's peer, or its next hop does not answer"},
+    {"no_peer", "the tunnel's end has no peer to send to"},
 }};
 
 constexpr const DropReason& reason(Drop drop) {

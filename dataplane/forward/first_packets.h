@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "flow/flow_table.h"
+#include "forward/tunnel.h"
 #include "port/port.h"
 
 struct rte_mbuf;
@@ -26,6 +27,10 @@ public:
     virtual ~FirstPackets() = default;
     /// Takes the frames over. Must not call back into forwarding's routed path; it stages what leaves.
     virtual void resolve(const RoutedFrame* frames, std::uint16_t count) = 0;
+    /// A tunnel's packet, from its outer IP header on, whose way this worker has not found out for the
+    /// present generation of flows. Takes it over: sends it (Forwarder::leave) and tells the way for those
+    /// that follow, has it wait, or drops it (Forwarder::drop_outer).
+    virtual void send_outer(TunnelIndex tunnel, rte_mbuf* packet) = 0;
     /// Frames that wait in it, for a neighbour's answer or for their other fragments. Any thread.
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
 };

@@ -12,10 +12,17 @@ Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counte
       pool_(pool),
       counters_(counters),
       hand_off_(hand_off),
+      adjacencies_(kTunnelsMost),
       stage_memory_(std::make_unique<std::array<Stage, kPortsMost>>()),
       stages_(*stage_memory_) {}
 
 void Forwarder::receive(PortIndex from, rte_mbuf** frames, std::uint16_t count) {
+    take_in(from, frames, count);
+    while (out_count_ != 0)
+        take_in_from_tunnels();
+}
+
+void Forwarder::take_in(PortIndex from, rte_mbuf** frames, std::uint16_t count) {
     std::uint64_t bytes = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         rte_prefetch0(rte_pktmbuf_mtod(frames[i], void*));
@@ -55,9 +62,18 @@ void Forwarder::route(RoutedBurst& burst) {
 }
 
 void Forwarder::flush() {
-    for (auto& burst : routed_) {
-        if (burst.count != 0) route(burst);
+    // What comes out of tunnels may be for router interfaces, and in it other tunnels.
+    bool more = true;
+    while (more) {
+        for (auto& burst : routed_) {
+            if (burst.count != 0) route(burst);
+        }
+        more = out_count_ != 0;
+        while (out_count_ != 0)
+            take_in_from_tunnels();
     }
+    while (tunnelled_count_ != 0)
+        encapsulate();
     // A stage that filled up in the middle of the turn was emptied then, and may be empty now.
     for (std::uint32_t i = 0; i < dirty_count_; ++i) {
         stages_[dirty_[i]].listed = false;

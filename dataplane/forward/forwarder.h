@@ -70,6 +70,26 @@ public:
     void deliver(const RoutedFrame& routed) { collect(routed_[family_of(routed)], routed); }
     /// One that is addressed to a group, and that others hold too: it may only be read.
     void deliver_shared(const RoutedFrame& routed) { collect(routed_[kNeither], routed); }
+    /// A frame that leaves by a tunnel, which is there. Wrapped by whole bursts, at the end of the turn at
+    /// the latest.
+    void stage_tunnel(TunnelIndex tunnel, rte_mbuf* frame) {
+        tunnelled_[tunnelled_count_++] = {frame, tunnel};
+        if (tunnelled_count_ == kBurst) [[unlikely]]
+            encapsulate();
+    }
+    /// A frame that leaves by a tunnel's end to every peer of it (head-end replication).
+    void replicate(PortIndex port, rte_mbuf* frame);
+    /// A frame that was in a packet from `from`; it goes on through the bridge of its tunnel's end after this
+    /// call.
+    void come_out(PortIndex from, TunnelIndex tunnel, rte_mbuf* frame);
+    /// Where the burst comes from that is being switched: the tunnel's place and one more; 0: no tunnel.
+    [[nodiscard]] std::uint16_t source_tunnel() const { return source_tunnel_; }
+    /// What a resolver has found out about a tunnel's way.
+    void set_adjacency(TunnelIndex tunnel, const Adjacency& adjacency) { adjacencies_[tunnel] = adjacency; }
+    /// Sends a tunnel's packet, from its outer IP header on.
+    void leave(const Adjacency& adjacency, bool v4, rte_mbuf* packet);
+    /// Drops one: it had left by `port`, the tunnel's end, and was to be sent anew by the node itself.
+    void drop_outer(PortIndex port, Drop why, rte_mbuf* packet);
     void drop(PortIndex at, Drop why, rte_mbuf* frame) {
         count_drop(at, why);
         rte_pktmbuf_free(frame);
@@ -111,6 +131,17 @@ private:
         if (burst.count == kBurst) [[unlikely]]
             route(burst);
     }
+    struct Tunnelled {
+        rte_mbuf* frame;
+        TunnelIndex tunnel;
+    };
+    /// Frames that came out of tunnels in one turn and wait to be switched: a burst of each family and what
+    /// comes out while these are.
+    static constexpr std::uint32_t kOutMost = 8 * kBurst;
+
+    void take_in(PortIndex from, rte_mbuf** frames, std::uint16_t count);
+    void take_in_from_tunnels();
+    void encapsulate();
     void route(RoutedBurst& burst);
     void flush_port(PortIndex to);
     void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
@@ -126,6 +157,12 @@ private:
     const Topology* topology_ = nullptr;
     std::uint32_t now_ = 0;
     std::array<RoutedBurst, kFamilies> routed_{{{kIpv4}, {kIpv6}, {kNeither}}};
+    std::array<Tunnelled, kBurst> tunnelled_;  ///< to go into tunnels
+    std::uint16_t tunnelled_count_ = 0;
+    std::uint16_t source_tunnel_ = 0;
+    std::uint32_t out_count_ = 0;
+    std::array<Tunnelled, kOutMost> out_;  ///< come out of tunnels
+    std::vector<Adjacency> adjacencies_;   ///< by TunnelIndex
     std::uint32_t dirty_count_ = 0;
     std::array<PortIndex, kPortsMost> dirty_{};
     std::unique_ptr<std::array<Stage, kPortsMost>> stage_memory_;

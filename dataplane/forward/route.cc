@@ -6,6 +6,7 @@
 
 #include "forward/execute.h"
 #include "forward/forwarder.h"
+#include "forward/vxlan.h"
 
 namespace viaduct::dataplane {
 
@@ -20,9 +21,10 @@ struct Aside {
 };
 
 template <typename Key>
-std::uint16_t parse_burst(const Forwarder& forwarder, const FlowTable<Key>& table, const RoutedFrame* frames,
+std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, const RoutedFrame* frames,
                           std::uint16_t count, Parsed<Key>* parsed, Aside& aside) {
     const auto* interfaces = forwarder.topology().interfaces.data();
+    const auto& ends = forwarder.topology().tunnel_ends;
     std::uint16_t kept = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         auto& packet = parsed[kept];
@@ -30,6 +32,9 @@ std::uint16_t parse_burst(const Forwarder& forwarder, const FlowTable<Key>& tabl
             aside.add(frames[i]);
             continue;
         }
+        if (ends.may_be(packet.key.destination_port) && packet.key.protocol == kUdp &&
+            open_tunnel(forwarder, packet))
+            continue;
         packet.hash = table.hash(packet.key);
         table.prefetch(packet.hash);
         ++kept;
@@ -69,7 +74,11 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
             continue;
         }
         note(table, table.tail(packet.flow), packet, record, forwarder.now(), transport_of(packet));
-        forwarder.stage(record.port, packet.routed->frame);
+        if (record.has(kFlowTunnel)) {
+            forwarder.stage_tunnel(record.tunnel, packet.routed->frame);
+        } else {
+            forwarder.stage(record.port, packet.routed->frame);
+        }
     }
     if (aside.count != 0) forwarder.first_packets().resolve(aside.frames.data(), aside.count);
 }

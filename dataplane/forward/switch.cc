@@ -116,12 +116,13 @@ bool too_big(const PortView& port, const Classified& c) {
 [[gnu::noinline]] void note_source(Forwarder& forwarder, PortIndex from, const PortView& port, FdbKey key,
                                    std::uint64_t hash, FdbValue value) {
     auto& fdb = *port.bridge->fdb;
-    if (value.present() && (value.is_static() || value.port() == from)) {
+    const auto tunnel = forwarder.source_tunnel();
+    if (value.present() && (value.is_static() || (value.port() == from && value.tunnel() == tunnel))) {
         if (!value.is_static()) fdb.refresh(key, hash, value, forwarder.now());
         return;
     }
     if (!port.bridge->learning) return;
-    const auto learned = fdb.learn(key, from, port.fdb_limit, forwarder.now());
+    const auto learned = fdb.learn(key, from, port.fdb_limit, forwarder.now(), tunnel);
     if (learned == Fdb::Learned::port_full || learned == Fdb::Learned::table_full) {
         forwarder.counters(from).not_learned.add(1);
     }
@@ -198,7 +199,11 @@ std::uint64_t show_gateways(Forwarder& forwarder, const FloodSource& source, con
             continue;
         }
         share(frame, 1);
-        forwarder.stage(member.port, frame);
+        if (topology.ports[member.port].tunnels != nullptr) {
+            forwarder.replicate(member.port, frame);
+        } else {
+            forwarder.stage(member.port, frame);
+        }
     }
     if (!source.originated) {
         if (outputs == 0) {
@@ -212,9 +217,22 @@ std::uint64_t show_gateways(Forwarder& forwarder, const FloodSource& source, con
     if (other != nullptr) rte_pktmbuf_free(other);
 }
 
+/// Into the tunnel that the FDB names, or into all of its end's: an entry may be without one, or older than
+/// the topology.
+[[gnu::noinline]] void send_by_tunnel(Forwarder& forwarder, FdbValue to, rte_mbuf* frame) {
+    const auto& tunnels = forwarder.topology().tunnels;
+    const auto index = static_cast<TunnelIndex>(to.tunnel() - 1);
+    if (index < tunnels.size() && tunnels[index].present && tunnels[index].port == to.port()) {
+        forwarder.stage_tunnel(index, frame);
+    } else {
+        forwarder.replicate(to.port(), frame);
+    }
+}
+
 /// To the one port that the FDB names.
 template <bool kVlanFiltering>
-void send_to(Forwarder& forwarder, PortIndex to, Classified& c) {
+void send_to(Forwarder& forwarder, FdbValue found, Classified& c) {
+    const auto to = found.port();
     const auto& port = forwarder.topology().ports[to];
     Drop refused = Drop::count_;
     if (too_big(port, c)) [[unlikely]]
@@ -231,6 +249,7 @@ void send_to(Forwarder& forwarder, PortIndex to, Classified& c) {
         forwarder.counters(to).offered.add(1);
         return forwarder.drop(to, refused, c.frame);
     }
+    if (port.tunnels != nullptr) return send_by_tunnel(forwarder, found, c.frame);
     forwarder.stage(to, c.frame);
 }
 
@@ -245,7 +264,7 @@ void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Clas
     }
     if (to == from) [[unlikely]]
         return forwarder.drop(from, Drop::same_port, c.frame);
-    send_to<kVlanFiltering>(forwarder, to, c);
+    send_to<kVlanFiltering>(forwarder, found, c);
 }
 
 /// First pass. Returns how many frames are left.
@@ -288,6 +307,8 @@ void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rt
     std::array<Classified, kBurst> classified;
     const auto kept = classify<kVlanFiltering>(forwarder, from, port, frames, count, classified.data());
 
+    // What an entry is that needs no looking after.
+    const auto fresh = FdbValue::make(from, false, forwarder.now(), forwarder.source_tunnel());
     FdbKey last_source = 0;
     FdbKey last_destination = 0;
     FdbValue found;
@@ -296,7 +317,7 @@ void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rt
         if (c.source != last_source) {
             last_source = c.source;
             const auto value = fdb.find(c.source, c.source_hash);
-            if (value.port() != from || value.seen() != forwarder.now() || !value.present()) [[unlikely]] {
+            if (value.word != fresh.word) [[unlikely]] {
                 note_source(forwarder, from, port, c.source, c.source_hash, value);
                 last_destination = 0;  // what was just learned may be what the next frame asks for
             }
@@ -349,9 +370,9 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
     }
     if (originated) forwarder.counters(to).originated.add(1);
     if (bridge.switch_burst == switch_burst_plain) {
-        send_to<false>(forwarder, to, c);
+        send_to<false>(forwarder, found, c);
     } else {
-        send_to<true>(forwarder, to, c);
+        send_to<true>(forwarder, found, c);
     }
 }
 

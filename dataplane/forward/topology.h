@@ -14,6 +14,7 @@
 
 #include "flow/fdb.h"
 #include "flow/record.h"
+#include "forward/tunnel.h"
 #include "port/port.h"
 
 struct rte_mbuf;
@@ -67,6 +68,8 @@ struct alignas(64) PortView {
     bool link_up = false;
     std::uint32_t frame_most = 0;  ///< longest untagged frame in bytes; a tagged one may have 4 more
     std::uint32_t fdb_limit = 0;
+    /// A tunnel's end: its tunnels, by which it sends instead of by queues. Null: any other port.
+    const std::vector<TunnelIndex>* tunnels = nullptr;
     SwitchBurst receive =
         nullptr;  ///< what to do with a burst that came in here; never null where port is set
 
@@ -116,7 +119,10 @@ struct Topology {
     std::vector<std::unique_ptr<VlanSet>> vlan_sets;
     std::vector<WorkerView> workers;
     std::vector<InterfaceView> interfaces;  ///< by InterfaceIndex, as in `tables`
-    std::shared_ptr<const Tables> tables;   ///< never null once the dataplane has started
+    std::vector<Tunnel> tunnels;            ///< by TunnelIndex; there may be holes
+    std::vector<std::unique_ptr<std::vector<TunnelIndex>>> tunnel_sets;
+    TunnelEnds tunnel_ends;                ///< of `tunnels`
+    std::shared_ptr<const Tables> tables;  ///< never null once the dataplane has started
     /// What a flow's record must carry to be executed; never 0. Stays as it was in a topology that only gives
     /// queues to other workers.
     std::uint32_t flow_generation = 0;

@@ -16,6 +16,12 @@ namespace {
 constexpr std::uint16_t kEthernetHeader = 14;
 constexpr std::uint16_t kTag = 4;
 
+/// By the port behind which the next hop is known to be.
+void send_known(Resolver& resolver, const Egress& egress, rte_mbuf* frame) {
+    if (egress.tunnel) return resolver.forwarder().stage_tunnel(*egress.tunnel, frame);
+    resolver.forwarder().stage(egress.port, frame);
+}
+
 /// In fragments, by the port or flooded.
 void send_cut(Resolver& resolver, const Context& context, rte_mbuf* frame) {
     const auto& egress = context.egress;
@@ -27,7 +33,7 @@ void send_cut(Resolver& resolver, const Context& context, rte_mbuf* frame) {
     resolver.forwarder().counters(from).copies.add(parts.size() - 1);
     for (auto* part : parts) {
         if (egress.known) {
-            resolver.forwarder().stage(egress.port, part);
+            send_known(resolver, egress, part);
         } else {
             resolver.send(from, part, egress.interface);
         }
@@ -59,7 +65,7 @@ void carry_out(Resolver& resolver, const Context& context, const FlowRecord<Key>
         write_sctp_checksum(moved);
     }
     if (packet.length > context.egress.mtu) return send_cut(resolver, context, frame);
-    if (context.egress.known) return resolver.forwarder().stage(context.egress.port, frame);
+    if (context.egress.known) return send_known(resolver, context.egress, frame);
     resolver.send(routed.from, frame, context.egress.interface);
 }
 

@@ -3,6 +3,7 @@
 // next one finds what was learned meanwhile.
 #include <spdlog/fmt/fmt.h>
 
+#include "resolve/delivery.h"
 #include "resolve/messages.h"
 #include "resolve/node.h"
 #include "resolve/pipeline.h"
@@ -14,24 +15,14 @@ namespace {
 
 constexpr std::string_view kStage = "neighbour";
 
-/// Behind which port the bridge has the MAC, and the tag that frames leave there with. Unknown: `known` stays
-/// false. (A port that is a tunnel's end has more to say: what its outer header is.)
+/// Unknown: `known` stays false.
 void find_port(Context& context) {
     auto& egress = context.egress;
-    const auto& view = context.topology.interfaces[egress.interface];
-    const auto& fdb = *view.bridge->fdb;
-    const auto key = fdb_key(egress.destination_mac.to_u64(), view.vlan);
-    const auto found = fdb.find(key, fdb.hash(key));
-    // Another router interface is no port: its frames are delivered as a flood is.
-    if (!found.present() || found.port() >= kGatewayFirst) return;
-    const auto& port = context.topology.ports[found.port()];
-    if (port.port == nullptr) return;
-    egress.vlan = 0;
-    if (view.vlan != 0 && view.vlan != port.untagged_vlan) {
-        if (!port.carries_tagged(view.vlan)) return;
-        egress.vlan = view.vlan;
-    }
-    egress.port = found.port();
+    const auto delivery = find_delivery(context.topology, egress.interface, egress.destination_mac);
+    if (!delivery) return;
+    egress.port = delivery->port;
+    egress.vlan = delivery->vlan;
+    egress.tunnel = delivery->tunnel;
     egress.known = true;
 }
 
@@ -48,10 +39,8 @@ Step waits(Context& context, const NeighbourKey& key) {
     std::vector<WaitingFrame> dropped;
     const auto asked = context.neighbours.ask(
         key, {routed.frame, routed.from, routed.interface, routed.l2_length, false}, context.now, dropped);
-    for (const auto& waiting : dropped) {
-        resolver.drop({waiting.frame, waiting.from, waiting.interface, waiting.l2_length, false},
-                      Drop::neighbour_queue_full);
-    }
+    for (const auto& waiting : dropped)
+        resolver.drop_waiting(waiting, Drop::neighbour_queue_full);
     switch (asked) {
         case Neighbours::Asked::solicit:
             send_solicitation(resolver, key, std::nullopt);

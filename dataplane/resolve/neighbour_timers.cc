@@ -12,6 +12,7 @@ namespace viaduct::dataplane {
 namespace {
 
 void give_up(Resolver& resolver, const WaitingFrame& waiting) {
+    if (waiting.originated) return resolver.drop_waiting(waiting, Drop::neighbour_unknown);
     const RoutedFrame routed{waiting.frame, waiting.from, waiting.interface, waiting.l2_length, false};
     Packet packet;
     const bool there = routed.interface < resolver.tables().interfaces.size() &&
@@ -37,7 +38,7 @@ void neighbours_due(Resolver& resolver) {
     for (const auto& waiting : work.unanswered)
         give_up(resolver, waiting);
     for (const auto& waiting : work.released)
-        resolver.resolve_one({waiting.frame, waiting.from, waiting.interface, waiting.l2_length, false});
+        resolver.resolve_waiting(waiting);
     if (resolver.number() == 0) resolver.announcements().due(resolver);
 }
 

@@ -135,7 +135,7 @@ void learn_neighbour(Resolver& resolver, const NeighbourKey& key, const MacAddre
     std::vector<WaitingFrame> released;
     resolver.shared().neighbours.learn(key, mac, resolver.now(), evidence, released);
     for (const auto& waiting : released)
-        resolver.resolve_one({waiting.frame, waiting.from, waiting.interface, waiting.l2_length, false});
+        resolver.resolve_waiting(waiting);
 }
 
 }  // namespace viaduct::dataplane

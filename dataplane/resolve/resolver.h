@@ -24,6 +24,7 @@ public:
     Resolver& operator=(const Resolver&) = delete;
 
     void resolve(const RoutedFrame* frames, std::uint16_t count) override;
+    void send_outer(TunnelIndex tunnel, rte_mbuf* packet) override;
     /// Timers; about once a turn, after the forwarder's begin(). Cheap when nothing is due.
     void housekeeping();
     [[nodiscard]] std::uint64_t held() const override;
@@ -47,6 +48,10 @@ public:
     /// Routes a packet that is of no flow of its own (a translated ICMP error) and sends it.
     void route_alone(const Packet& packet);
 
+    /// What waited for its neighbour and waits no more: goes on, or ends (a tunnel's packet always as
+    /// unresolved).
+    void resolve_waiting(const WaitingFrame& waiting);
+    void drop_waiting(const WaitingFrame& waiting, Drop why);
     /// The three ends of a frame that came in. Frames that are shared are only let go of.
     void drop(const RoutedFrame& routed, Drop why);
     void consume(const RoutedFrame& routed);

@@ -59,6 +59,9 @@ public:
         for (std::uint16_t i = 0; i < count; ++i)
             forwarder_.drop(frames[i].from, Drop::no_route, frames[i].frame);
     }
+    void send_outer(TunnelIndex tunnel, rte_mbuf* packet) override {
+        forwarder_.drop_outer(forwarder_.topology().tunnels[tunnel].port, Drop::tx_tunnel_unresolved, packet);
+    }
 
 private:
     Forwarder& forwarder_;

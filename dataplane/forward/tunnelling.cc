@@ -1,0 +1,97 @@
+// Tunnels in the turn of a worker: what goes into them is wrapped by bursts and leaves by the underlay's
+// ports, what comes out of them is switched as if it had come in by the tunnel's end.
+//
+// In the ledger a tunnel's end sends frames and receives them as any port does. The packets that carry them
+// are the node's own: originated where they leave, consumed where they came in.
+#include "forward/forwarder.h"
+
+namespace viaduct::dataplane {
+
+void Forwarder::encapsulate() {
+    const auto burst = tunnelled_;
+    const auto count = tunnelled_count_;
+    tunnelled_count_ = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        auto [frame, index] = burst[i];
+        const auto& tunnel = topology_->tunnels[index];
+        const auto& adjacency = adjacencies_[index];
+        const bool known = adjacency.generation == topology_->flow_generation;
+        const auto bytes = frame->pkt_len;
+        const auto most = known ? adjacency.mtu : std::uint32_t{UINT16_MAX};
+        auto refused = Drop::count_;
+        if (!topology_->ports[tunnel.port].link_up) {
+            refused = Drop::tx_link_down;
+        } else if (bytes + tunnel.length > most) {
+            refused = Drop::tx_too_big;
+        } else if (!push_outer(tunnel, frame, pool_)) {
+            refused = Drop::tx_no_buffer;
+        }
+        auto& counters = counters_[tunnel.port];
+        counters.offered.add(1);
+        if (refused != Drop::count_) [[unlikely]] {
+            drop(tunnel.port, refused, frame);
+            continue;
+        }
+        counters.tx_packets.add(1);
+        counters.tx_bytes.add(bytes);
+        if (known) [[likely]] {
+            leave(adjacency, tunnel.v4, frame);
+        } else {
+            first_packets_->send_outer(index, frame);
+        }
+    }
+}
+
+void Forwarder::leave(const Adjacency& adjacency, bool v4, rte_mbuf* packet) {
+    push_ethernet(adjacency, v4, packet);
+    counters_[adjacency.port].originated.add(1);
+    stage(adjacency.port, packet);
+}
+
+void Forwarder::drop_outer(PortIndex port, Drop why, rte_mbuf* packet) {
+    auto& counters = counters_[port];
+    counters.originated.add(1);
+    counters.offered.add(1);
+    drop(port, why, packet);
+}
+
+void Forwarder::replicate(PortIndex port, rte_mbuf* frame) {
+    const auto& tunnels = *topology_->ports[port].tunnels;
+    if (tunnels.empty()) {
+        counters_[port].offered.add(1);
+        return drop(port, Drop::tx_no_peer, frame);
+    }
+    if (tunnels.size() > 1) {
+        for (auto* part = frame; part != nullptr; part = part->next)
+            rte_mbuf_refcnt_update(part, static_cast<std::int16_t>(tunnels.size() - 1));
+        counters_[port].copies.add(tunnels.size() - 1);
+    }
+    for (const auto tunnel : tunnels)
+        stage_tunnel(tunnel, frame);
+}
+
+void Forwarder::come_out(PortIndex from, TunnelIndex tunnel, rte_mbuf* frame) {
+    if (out_count_ == out_.size()) [[unlikely]]
+        return drop(from, Drop::tunnel_nested, frame);
+    counters_[from].consumed.add(1);
+    out_[out_count_++] = {frame, tunnel};
+}
+
+void Forwarder::take_in_from_tunnels() {
+    const auto out = out_;
+    const auto count = out_count_;
+    out_count_ = 0;
+    for (std::uint32_t begin = 0; begin < count;) {
+        // A run from one peer goes on as one burst.
+        std::array<rte_mbuf*, kBurst> frames;
+        const auto tunnel = out[begin].tunnel;
+        std::uint16_t run = 0;
+        while (begin < count && run < kBurst && out[begin].tunnel == tunnel)
+            frames[run++] = out[begin++].frame;
+        source_tunnel_ = static_cast<std::uint16_t>(tunnel + 1);
+        take_in(topology_->tunnels[tunnel].port, frames.data(), run);
+        source_tunnel_ = 0;
+    }
+}
+
+}  // namespace viaduct::dataplane
