@@ -101,9 +101,8 @@ void Bench::settle() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     const auto quiet = [&] {
         for (const auto& state : dataplane_->ports()) {
-            auto& wire = this->wire(state.port.name);
             for (const auto& queue : state.queues) {
-                if (wire.waiting_in(queue.queue) != 0) return false;
+                if (this->wire(state.port.name).waiting_in(queue.queue) != 0) return false;
             }
         }
         return dataplane_->ledger().held == 0;
