@@ -25,6 +25,7 @@ namespace viaduct::dataplane {
 class Worker;
 struct FlowTables;
 class FlowMemory;
+struct FlowNames;
 struct Topology;
 struct NatState;
 struct PlacedTunnel;
@@ -130,6 +131,8 @@ public:
     [[nodiscard]] BufferAccount buffers() const;
     [[nodiscard]] rte_mempool* pool() const { return pool_; }
     [[nodiscard]] FlowTables flows() const;
+    /// What zones, interfaces and ports in the flow tables are called now; see flow_listing.h.
+    [[nodiscard]] FlowNames flow_names() const;
     /// Counts by walking all flows, some tenths of a second for a million; stops nobody.
     [[nodiscard]] NatState nat() const;
 

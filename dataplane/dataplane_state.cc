@@ -3,6 +3,8 @@
 
 #include <rte_mempool.h>
 
+#include "flow_listing.h"
+
 namespace viaduct::dataplane {
 
 PortIndex Dataplane::State::free_index() const {
@@ -61,6 +63,10 @@ void Dataplane::State::renew_tables() {
     next->generation = tables ? tables->generation + 1 : 1;
     if (next->generation == 0) next->generation = 1;
     next->timeouts = config.timeouts;
+    std::set<std::string, std::less<>> vrfs;
+    for (const auto& [name, interface] : config.interfaces)
+        vrfs.insert(interface.vrf);
+    flows.keep_zones(vrfs);
     for (const auto& [name, index] : interface_places) {
         if (next->interfaces.size() <= index) next->interfaces.resize(index + std::size_t{1});
         const auto& interface = config.interfaces.at(name);
@@ -131,6 +137,23 @@ Ledger Dataplane::ledger() const {
 
 FlowTables Dataplane::flows() const {
     return state_->crew.flows;
+}
+
+FlowNames Dataplane::flow_names() const {
+    const std::scoped_lock lock(state_->mutex);
+    const auto& s = *state_;
+    FlowNames names;
+    for (const auto& [zone, vrf] : s.tables->vrfs)
+        names.vrfs.emplace(zone, vrf.name);
+    for (const auto& interface : s.tables->interfaces)
+        names.interfaces.push_back(interface.config.name);
+    names.ports.resize(kPortsMost);
+    for (const auto& [name, slot] : s.ports)
+        names.ports[slot->index] = name;
+    names.timeouts = s.tables->timeouts;
+    names.generation = s.tables->generation;
+    names.now = s.crew.now.load();
+    return names;
 }
 
 std::vector<WorkerState> Dataplane::workers() const {

@@ -3,7 +3,10 @@
 // any topology.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "flow/flow_memory.h"
 #include "flow/flow_table.h"
@@ -20,6 +23,8 @@ public:
 
     [[nodiscard]] FlowTables tables() { return {&v4_, &v6_}; }
     [[nodiscard]] Zone zone(std::string_view vrf) { return memory_->zone(vrf); }
+    /// VRFs that are not among these may lose their zones; see FlowMemory.
+    void keep_zones(const std::set<std::string, std::less<>>& vrfs) { memory_->keep_zones(vrfs); }
     [[nodiscard]] NatPorts& nat_ports() { return nat_ports_; }
 
 private:

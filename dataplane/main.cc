@@ -103,12 +103,8 @@ void check_buffers(const Dataplane& dataplane) {
 
 /// What the dataplane before this one left, or memory for new flows.
 std::shared_ptr<FlowMemory> flow_memory(const Options& options) {
-    auto memory = std::make_shared<FlowMemory>(
+    return std::make_shared<FlowMemory>(
         FlowMemoryOptions{.path = options.flow_file, .entries4 = options.flows, .entries6 = options.flows6});
-    if (!memory->distrust().empty()) {
-        spdlog::warn("starting without the flows of before: {} {}", options.flow_file, memory->distrust());
-    }
-    return memory;
 }
 
 /// Slow work until a signal comes.

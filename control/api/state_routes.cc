@@ -105,15 +105,17 @@ http::Response put_log(const std::string& socket, const http::Request& request) 
 }  // namespace
 
 void add_state_routes(Router& router, const std::string& dataplane_socket) {
-    for (const std::string name : {"info", "ports", "stats", "fdb"}) {
+    for (const std::string name : {"info", "ports", "stats", "fdb", "flows", "flows/count"}) {
         router.add("GET", "/v1/state/" + name, [=](auto& request, auto&) {
             return ask_dataplane(dataplane_socket, "GET", with_query("/v1/" + name, request));
         });
     }
-    router.add("POST", "/v1/state/fdb/flush", [=](auto& request, auto&) {
-        return ask_dataplane(dataplane_socket, "POST", "/v1/fdb/flush",
-                             request.body.empty() ? "{}" : request.body);
-    });
+    for (const std::string name : {"fdb/flush", "flows/flush"}) {
+        router.add("POST", "/v1/state/" + name, [=](auto& request, auto&) {
+            return ask_dataplane(dataplane_socket, "POST", "/v1/" + name,
+                                 request.body.empty() ? "{}" : request.body);
+        });
+    }
 }
 
 void add_service_routes(Router& router, const std::string& dataplane_socket, store::Database& database,

@@ -26,8 +26,9 @@ constexpr const char* kOptions =
     "failed, 2 not understood.\n";
 
 const std::vector<Object>& objects() {
-    static const std::vector<Object> all = {link_object(), bridge_object(), port_object(),   fdb_object(),
-                                            pod_object(),  stats_object(),  config_object(), log_object()};
+    static const std::vector<Object> all = {link_object(),  bridge_object(), port_object(),
+                                            fdb_object(),   flow_object(),   pod_object(),
+                                            stats_object(), config_object(), log_object()};
     return all;
 }
 

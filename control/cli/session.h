@@ -56,6 +56,7 @@ Object link_object();
 Object bridge_object();
 Object port_object();
 Object fdb_object();
+Object flow_object();
 Object pod_object();
 Object stats_object();
 Object log_object();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 
 #include <json/json.h>
 #include <spdlog/spdlog.h>
@@ -11,6 +12,7 @@
 #include "viaduct/json.h"
 #include "viaduct/log.h"
 
+#include "api/flow_json.h"
 #include "api/metrics.h"
 #include "api/transaction.h"
 #include "nat_state.h"
@@ -21,7 +23,7 @@ struct Api::Route {
     std::string_view method;
     std::string_view path;
     http::Response (Api::*answer)(http::Request&);
-    std::array<std::string_view, 3> query{};  ///< keys that it takes
+    std::array<std::string_view, 8> query{};  ///< keys that it takes
 };
 
 namespace {
@@ -102,7 +104,7 @@ void check_names(const FdbFilter& filter, const Dataplane& dataplane) {
 }  // namespace
 
 http::Response Api::answer(http::Request& request) {
-    static constexpr std::array<Route, 12> routes{{
+    static constexpr std::array<Route, 15> routes{{
         {"POST", "/v1/transactions", &Api::post_transaction},
         {"GET", "/v1/config", &Api::get_config},
         {"GET", "/v1/info", &Api::get_info},
@@ -112,6 +114,15 @@ http::Response Api::answer(http::Request& request) {
         {"GET", "/v1/fdb", &Api::get_fdb, {"bridge", "port", "vlan"}},
         {"POST", "/v1/fdb/flush", &Api::post_fdb_flush},
         {"GET", "/v1/nat", &Api::get_nat},
+        {"GET",
+         "/v1/flows",
+         &Api::get_flows,
+         {"vrf", "source", "destination", "protocol", "port", "state", "limit", "cursor"}},
+        {"GET",
+         "/v1/flows/count",
+         &Api::get_flows_count,
+         {"vrf", "source", "destination", "protocol", "port", "state"}},
+        {"POST", "/v1/flows/flush", &Api::post_flows_flush},
         {"GET", "/v1/log", &Api::get_log},
         {"PUT", "/v1/log", &Api::put_log},
         {"GET", "/metrics", &Api::get_metrics},
@@ -204,6 +215,42 @@ http::Response Api::post_fdb_flush(http::Request& request) {
 
 http::Response Api::get_nat(http::Request& /*request*/) {
     return json_response(nat_json(dataplane_.nat()));
+}
+
+http::Response Api::get_flows(http::Request& request) {
+    const AskedValue asked = [&](const char* key) { return query_value(request, key); };
+    return {200,
+            flows_text(dataplane_.flows(), dataplane_.flow_names(), flow_filter(asked), flow_cursor(asked),
+                       flow_limit(asked)),
+            "application/json"};
+}
+
+http::Response Api::get_flows_count(http::Request& request) {
+    const auto filter = flow_filter([&](const char* key) { return query_value(request, key); });
+    auto json = flow_count_json(count_flows(dataplane_.flows(), dataplane_.flow_names(), filter));
+    json["tables"] = flow_tables_json(dataplane_.flows());
+    return json_response(json);
+}
+
+http::Response Api::post_flows_flush(http::Request& request) {
+    const auto body = body_object(request);
+    Faults faults;
+    ObjectReader reader(body, "", faults);
+    std::map<std::string, std::string> asked;
+    for (const char* key : {"vrf", "source", "destination", "protocol", "state"}) {
+        if (const auto value = reader.string(key)) asked[key] = *value;
+    }
+    if (const auto port = reader.integer("port", 0, UINT16_MAX)) asked["port"] = std::to_string(*port);
+    reader.done();
+    if (!faults.empty()) throw Refused(std::move(faults));
+    const auto filter = flow_filter([&](const char* key) -> std::optional<std::string> {
+        const auto found = asked.find(key);
+        return found == asked.end() ? std::nullopt : std::optional(found->second);
+    });
+    Json::Value json(Json::objectValue);
+    json["flushed"] = Json::UInt64(flush_flows(dataplane_.flows(), dataplane_.flow_names(), filter));
+    spdlog::info("flushed {} flows", json["flushed"].asUInt64());
+    return json_response(json);
 }
 
 http::Response Api::get_log(http::Request& /*request*/) {

@@ -4,6 +4,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "forward/first_packets.h"
+
 namespace viaduct::dataplane {
 
 namespace {
@@ -121,6 +123,33 @@ void write_workers(Writer& writer, const std::vector<WorkerState>& workers) {
     }
 }
 
+void write_flows(Writer& writer, FlowTables tables) {
+    const auto both = [&](const char* name, const char* type, const char* help, const auto& value) {
+        writer.family(name, type, help);
+        writer.sample("family=\"ipv4\"", value(*tables.v4));
+        writer.sample("family=\"ipv6\"", value(*tables.v6));
+    };
+    both("flows", "gauge", "Flows in the table", [](const auto& table) { return table.entries() / 2; });
+    both("flow_entries_capacity", "gauge", "Places in the table, two a flow",
+         [](const auto& table) { return table.capacity(); });
+    struct FlowFamily {
+        std::uint64_t FlowTableCounters::*value;
+        const char* name;
+        const char* help;
+    };
+    static constexpr std::array<FlowFamily, 5> families{{
+        {&FlowTableCounters::inserted, "flows_inserted_total", "Flows that began"},
+        {&FlowTableCounters::expired, "flows_expired_total", "Flows that were idle for their timeout"},
+        {&FlowTableCounters::evicted, "flows_evicted_total", "Flows that gave way to newer ones"},
+        {&FlowTableCounters::refused, "flows_refused_total", "New flows for which nothing gave way"},
+        {&FlowTableCounters::removed, "flows_removed_total", "Flows that were flushed, or whose rule went"},
+    }};
+    for (const auto& family : families) {
+        both(family.name, "counter", family.help,
+             [&](const auto& table) { return table.counters().*family.value; });
+    }
+}
+
 }  // namespace
 
 std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
@@ -130,6 +159,7 @@ std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
     write_ports(writer, dataplane.ports());
     write_ledger(writer, dataplane.ledger());
     write_workers(writer, dataplane.workers());
+    write_flows(writer, dataplane.flows());
     const auto buffers = dataplane.buffers();
     writer.family("packet_buffers", "gauge", "Packet buffers in the pool");
     writer.sample("", buffers.total);

@@ -12,6 +12,8 @@
 #include <json/json.h>
 #include <rte_telemetry.h>
 
+#include "api/flow_json.h"
+
 namespace viaduct::dataplane {
 
 namespace {
@@ -134,6 +136,10 @@ Json::Value fdb(const Asked& whom, std::string_view parameters) {
     return json;
 }
 
+Json::Value flows(const Asked& whom, std::string_view /*parameters*/) {
+    return flow_tables_json(whom.dataplane->flows());
+}
+
 /// The C callback around one of the functions above. A negative answer makes DPDK say null.
 template <Json::Value (*Make)(const Asked&, std::string_view)>
 int answer(const char* /*command*/, const char* parameters, Data* data) {
@@ -154,11 +160,13 @@ void register_once() {
         telemetry_cb answer;
         const char* help;
     };
-    static constexpr std::array<Command, 5> commands{{
+    static constexpr std::array<Command, 6> commands{{
         {"/viaduct/info", answer<info>, "The dataplane: version, instance, workers, buffers. No parameters."},
         {"/viaduct/ports", answer<ports>, "Names of ports. Parameter: where in the list to begin (0)."},
         {"/viaduct/port", answer<port>, "One port: state, counters, drops by reason. Parameter: its name."},
         {"/viaduct/stats", answer<stats>, "Counters over all ports and the workers. No parameters."},
+        {"/viaduct/flows", answer<flows>,
+         "Both flow tables: flows, capacity, and what became of flows. No parameters."},
         {"/viaduct/fdb", answer<fdb>,
          "FDB entries: bridge, VLAN, MAC, port, age. Parameters: bridge, where to begin."},
     }};
