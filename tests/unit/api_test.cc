@@ -177,6 +177,17 @@ TEST_F(ApiTest, FdbIsFilteredAndFlushed) {
     EXPECT_EQ(good("GET", "/v1/fdb")["fdb"].size(), 1U);
 }
 
+TEST_F(ApiTest, FlowsAreListedCountedAndFlushed) {
+    EXPECT_EQ(to_json_text(good("GET", "/v1/flows")), R"({"flows":[],"next":null})");
+    const auto count = good("GET", "/v1/flows/count?state=established");
+    EXPECT_EQ(count["flows"].asUInt(), 0U);
+    EXPECT_GT(count["tables"]["ipv6"]["capacity"].asUInt(), 0U);
+    EXPECT_EQ(good("POST", "/v1/flows/flush", R"({"protocol": "udp", "port": 53})")["flushed"].asUInt(), 0U);
+    const auto metrics = ask("GET", "/metrics").body;
+    EXPECT_TRUE(contains(metrics, "viaduct_flows{family=\"ipv4\"} 0\n"));
+    EXPECT_TRUE(contains(metrics, "viaduct_flows_refused_total{family=\"ipv6\"} 0\n"));
+}
+
 TEST_F(ApiTest, AHugeFdbIsListedWhileFramesAreForwarded) {
     good("POST", "/v1/transactions", kTwoPorts);
     std::string statics = R"({"put": {"bridges": [{"name": "br0", "fdb_size": 131072}], "fdb": [)";
@@ -293,6 +304,14 @@ const std::vector<Hostile>& hostile_requests() {
         {"FlushUnknownBridge", post, "/v1/fdb/flush", R"({"bridge": "none"})", 400, "does not exist"},
         {"FlushVlan", post, "/v1/fdb/flush", R"({"vlan": 5000})", 400, "vlan"},
         {"FlushArray", post, "/v1/fdb/flush", "[]", 400, "must be a JSON object"},
+        {"FlowsUnknownKey", "GET", "/v1/flows?colour=red", "", 400, "query/colour"},
+        {"FlowsUnknownVrf", "GET", "/v1/flows?vrf=none", "", 400, "vrf: \"none\" does not exist"},
+        {"FlowsBadSource", "GET", "/v1/flows/count?source=10.0.0", "", 400, "source: must be an address"},
+        {"FlowsBadCursor", "GET", "/v1/flows?cursor=x", "", 400, "cursor: must be"},
+        {"FlowsFlushKey", post, "/v1/flows/flush", R"({"limit": 3})", 400, "limit"},
+        {"FlowsFlushPort", post, "/v1/flows/flush", R"({"port": "x"})", 400, "port"},
+        {"FlowsFlushState", post, "/v1/flows/flush", R"({"state": "open"})", 400,
+         "state: must be one of unreplied"},
         {"LogNothing", "PUT", "/v1/log", "{}", 400, "level: is required"},
         {"LogNumber", "PUT", "/v1/log", R"({"level": 3})", 400, "level: must be a string"},
         {"LogUnknownKey", "PUT", "/v1/log", R"({"level": "info", "file": "/etc/passwd"})", 400, "file"},
