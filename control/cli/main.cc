@@ -1,5 +1,10 @@
 // viaduct: the command line. Objects and their commands are found by any unique beginning of their names.
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 
 #include "viaduct/fault.h"
@@ -35,6 +40,7 @@ const std::vector<Object>& objects() {
 void print_help() {
     std::cout << "viaduct: look at and change this node's network\n\n"
                  "Usage: viaduct [OPTION...] OBJECT [COMMAND [ARGUMENT...]]\n\nObjects:\n";
+    std::cout << "  replay    run a capture through the dataplane; see \"viaduct replay --help\"\n";
     for (const auto& object : objects()) {
         std::cout << "  " << object.name << std::string(10 - object.name.size(), ' ') << object.summary
                   << "\n";
@@ -93,6 +99,17 @@ int run(const std::vector<std::string>& words) {
     return command.run(session);
 }
 
+/// A replay needs a whole dataplane, so it is a program of its own, which lies beside this one. Returns only
+/// when it cannot be started.
+int replay(char** argv) {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    const auto beside = (self.parent_path() / "viaduct-replay").string();
+    ::execv(beside.c_str(), argv + 1);
+    ::execvp("viaduct-replay", argv + 1);
+    throw Failure(std::string("viaduct-replay cannot be started: ") + std::strerror(errno));
+}
+
 /// "viaduct: " before each line, so that every fault is a sentence of its own.
 int tell(const std::string& text, int status) {
     std::size_t start = 0;
@@ -108,6 +125,7 @@ int tell(const std::string& text, int status) {
 
 int main(int argc, char** argv) {
     try {
+        if (argc > 1 && std::string_view(argv[1]) == "replay") return replay(argv);
         const int status = run({argv + 1, argv + argc});
         std::cout.flush();
         return std::cout.good() ? status : tell("cannot write to standard output", 1);
