@@ -122,6 +122,8 @@ bool FlowTable<Key>::see(FlowIndex index, Seen& seen) const {
             return false;
         const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
         if (peer >= capacity() || !snapshot(peer, seen.reverse)) continue;
+        // A pair that goes from the reply's side is without its reply for a moment.
+        if (seen.reverse.key == Key{}) continue;
         if (load(words(index) + kSequenceWord) >> 32 != seen.forward.sequence) continue;
         seen.forward_tail = &entries_[index].tail;
         seen.reverse_tail = &entries_[peer].tail;
