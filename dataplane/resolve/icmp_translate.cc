@@ -262,7 +262,8 @@ void translate_icmp_error(Resolver& resolver, const Packet& packet) {
         translated.destination = related->destination;
         return resolver.route_alone(translated);
     }
-    if (!read_inside(packet) || rules_concern(tables, zone, packet)) {
+    const auto inside = read_inside(packet);
+    if (!inside || inside->source != packet.destination || rules_concern(tables, zone, packet)) {
         return resolver.drop(packet.routed, Drop::unrelated_error);
     }
     resolver.route_alone(packet);

@@ -4,7 +4,7 @@
 // addresses and ports could otherwise end it.
 //
 // An error about no known flow is routed as it is where no rule would translate its ends, and dropped as
-// unrelated otherwise.
+// unrelated otherwise; so is one for anybody but the sender of the packet inside.
 #pragma once
 
 #include <optional>
