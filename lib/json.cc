@@ -55,6 +55,25 @@ std::string one_line(const std::string& report) {
     return line;
 }
 
+/// Made once: its settings are an object of JSON themselves, dearer than most of the texts that are read.
+const Json::CharReaderBuilder& strict_reader() {
+    static const auto strict = [] {
+        Json::CharReaderBuilder builder;
+        Json::CharReaderBuilder::strictMode(&builder.settings_);
+        builder["strictRoot"] = false;
+        builder["allowSpecialFloats"] = false;
+        return builder;
+    }();
+    return strict;
+}
+
+Json::StreamWriterBuilder writer_with(const char* indentation) {
+    Json::StreamWriterBuilder builder;
+    builder["indentation"] = indentation;
+    builder["emitUTF8"] = true;
+    return builder;
+}
+
 const char* type_name(const Json::Value& value) {
     switch (value.type()) {
         case Json::nullValue:
@@ -96,11 +115,7 @@ Json::Value parse_json(std::string_view text, const std::string& what, const Jso
     }
     // jsoncpp takes it for the end and would not look at what follows.
     if (text.find('\0') != std::string_view::npos) throw Refused(what, "is not JSON: it has a NUL byte");
-    Json::CharReaderBuilder builder;
-    Json::CharReaderBuilder::strictMode(&builder.settings_);
-    builder["strictRoot"] = false;
-    builder["allowSpecialFloats"] = false;
-    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+    const std::unique_ptr<Json::CharReader> reader(strict_reader().newCharReader());
     Json::Value value;
     std::string report;
     bool parsed = false;
@@ -114,10 +129,9 @@ Json::Value parse_json(std::string_view text, const std::string& what, const Jso
 }
 
 std::string to_json_text(const Json::Value& value, bool indented) {
-    Json::StreamWriterBuilder builder;
-    builder["indentation"] = indented ? "  " : "";
-    builder["emitUTF8"] = true;
-    return Json::writeString(builder, value);
+    static const auto on_one_line = writer_with("");
+    static const auto on_many_lines = writer_with("  ");
+    return Json::writeString(indented ? on_many_lines : on_one_line, value);
 }
 
 Json::Value faults_to_json(const Faults& faults) {

@@ -9,6 +9,7 @@
 
 #include "viaduct/fault.h"
 #include "viaduct/json.h"
+#include "viaduct/model_kinds.h"
 
 #include "reconcile/config_changes.h"
 #include "store/config_history.h"
@@ -110,10 +111,13 @@ http::Response put_config(ConfigChanges& changes, const http::Request& request) 
     ObjectReader reader(body, "", faults);
     const auto manner = read_manner(reader);
     // A whole configuration must say so: a misspelt or truncated request must not empty the node.
-    if (!body.isMember("bridges") && !body.isMember("ports") && !body.isMember("fdb")) {
-        faults.push_back({"request body",
-                          "must have at least one of \"bridges\", \"ports\" and \"fdb\"; to delete "
-                          "everything, send empty lists"});
+    bool any = false;
+    model::for_each_kind([&](const auto& kind) { any = any || body.isMember(kind.name); });
+    if (!any) {
+        faults.push_back(
+            {"request body",
+             "must have at least one list of objects, such as \"bridges\" or \"ports\"; to delete "
+             "everything, send empty lists"});
     }
     body.removeMember("dry_run");
     body.removeMember("comment");
@@ -140,15 +144,9 @@ http::Response post_rollback(ConfigChanges& changes, const http::Request& reques
 http::Response get_config(store::Database& database, const http::Request& request) {
     check_query(request, {});
     store::Transaction tx(database);
-    auto json = model::to_json(store::load_config(tx));
+    auto json = model::to_json(*store::present_config(tx));
     json["generation"] = Json::Int64(store::newest_generation(tx));
     return json_response(json);
-}
-
-/// Marks each object with whom it is from.
-void mark(Json::Value& list, const std::function<bool(const std::string&)>& configured) {
-    for (auto& one : list)
-        one["from"] = configured(one["name"].asString()) ? "config" : "pods";
 }
 
 http::Response get_desired(store::Database& database, const reconcile::Reconciler& reconciler,
@@ -156,10 +154,15 @@ http::Response get_desired(store::Database& database, const reconcile::Reconcile
     check_query(request, {});
     store::Transaction tx(database);
     Faults faults;
-    const auto config = store::load_config(tx);
-    auto json = model::to_json(reconciler.desired(tx, faults));
-    mark(json["bridges"], [&](const auto& name) { return config.bridges.contains(name); });
-    mark(json["ports"], [&](const auto& name) { return config.ports.contains(name); });
+    const auto config = store::present_config(tx);
+    const auto desired = reconciler.desired(tx, faults);
+    auto json = model::to_json(desired);
+    // Each is told with whom it is from.
+    model::for_each_kind([&](const auto& kind) {
+        Json::ArrayIndex i = 0;
+        for (const auto& [key, object] : desired.*kind.objects)
+            json[kind.name][i++]["from"] = ((*config).*kind.objects).contains(key) ? "config" : "pods";
+    });
     json["faults"] = faults_to_json(faults)["faults"];
     return json_response(json);
 }

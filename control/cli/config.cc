@@ -15,25 +15,11 @@ namespace {
 
 constexpr std::uint64_t kNumberMost = INT64_MAX;
 
-/// The objects of a configuration as a list of what made them, for people.
-Json::Value as_additions(const Json::Value& config) {
-    Json::Value list(Json::arrayValue);
-    for (const char* kind : {"bridges", "ports"}) {
-        for (const auto& object : config[kind]) {
-            Json::Value one;
-            one["object"] = std::string(kind) + "/" + text_of(object, "name");
-            one["after"] = object;
-            list.append(one);
-        }
-    }
-    for (const auto& entry : config["fdb"]) {
-        Json::Value one;
-        one["object"] = "fdb/" + text_of(entry, "bridge") + "/" + std::to_string(number_of(entry, "vlan")) +
-                        "/" + text_of(entry, "mac");
-        one["after"]["port"] = entry["port"];
-        list.append(one);
-    }
-    return list;
+/// A configuration as what made it, for people.
+Json::Value as_change(const Json::Value& config) {
+    Json::Value change;
+    change["put"] = config;
+    return change;
 }
 
 int history(Session& session) {
@@ -57,7 +43,7 @@ int show(Session& session) {
         const auto config = session.ask("GET", "/v1/config");
         if (session.printed(config)) return 0;
         std::cout << "generation " << number_of(config, "generation") << "\n"
-                  << diff_text(as_additions(config));
+                  << diff_text(by_object(as_change(config)));
         return 0;
     }
     const auto number = session.words.number("generation", 1, kNumberMost);
@@ -133,10 +119,11 @@ Object config_object() {
           "-f FILE",
           "make the configuration what FILE says, or carry out the change that it is",
           apply}},
-        "FILE is JSON: a whole configuration {\"bridges\": [...], \"ports\": [...], \"fdb\": [...]} as "
-        "\"viaduct -j config\n"
-        "show\" prints it, or a change {\"put\": {...}, \"delete\": {\"bridges\": [NAMES], \"ports\": "
-        "[NAMES], \"fdb\": [...]}}.\n"
+        "FILE is JSON: a whole configuration {\"bridges\": [...], \"ports\": [...], \"routes\": [...], ...} "
+        "as "
+        "\"viaduct -j\nconfig show\" prints it, or a change {\"put\": {...}, \"delete\": {\"bridges\": "
+        "[NAMES], "
+        "\"routes\": [{\"vrf\": ...,\n\"prefix\": ...}], ...}}.\n"
         "Generation 0 is the empty configuration.\n",
         {"viaduct config history", "viaduct config diff 3 7", "viaduct config rollback 3 --dry-run",
          "viaduct -j config show > saved.json && viaduct config apply -f saved.json --comment 'as it was'"}};

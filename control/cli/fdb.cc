@@ -19,16 +19,19 @@ struct Filter {
     std::string bridge;
     std::uint64_t vlan = 0;
     bool is_static = false;
+    std::string remote;  ///< dst
 };
 
 Filter read_filter(Words& words) {
     Filter filter;
     while (!words.empty()) {
-        const auto key = words.keyword({"dev", "port", "bridge", "vlan", "static", "master"});
+        const auto key = words.keyword({"dev", "port", "bridge", "vlan", "static", "master", "dst"});
         if (key == "static") {
             filter.is_static = true;
         } else if (key == "vlan") {
             filter.vlan = words.number("vlan", model::kVlanFirst, model::kVlanLast);
+        } else if (key == "dst") {
+            filter.remote = words.take("a tunnel's remote address");
         } else {
             (key == "dev" || key == "port" ? filter.port : filter.bridge) = words.take("a name");
         }
@@ -70,6 +73,7 @@ int add(Session& session) {
     find_bridge(session, filter);
     auto entry = key_of(mac, filter);
     entry["port"] = filter.port;
+    if (!filter.remote.empty()) entry["remote"] = filter.remote;
     Json::Value body;
     body["put"]["fdb"].append(entry);
     return session.change(body);
@@ -136,10 +140,12 @@ Object fdb_object() {
     return {"fdb",
             "forwarding databases: which MAC address is behind which port",
             {{"show", {"list", "ls", "lst"}, filter + " [static]", "list learned and static entries", show},
-             {"add", {}, "MAC dev PORT [bridge BRIDGE] [vlan ID]", "make a static entry", add},
+             {"add", {}, "MAC dev PORT [bridge BRIDGE] [vlan ID] [dst REMOTE]", "make a static entry", add},
              {"del", {"delete"}, "MAC dev PORT|bridge BRIDGE [vlan ID]", "delete a static entry", del},
              {"flush", {}, filter, "forget learned entries; static ones stay", flush}},
-            "vlan: needed on a bridge that filters VLANs, and only there.\n",
+            "vlan: needed on a bridge that filters VLANs, and only there. dst: needed on a vxlan port, and "
+            "only there: "
+            "the remote\nbehind which the address is.\n",
             {"viaduct fdb add 02:00:00:00:00:01 dev web bridge br0 vlan 10", "viaduct fdb show bridge br0",
              "viaduct fdb flush dev web", "viaduct fdb del 02:00:00:00:00:01 bridge br0 vlan 10"}};
 }

@@ -31,9 +31,10 @@ constexpr const char* kOptions =
     "failed, 2 not understood.\n";
 
 const std::vector<Object>& objects() {
-    static const std::vector<Object> all = {link_object(),  bridge_object(), port_object(),
-                                            fdb_object(),   flow_object(),   pod_object(),
-                                            stats_object(), config_object(), log_object()};
+    static const std::vector<Object> all = {
+        link_object(), bridge_object(), port_object(),   fdb_object(), vrf_object(),  interface_object(),
+        addr_object(), route_object(),  neigh_object(),  nat_object(), flow_object(), timeouts_object(),
+        pod_object(),  stats_object(),  config_object(), log_object()};
     return all;
 }
 

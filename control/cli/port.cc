@@ -6,6 +6,7 @@
 
 #include "viaduct/model.h"
 
+#include "cli/edit.h"
 #include "cli/session.h"
 
 namespace viaduct::cli {
@@ -64,7 +65,26 @@ void put_vlan(const VlanWords& words, Json::Value& port) {
     if (words.native) vlan["untagged"] = Json::UInt64(*words.native);
 }
 
+/// True when `key` was one of a tunnel's.
+bool read_tunnel(const std::string& key, Words& words, Json::Value& port) {
+    if (key == "vni") {
+        port[key] = Json::UInt64(words.number(key, 1, model::kVniMost));
+    } else if (key == "udp_port" || key == "ttl") {
+        port[key] = Json::UInt64(words.number(key, 1, key == "ttl" ? UINT8_MAX : UINT16_MAX));
+    } else if (key == "udp_checksum") {
+        port[key] = take_switch(words, key);
+    } else if (key == "remote") {
+        port["remotes"].append(words.take("a peer's address"));
+    } else if (key == "noremote") {
+        port["remotes"] = Json::arrayValue;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void read_setting(const std::string& key, Words& words, Json::Value& port) {
+    if (read_tunnel(key, words, port)) return;
     if (key == "up" || key == "down") {
         port["up"] = key == "up";
     } else if (key == "mtu") {
@@ -91,9 +111,11 @@ void read_settings(Session& session, Json::Value& port) {
     VlanWords vlan;
     while (!session.words.empty()) {
         const auto key = session.words.keyword(
-            {"type", "path",   "mode",     "socket_mode", "socket_owner", "socket_group", "netns",
-             "name", "bridge", "nobridge", "up",          "down",         "mtu",          "queues",
-             "mac",  "nomac",  "vlan",     "trunk",       "native",       "fdb_limit"});
+            {"type",     "path",      "mode",     "socket_mode", "socket_owner", "socket_group",
+             "netns",    "name",      "bridge",   "nobridge",    "up",           "down",
+             "mtu",      "queues",    "mac",      "nomac",       "vlan",         "trunk",
+             "native",   "fdb_limit", "device",   "vni",         "local",        "remote",
+             "noremote", "vrf",       "udp_port", "ttl",         "udp_checksum"});
         if (key == "vlan" || key == "trunk" || key == "native") {
             read_vlan(key, session.words, vlan);
         } else {
@@ -118,7 +140,9 @@ int add(Session& session) {
     port["name"] = name;
     read_settings(session, port);
     if (!port.isMember("kind"))
-        throw Usage("port " + name + " needs its type: \"type vhost-user\" or \"type tap\"");
+        throw Usage("port " + name +
+                    " needs its type: \"type vhost-user\", \"type tap\", \"type uplink\" or "
+                    "\"type vxlan\"");
     if (find_named(session.ask("GET", "/v1/config")["ports"], name) != nullptr) {
         throw Failure("port " + name + " exists already; change it with \"viaduct port set " + name +
                       " ...\"");
@@ -148,6 +172,13 @@ int del(Session& session) {
 
 std::string place_of(const Json::Value& port) {
     if (text_of(port, "kind") == "vhost-user") return text_of(port, "mode") + " " + text_of(port, "path");
+    if (text_of(port, "kind") == "uplink") return text_of(port, "device");
+    if (text_of(port, "kind") == "vxlan") {
+        auto text = "vni " + text_of(port, "vni") + " local " + text_of(port, "local");
+        for (const auto& remote : port["remotes"])
+            text += " remote " + remote.asString();
+        return text;
+    }
     const auto netns = text_of(port, "netns");
     return text_of(port, "ifname") + (netns.empty() ? "" : " in " + netns);
 }
@@ -180,36 +211,45 @@ Object port_object() {
     const std::string settings =
         "[bridge BRIDGE] [vlan ID] [trunk IDS [native ID]] [mtu BYTES] [queues N]\n"
         "          [mac MAC] [up|down] [fdb_limit N]";
-    return {"port",
-            "ports as configured: vhost-user sockets and kernel (TAP) interfaces",
-            {{"show", {"list", "ls", "lst"}, "[NAME]", "list ports, those of pods too", show},
-             {"add",
-              {},
-              "NAME type vhost-user path SOCKET [mode client|server] [socket_mode 0660]\n"
-              "          [socket_owner UID] [socket_group GID] " +
-                  settings +
-                  "\n"
-                  "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] ...",
-              "make one",
-              add},
-             {"set",
-              {"change"},
-              "NAME [nobridge] [nomac] [vlan none] " + settings,
-              "change some of its settings",
-              set},
-             {"del", {"delete"}, "NAME", "delete one", del}},
-            "mode: client (default) connects to a socket that the guest or pod makes, and reconnects; server "
-            "makes it.\n"
-            "vlan: the VLAN of untagged frames (access port). trunk: VLANs that pass tagged; native: that of "
-            "untagged\n"
-            "frames on a trunk. Both need vlan_filtering on the bridge. mtu: 68 to 9216 bytes, default 1500. "
-            "queues:\n"
-            "pairs, 1 to 16, default 1. fdb_limit: most addresses learned on the port, default the bridge's "
-            "fdb_size.\n",
-            {"viaduct port add web type vhost-user path /run/x/vh0 mode client bridge br0 mtu 1500 queues 2 "
-             "vlan 10",
-             "viaduct port add up0 type tap netns red name eth0 bridge br0 trunk 10,20-30 native 1",
-             "viaduct port set web down --comment 'for maintenance'", "viaduct port del web --dry-run"}};
+    return {
+        "port",
+        "ports as configured: vhost-user sockets, kernel (TAP) interfaces, uplinks, tunnels",
+        {{"show", {"list", "ls", "lst"}, "[NAME]", "list ports, those of pods too", show},
+         {"add",
+          {},
+          "NAME type vhost-user path SOCKET [mode client|server] [socket_mode 0660]\n"
+          "          [socket_owner UID] [socket_group GID] " +
+              settings +
+              "\n"
+              "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] ...\n"
+              "  viaduct port add NAME type uplink device DEVICE ...\n"
+              "  viaduct port add NAME type vxlan vni N local ADDRESS [remote ADDRESS]... [vrf VRF]\n"
+              "          [udp_port N] [ttl N] [udp_checksum on|off] ...",
+          "make one",
+          add},
+         {"set",
+          {"change"},
+          "NAME [nobridge] [nomac] [noremote] [vlan none] " + settings,
+          "change some of its settings",
+          set},
+         {"del", {"delete"}, "NAME", "delete one", del}},
+        "mode: client (default) connects to a socket that the guest or pod makes, and reconnects; server "
+        "makes it.\n"
+        "vlan: the VLAN of untagged frames (access port). trunk: VLANs that pass tagged; native: that of "
+        "untagged\n"
+        "frames on a trunk. Both need vlan_filtering on the bridge. mtu: 68 to 9216 bytes, default 1500. "
+        "queues:\n"
+        "pairs, 1 to 16, default 1. fdb_limit: most addresses learned on the port, default the bridge's "
+        "fdb_size.\n"
+        "device: a PCI address, or a virtual device of DPDK's with its arguments. local: an address of an "
+        "interface of the\nVRF; remote: peers, to which what floods is sent and from which alone anything is "
+        "taken.\n",
+        {"viaduct port add web type vhost-user path /run/x/vh0 mode client bridge br0 mtu 1500 queues 2 "
+         "vlan 10",
+         "viaduct port add up0 type tap netns red name eth0 bridge br0 trunk 10,20-30 native 1",
+         "viaduct port add wan type uplink device 0000:03:00.0 bridge up queues 2",
+         "viaduct port add vx100 type vxlan vni 100 local 192.0.2.2 remote 192.0.2.9 bridge br0",
+         "viaduct port set web down --comment 'for maintenance'", "viaduct port del web --dry-run"}};
 }
 
 }  // namespace viaduct::cli

@@ -9,36 +9,42 @@
 
 #include "viaduct/http.h"
 #include "viaduct/json.h"
+#include "viaduct/model_kinds.h"
 
 namespace viaduct::cli {
 
 namespace {
 
-constexpr std::chrono::milliseconds kTimeout{30000};
+constexpr std::chrono::milliseconds kTimeout{120000};  // a million routes take a while
 
-std::vector<std::string> split(const std::string& where) {
-    std::vector<std::string> parts;
-    std::size_t start = 0;
-    while (start <= where.size()) {
-        const auto end = std::min(where.find('/', start), where.size());
-        if (end > start) parts.push_back(where.substr(start, end - start));
-        start = end + 1;
-    }
-    return parts;
+std::string key_words(const char* noun, const std::string& name) {
+    return std::string(noun) + " " + name;
+}
+std::string key_words(const char* noun, const std::tuple<std::string, std::uint16_t, MacAddress>& key) {
+    const auto& [bridge, vlan, mac] = key;
+    return std::string(noun) + " " + mac.to_string() + (vlan == 0 ? "" : " vlan " + std::to_string(vlan)) +
+           " on bridge " + bridge;
+}
+std::string key_words(const char* noun, const std::tuple<std::string, Prefix>& key) {
+    const auto& [vrf, prefix] = key;
+    return std::string(noun) + " " + prefix.to_string() + (vrf == model::kDefaultVrf ? "" : " in VRF " + vrf);
+}
+std::string key_words(const char* noun, const std::tuple<std::string, IpAddress>& key) {
+    return std::string(noun) + " " + std::get<1>(key).to_string() + " dev " + std::get<0>(key);
 }
 
-/// How many parts of a place name its object.
-std::size_t object_length(const std::vector<std::string>& parts) {
-    if (parts.size() >= 2 && (parts[0] == "ports" || parts[0] == "bridges")) return 2;
-    if (parts.size() >= 4 && parts[0] == "fdb") return 4;
-    return 0;
-}
-
-std::string join(const std::vector<std::string>& parts, std::size_t first, std::size_t last) {
-    std::string text;
-    for (std::size_t i = first; i < last; ++i)
-        text += (text.empty() ? "" : "/") + parts[i];
-    return text;
+/// The object that a place speaks of in words, and what of the place lies behind it; no words when it speaks
+/// of none.
+std::pair<std::string, std::string> place_words(std::string_view place) {
+    std::pair<std::string, std::string> words;
+    model::for_each_kind([&](const auto& kind) {
+        const auto key = model::key_from_place(kind, place);
+        if (!key) return;
+        words.first = key_words(kind.noun, *key);
+        const auto object = model::place_of(kind, *key);
+        if (place.size() > object.size()) words.second = place.substr(object.size() + 1);
+    });
+    return words;
 }
 
 std::string value_words(const Json::Value& value) {
@@ -60,32 +66,6 @@ std::string members_words(const Json::Value& object) {
 bool numeric(const std::string& text) {
     return !text.empty() &&
            std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
-}
-
-/// {put, delete} as a list of {object, before, after} for diff_text(); what a deleted object was is not told.
-Json::Value by_object(const Json::Value& changes) {
-    Json::Value list(Json::arrayValue);
-    const auto add = [&](const std::string& object, const char* when, const Json::Value& what) {
-        Json::Value one;
-        one["object"] = object;
-        one[when] = what;
-        list.append(one);
-    };
-    for (const std::string kind : {"bridges", "ports"}) {
-        for (const auto& object : changes["put"][kind])
-            add(kind + "/" + text_of(object, "name"), "after", object);
-        for (const auto& name : changes["delete"][kind])
-            add(kind + "/" + name.asString(), "before", Json::objectValue);
-    }
-    for (const auto& [action, when] : {std::pair{"put", "after"}, std::pair{"delete", "before"}}) {
-        for (const auto& entry : changes[action]["fdb"]) {
-            const auto vlan = std::to_string(number_of(entry, "vlan"));
-            Json::Value port(Json::objectValue);
-            if (entry.isMember("port")) port["port"] = entry["port"];
-            add("fdb/" + text_of(entry, "bridge") + "/" + vlan + "/" + text_of(entry, "mac"), when, port);
-        }
-    }
-    return list;
 }
 
 }  // namespace
@@ -140,32 +120,64 @@ int Session::change(const Json::Value& wanted, const std::string& method, const 
 }
 
 std::string object_words(const std::string& object) {
-    const auto parts = split(object);
-    if (parts.size() == 2 && parts[0] == "ports") return "port " + parts[1];
-    if (parts.size() == 2 && parts[0] == "bridges") return "bridge " + parts[1];
-    if (parts.size() == 4 && parts[0] == "fdb") {
-        return "fdb entry " + parts[3] + (parts[2] == "0" ? "" : " vlan " + parts[2]) + " on bridge " +
-               parts[1];
-    }
-    return object;
+    const auto words = place_words(object).first;
+    return words.empty() ? object : words;
 }
 
 std::string words_of(const Faults& faults) {
     std::string text;
     for (const auto& fault : faults) {
-        auto parts = split(fault.where);
-        if (parts.size() > 1 && (parts[0] == "put" || parts[0] == "delete")) parts.erase(parts.begin());
-        const auto length = object_length(parts);
+        std::string_view place = fault.where;
+        for (const std::string_view front : {"put/", "delete/"}) {
+            if (place.starts_with(front)) place.remove_prefix(front.size());
+        }
+        const auto [object, rest] = place_words(place);
         if (!text.empty()) text += "\n";
-        if (length > 0) {
-            text += object_words(join(parts, 0, length));
-            text += length < parts.size() ? ": " + join(parts, length, parts.size()) + " " : " ";
+        if (!object.empty()) {
+            text += object + (rest.empty() ? " " : ": " + rest + " ");
         } else if (!fault.where.empty()) {
             text += fault.where + " ";
         }
         text += fault.reason;
     }
     return text;
+}
+
+std::string place_in(const std::string& list, const Json::Value& object) {
+    auto place = list;
+    model::for_each_kind([&](const auto& kind) {
+        if (kind.name != list) return;
+        for (const std::string_view member : kind.members) {
+            auto part = object.isString() ? object.asString() : text_of(object, member.data());
+            if (part.empty() && member == "vlan") part = "0";
+            if (part.empty() && member == "vrf") part = model::kDefaultVrf;
+            place += "/" + part;
+        }
+    });
+    return place;
+}
+
+Json::Value by_object(const Json::Value& changes) {
+    Json::Value list(Json::arrayValue);
+    const auto add = [&](const std::string& object, const char* when, Json::Value what) {
+        Json::Value one;
+        one["object"] = object;
+        one[when] = std::move(what);
+        list.append(std::move(one));
+    };
+    model::for_each_kind([&](const auto& kind) {
+        for (const auto& object : changes["put"][kind.name]) {
+            auto rest = object;
+            for (const char* member : kind.members)
+                rest.removeMember(member);
+            add(place_in(kind.name, object), "after", std::move(rest));
+        }
+        for (const auto& key : changes["delete"][kind.name])
+            add(place_in(kind.name, key), "before", Json::objectValue);
+    });
+    const auto& timeouts = changes["put"]["timeouts"];
+    if (timeouts.isObject() && !timeouts.empty()) add("timeouts", "after", timeouts);
+    return list;
 }
 
 std::string diff_text(const Json::Value& changes) {

@@ -61,11 +61,22 @@ Object pod_object();
 Object stats_object();
 Object log_object();
 Object config_object();
+Object vrf_object();
+Object interface_object();
+Object addr_object();
+Object route_object();
+Object neigh_object();
+Object nat_object();
+Object timeouts_object();
 
 /// Faults for people: "port web: mtu must be ...", one a line.
 std::string words_of(const Faults& faults);
-/// "port web" for "ports/web", "bridge br0" for "bridges/br0", "fdb entry MAC vlan 10 on bridge br0".
+/// "port web" for "ports/web", "route 10.0.0.0/8 in VRF blue", "fdb entry MAC vlan 10 on bridge br0".
 std::string object_words(const std::string& object);
+/// The place of an object of a list, as faults and generations name it: "routes/default/10.0.0.0/8".
+std::string place_in(const std::string& list, const Json::Value& object);
+/// {put, delete} as a list of {object, before, after} for diff_text(); what a deleted object was is not told.
+Json::Value by_object(const Json::Value& changes);
 /// "+ bridge br0 ...", "- ...", "~ port web mtu 1500 -> 9000" for a list of {object, before, after}.
 std::string diff_text(const Json::Value& changes);
 

@@ -2,11 +2,15 @@
 // results is checked, and only the real thing commits.
 #include "reconcile/config_changes.h"
 
-#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "viaduct/http.h"
+#include "viaduct/model_kinds.h"
 
 #include "store/config_history.h"
 
@@ -14,34 +18,88 @@ namespace viaduct::reconcile {
 
 namespace {
 
-template <typename Map>
-void add_all(const Map& from, Map& to, const std::string& kind, Faults& faults) {
-    for (const auto& [key, value] : from) {
-        if (to.emplace(key, value).second) continue;
-        if constexpr (std::is_same_v<typename Map::key_type, std::string>) {
-            faults.push_back({kind + key, "has the name of an object of another source"});
-        }
+template <typename KindType>
+void add_all(const KindType& kind, const model::Config& from, model::Config& to, Faults& faults) {
+    auto& objects = to.*kind.objects;
+    if (objects.empty()) {
+        objects = from.*kind.objects;
+        return;
+    }
+    for (const auto& [key, object] : from.*kind.objects) {
+        const auto [there, is_new] = objects.emplace(key, object);
+        if (!is_new && !(there->second == object))
+            faults.push_back({place_of(kind, key), "has the name of an object of another source"});
     }
 }
 
-/// A bridge that ports are on is not deleted, whether people configured them or pods brought them.
-void check_bridges_in_use(const model::Change& change, const model::Config& desired, Faults& faults) {
-    constexpr std::size_t most_named = 3;
-    for (const auto& name : change.delete_bridges) {
-        std::string ports;
-        std::size_t count = 0;
-        for (const auto& [port_name, port] : desired.ports) {
-            if (port.bridge != name) continue;
-            if (count++ < most_named) ports += (ports.empty() ? "" : ", ") + port_name;
-        }
-        if (count > most_named) ports += " and " + std::to_string(count - most_named) + " more";
-        if (count > 0) {
-            faults.push_back(
-                {"bridges/" + name, "is in use by ports " + ports + "; delete it when they are gone"});
-        } else if (desired.bridges.contains(name)) {
-            faults.push_back({"bridges/" + name, "is in use by pods; delete it when they are gone"});
-        }
+/// What people must not take away from under others: bridges, VRFs and interfaces in use, whether by what was
+/// configured or by what pods brought.
+class InUse {
+public:
+    explicit InUse(const model::Change& change) : change_(change) {}
+
+    void find_users(const model::Config& desired) {
+        model::for_each_kind([&](const auto& kind) {
+            for (const auto& [key, object] : desired.*kind.objects) {
+                model::for_each_reference(object, [&, &key = key](const auto& to, const std::string& name) {
+                    if ((change_.*to.deleted).contains(name)) note(place_of(to, name), kind, key);
+                });
+            }
+        });
     }
+
+    void tell(const model::Config& desired, Faults& faults) const {
+        model::for_each_kind([&](const auto& kind) {
+            if (!kind.referred) return;
+            for (const auto& key : change_.*kind.deleted) {
+                const auto place = place_of(kind, key);
+                if (const auto users = users_.find(place); users != users_.end()) {
+                    faults.push_back(
+                        {place, "is in use by " + words(users->second) + "; delete it when they are gone"});
+                } else if ((desired.*kind.objects).contains(key)) {
+                    faults.push_back({place, "is in use by pods; delete it when they are gone"});
+                }
+            }
+        });
+    }
+
+private:
+    struct Users {
+        std::string names;
+        std::size_t count = 0;
+    };
+    static constexpr std::size_t kMostNamed = 3;
+
+    template <typename KindType>
+    void note(const std::string& used, const KindType& kind, const typename KindType::Key& key) {
+        auto& users = users_[used][kind.name];
+        if (users.count++ >= kMostNamed) return;
+        const auto name = place_of(kind, key).substr(std::string_view(kind.name).size() + 1);
+        users.names += (users.names.empty() ? "" : ", ") + name;
+    }
+
+    static std::string words(const std::map<std::string, Users>& by_kind) {
+        std::string text;
+        for (const auto& [kind, users] : by_kind) {
+            text += (text.empty() ? "" : ", ") + kind + " " + users.names;
+            if (users.count > kMostNamed)
+                text += " and " + std::to_string(users.count - kMostNamed) + " more";
+        }
+        return text;
+    }
+
+    const model::Change& change_;
+    std::map<std::string, std::map<std::string, Users>> users_;  ///< by what is used, by kind
+};
+
+void check_in_use(const model::Change& change, const model::Config& desired, Faults& faults) {
+    bool any = false;
+    model::for_each_kind(
+        [&](const auto& kind) { any = any || (kind.referred && !(change.*kind.deleted).empty()); });
+    if (!any) return;
+    InUse in_use(change);
+    in_use.find_users(desired);
+    in_use.tell(desired, faults);
 }
 
 void set_links(const SetLink& set_link, const std::map<std::string, model::Port>& ports) {
@@ -57,10 +115,9 @@ void set_links(const SetLink& set_link, const std::map<std::string, model::Port>
 }  // namespace
 
 void ConfigSource::contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const {
-    const auto config = store::load_config(tx);
-    add_all(config.bridges, desired.bridges, "bridges/", faults);
-    add_all(config.ports, desired.ports, "ports/", faults);
-    add_all(config.fdb, desired.fdb, "fdb/", faults);
+    const auto config = store::present_config(tx);
+    model::for_each_kind([&](const auto& kind) { add_all(kind, *config, desired, faults); });
+    desired.timeouts = config->timeouts;
 }
 
 void ConfigSource::restored(const std::map<std::string, model::Port>& ports) const {
@@ -68,7 +125,7 @@ void ConfigSource::restored(const std::map<std::string, model::Port>& ports) con
     std::map<std::string, model::Port> configured;
     {
         store::Transaction tx(*database_);
-        configured = store::load_config(tx).ports;
+        configured = store::present_config(tx)->ports;
     }
     std::erase_if(configured, [&](const auto& item) { return !ports.contains(item.first); });
     set_links(set_link_, configured);
@@ -78,7 +135,8 @@ ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& n
                                            const std::string& comment) const {
     Planned planned;
     Faults faults;
-    const auto current = store::load_config(tx);
+    const auto present = store::present_config(tx);
+    const auto& current = *present;
     const auto wanted = next(tx, current, faults);
     if (!faults.empty()) throw Refused(faults);
     planned.outcome.change = model::difference(current, wanted);
@@ -92,12 +150,13 @@ ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& n
     planned.outcome.generation = store::change_config(tx, current, wanted, comment);
     const auto desired_after = reconciler_.desired(tx, faults);
     Faults in_use;
-    check_bridges_in_use(planned.outcome.change, desired_after, in_use);
+    check_in_use(planned.outcome.change, desired_after, in_use);
     // Told alone: each port would say that it misses its bridge.
     if (!in_use.empty()) throw Refused(in_use);
-    std::erase_if(faults, [&](const Fault& fault) {
-        return std::find(old_faults.begin(), old_faults.end(), fault) != old_faults.end();
-    });
+    std::set<std::pair<std::string, std::string>> known;
+    for (const auto& fault : old_faults)
+        known.emplace(fault.where, fault.reason);
+    std::erase_if(faults, [&](const Fault& fault) { return known.contains({fault.where, fault.reason}); });
     if (!faults.empty()) throw Refused(faults);
     planned.desired = model::difference(desired_before, desired_after);
     return planned;

@@ -1,36 +1,13 @@
-// Pure functions over configurations; the reconciler drives them.
+// Pure functions over configurations and the list of kinds; the reconciler drives them.
 #include "reconcile/leave_out.h"
 
-#include <charconv>
-#include <optional>
-#include <vector>
+#include <string_view>
+
+#include "viaduct/model_kinds.h"
 
 namespace viaduct::reconcile {
 
 namespace {
-
-using FdbKey = std::tuple<std::string, std::uint16_t, MacAddress>;
-
-std::vector<std::string> split(const std::string& where) {
-    std::vector<std::string> parts;
-    std::size_t start = 0;
-    while (start <= where.size()) {
-        const auto end = std::min(where.find('/', start), where.size());
-        parts.push_back(where.substr(start, end - start));
-        start = end + 1;
-    }
-    return parts;
-}
-
-std::optional<FdbKey> fdb_key(const std::vector<std::string>& parts) {
-    if (parts.size() < 4) return std::nullopt;
-    std::uint16_t vlan = 0;
-    const auto& text = parts[2];
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), vlan);
-    const auto mac = MacAddress::parse(parts[3]);
-    if (error != std::errc() || end != text.data() + text.size() || !mac) return std::nullopt;
-    return FdbKey{parts[1], vlan, *mac};
-}
 
 /// True when `target` changed.
 template <typename Map, typename Key>
@@ -45,29 +22,41 @@ bool leave_out_of(Map& target, const Map& in_force, const Key& key, bool again) 
 
 bool leave_out_object(model::Config& target, const model::Config& in_force, const std::string& object,
                       bool again) {
-    const auto parts = split(object);
-    if (parts[0] == "bridges") return leave_out_of(target.bridges, in_force.bridges, parts[1], again);
-    if (parts[0] == "ports") return leave_out_of(target.ports, in_force.ports, parts[1], again);
-    const auto key = fdb_key(parts);
-    return key && leave_out_of(target.fdb, in_force.fdb, *key, again);
+    bool changed = false;
+    model::for_each_kind([&](const auto& kind) {
+        if (const auto key = model::key_from_place(kind, object))
+            changed = leave_out_of(target.*kind.objects, in_force.*kind.objects, *key, again);
+    });
+    return changed;
+}
+
+template <typename KindType>
+void add_deletes(const KindType& kind, const model::Change& change, std::vector<Step>& steps) {
+    for (const auto& key : change.*kind.deleted)
+        steps.push_back(
+            {place_of(kind, key), [&kind, &key](model::Change& step) { (step.*kind.deleted).insert(key); }});
+}
+
+template <typename KindType>
+void add_puts(const KindType& kind, const model::Change& change, std::vector<Step>& steps) {
+    for (const auto& [key, object] : change.put.*kind.objects)
+        steps.push_back({place_of(kind, key), [&kind, &key = key, &object = object](model::Change& step) {
+                             (step.put.*kind.objects).emplace(key, object);
+                         }});
 }
 
 }  // namespace
 
 std::string object_of(const std::string& where) {
-    auto parts = split(where);
-    while (!parts.empty() && (parts[0] == "put" || parts[0] == "delete" || parts[0].empty()))
-        parts.erase(parts.begin());
-    if (parts.size() < 2) return {};
-    if (parts[0] == "bridges" || parts[0] == "ports") return parts[0] + "/" + parts[1];
-    if (parts[0] != "fdb") return {};
-    const auto key = fdb_key(parts);
-    return key ? fdb_object(*key) : std::string();
-}
-
-std::string fdb_object(const FdbKey& key) {
-    return "fdb/" + std::get<0>(key) + "/" + std::to_string(std::get<1>(key)) + "/" +
-           std::get<2>(key).to_string();
+    std::string_view place = where;
+    for (const std::string_view front : {"/", "put/", "delete/"}) {
+        if (place.starts_with(front)) place.remove_prefix(front.size());
+    }
+    std::string object;
+    model::for_each_kind([&](const auto& kind) {
+        if (const auto key = model::key_from_place(kind, place)) object = model::place_of(kind, *key);
+    });
+    return object;
 }
 
 bool leave_out(model::Config& target, const model::Config& in_force, const Faults& faults,
@@ -89,41 +78,54 @@ bool leave_out(model::Config& target, const model::Config& in_force, const Fault
     return changed;
 }
 
-std::vector<std::pair<std::string, model::Change>> one_by_one(const model::Change& change) {
-    std::vector<std::pair<std::string, model::Change>> steps;
-    const auto step = [&](const std::string& object) -> model::Change& {
-        return steps.emplace_back(object, model::Change{}).second;
-    };
-    for (const auto& key : change.delete_fdb)
-        step(fdb_object(key)).delete_fdb.insert(key);
-    for (const auto& name : change.delete_ports)
-        step("ports/" + name).delete_ports.insert(name);
-    for (const auto& [name, bridge] : change.put.bridges)
-        step("bridges/" + name).put.bridges.emplace(name, bridge);
-    for (const auto& [name, port] : change.put.ports)
-        step("ports/" + name).put.ports.emplace(name, port);
-    for (const auto& [key, entry] : change.put.fdb)
-        step(fdb_object(key)).put.fdb.emplace(key, entry);
-    for (const auto& name : change.delete_bridges)
-        step("bridges/" + name).delete_bridges.insert(name);
+std::vector<Step> one_by_one(const model::Change& change) {
+    std::vector<Step> steps;
+    // What others refer to goes last, when those that stay have let go of it; the rest makes room first.
+    model::for_each_kind_backwards([&](const auto& kind) {
+        if (!kind.referred) add_deletes(kind, change, steps);
+    });
+    model::for_each_kind([&](const auto& kind) { add_puts(kind, change, steps); });
+    model::for_each_kind_backwards([&](const auto& kind) {
+        if (kind.referred) add_deletes(kind, change, steps);
+    });
+    if (!change.put_timeouts.empty()) {
+        steps.push_back(
+            {"timeouts", [&change](model::Change& step) { step.put_timeouts = change.put_timeouts; }});
+    }
     return steps;
 }
 
 model::Change without_done(const model::Change& change, const model::Config& in_force) {
-    model::Change rest = change;
-    const auto equal_in = [](const auto& map) {
-        return [&map](const auto& item) {
-            const auto found = map.find(item.first);
-            return found != map.end() && found->second == item.second;
-        };
-    };
-    std::erase_if(rest.put.bridges, equal_in(in_force.bridges));
-    std::erase_if(rest.put.ports, equal_in(in_force.ports));
-    std::erase_if(rest.put.fdb, equal_in(in_force.fdb));
-    std::erase_if(rest.delete_bridges, [&](const auto& key) { return !in_force.bridges.contains(key); });
-    std::erase_if(rest.delete_ports, [&](const auto& key) { return !in_force.ports.contains(key); });
-    std::erase_if(rest.delete_fdb, [&](const auto& key) { return !in_force.fdb.contains(key); });
+    model::Change rest;
+    model::for_each_kind([&](const auto& kind) {
+        const auto& present = in_force.*kind.objects;
+        for (const auto& [key, object] : change.put.*kind.objects) {
+            const auto found = present.find(key);
+            if (found == present.end() || !(found->second == object)) {
+                auto& put = rest.put.*kind.objects;
+                put.emplace_hint(put.end(), key, object);
+            }
+        }
+        for (const auto& key : change.*kind.deleted) {
+            if (present.contains(key)) (rest.*kind.deleted).insert(key);
+        }
+    });
+    for (const auto& timeout : model::kTimeouts) {
+        const auto put = change.put_timeouts.find(timeout.name);
+        if (put != change.put_timeouts.end() && in_force.timeouts.*timeout.seconds != put->second)
+            rest.put_timeouts.insert(*put);
+    }
     return rest;
+}
+
+std::string counted(const model::Change& change) {
+    std::size_t puts = change.put_timeouts.empty() ? 0 : 1;
+    std::size_t deletes = 0;
+    model::for_each_kind([&](const auto& kind) {
+        puts += (change.put.*kind.objects).size();
+        deletes += (change.*kind.deleted).size();
+    });
+    return std::to_string(puts) + " put, " + std::to_string(deletes) + " deleted";
 }
 
 }  // namespace viaduct::reconcile

@@ -12,11 +12,14 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
 #include "viaduct/http.h"
+#include "viaduct/model_kinds.h"
 
 #include "reconcile/dataplane_client.h"
 #include "reconcile/leave_out.h"
@@ -36,12 +39,6 @@ constexpr std::chrono::seconds kKeepAlive{10};
 constexpr std::chrono::seconds kRestartTakes{5};
 /// Each round leaves at least one object out; a set that needs more is sent object by object.
 constexpr int kRoundsMost = 16;
-
-std::string counted(const model::Change& change) {
-    const auto puts = change.put.bridges.size() + change.put.ports.size() + change.put.fdb.size();
-    const auto deletes = change.delete_bridges.size() + change.delete_ports.size() + change.delete_fdb.size();
-    return std::to_string(puts) + " put, " + std::to_string(deletes) + " deleted";
-}
 
 /// Leaves out what cannot be right by itself, and then what hung on it and hangs in the air now.
 void settle(model::Config& target, const model::Config& in_force, LeftOut& left_out) {
@@ -72,7 +69,9 @@ struct Reconciler::State {
     void wait_connected(Lock& lock, Clock::time_point deadline);
     void compare(const Lock& lock);
     void send_what_is_accepted(const Lock&, model::Config& target, model::Config& actual, LeftOut& left_out);
-    void send_one_by_one(const model::Change& change, model::Config& actual, LeftOut& left_out);
+    void send_in_parts(const model::Change& change, model::Config& actual, LeftOut& left_out);
+    std::vector<const Step*> send_halves(std::span<const Step* const> steps, model::Config& actual,
+                                         LeftOut& left_out);
     void send(const Lock& lock, const model::Change& change);
     void tell_restored(const std::map<std::string, model::Port>& before) const;
     bool picture_was_wrong(const Lock& lock);
@@ -152,16 +151,43 @@ void Reconciler::State::report(LeftOut left_out) {
     status.in_sync = status.connected && status.left_out.empty();
 }
 
-void Reconciler::State::send_one_by_one(const model::Change& change, model::Config& actual,
-                                        LeftOut& left_out) {
-    Faults ignored;
-    for (const auto& [object, step] : one_by_one(change)) {
-        try {
-            client->transact(step, false);
-            actual = model::apply(actual, step, ignored);
-        } catch (const Refused& refused) {
-            left_out[object] = refused.what();
+/// Sends what of `steps` is accepted: all at once, or each half by itself. Returns those that are refused
+/// even alone. A few faulty objects among many so cost few transactions.
+std::vector<const Step*> Reconciler::State::send_halves(std::span<const Step* const> steps,
+                                                        model::Config& actual, LeftOut& left_out) {
+    if (steps.empty()) return {};
+    model::Change change;
+    for (const auto* step : steps)
+        step->add(change);
+    try {
+        client->transact(change, false);
+        Faults ignored;
+        model::apply_to(actual, change, ignored);
+        for (const auto* step : steps)
+            left_out.erase(step->object);
+        return {};
+    } catch (const Refused& refused) {
+        if (steps.size() == 1) {
+            left_out[steps[0]->object] = refused.what();
+            return {steps[0]};
         }
+    }
+    auto refused = send_halves(steps.first(steps.size() / 2), actual, left_out);
+    const auto others = send_halves(steps.subspan(steps.size() / 2), actual, left_out);
+    refused.insert(refused.end(), others.begin(), others.end());
+    return refused;
+}
+
+void Reconciler::State::send_in_parts(const model::Change& change, model::Config& actual, LeftOut& left_out) {
+    const auto steps = one_by_one(change);
+    std::vector<const Step*> rest;
+    for (const auto& step : steps)
+        rest.push_back(&step);
+    // What was refused may have needed something that came after it: as long as that helps, it is tried
+    // again.
+    for (std::size_t before = rest.size() + 1; !rest.empty() && rest.size() < before;) {
+        before = rest.size();
+        rest = send_halves(rest, actual, left_out);
     }
 }
 
@@ -181,7 +207,7 @@ void Reconciler::State::send_what_is_accepted(const Lock&, model::Config& target
         }
         settle(target, actual, left_out);
     }
-    send_one_by_one(model::difference(actual, target), actual, left_out);
+    send_in_parts(model::difference(actual, target), actual, left_out);
 }
 
 /// Holds the lock from reading what is in force until it is as desired, and reads the desired state after it:
@@ -233,10 +259,12 @@ void Reconciler::State::send(const Lock& lock, const model::Change& change) {
         return compare(lock);
     }
     Faults ignored;
-    in_force = model::apply(in_force, change, ignored);
+    model::apply_to(in_force, change, ignored);
     const std::scoped_lock status_lock(status_mutex);
-    for (const auto& [object, step] : one_by_one(change))
-        status.left_out.erase(object);
+    if (!status.left_out.empty()) {
+        for (const auto& step : one_by_one(change))
+            status.left_out.erase(step.object);
+    }
     status.in_sync = status.connected && status.left_out.empty();
 }
 
@@ -251,13 +279,22 @@ bool Reconciler::State::picture_was_wrong(const Lock& lock) {
     return true;
 }
 
-/// A bridge that the last of its pods left may have been joined by another meanwhile: then it is not deleted.
+/// A bridge or interface that the last of its pods left may have been joined by another meanwhile: then it is
+/// not deleted.
 model::Change Reconciler::State::still_wanted(model::Change change) const {
-    if (change.delete_bridges.empty()) return change;
+    bool may_be_shared = false;
+    model::for_each_kind([&](const auto& kind) {
+        may_be_shared = may_be_shared || (kind.referred && !(change.*kind.deleted).empty());
+    });
+    if (!may_be_shared) return change;
     store::Transaction tx(database);
     Faults ignored;
     const auto wanted = contributions(tx, ignored);
-    std::erase_if(change.delete_bridges, [&](const auto& name) { return wanted.bridges.contains(name); });
+    model::for_each_kind([&](const auto& kind) {
+        if (!kind.referred) return;
+        std::erase_if(change.*kind.deleted,
+                      [&](const auto& key) { return (wanted.*kind.objects).contains(key); });
+    });
     return change;
 }
 

@@ -46,8 +46,9 @@ public:
 
 struct Options {
     std::string dataplane_socket = "/run/viaduct/dataplane.sock";
-    std::chrono::seconds every{30};             ///< full comparison at least so often
-    std::chrono::milliseconds timeout{10000};   ///< for one answer of the dataplane
+    std::chrono::seconds every{30};  ///< full comparison at least so often
+    std::chrono::milliseconds timeout{
+        60000};  ///< for one answer of the dataplane; a million routes take a while
     std::chrono::milliseconds retry_first{20};  ///< between attempts to connect, in the first five seconds
     std::chrono::milliseconds retry_most{500};
 };

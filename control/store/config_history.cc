@@ -1,12 +1,15 @@
 // Objects and generations as rows of JSON texts in the model's own form.
 #include "store/config_history.h"
 
+#include <algorithm>
 #include <ctime>
 #include <map>
+#include <utility>
 
 #include <json/json.h>
 
 #include "viaduct/json.h"
+#include "viaduct/model_kinds.h"
 
 namespace viaduct::store {
 
@@ -14,30 +17,67 @@ namespace {
 
 using Texts = std::map<std::string, std::string>;  ///< object to its JSON
 
-Texts texts_of(const model::Config& config) {
-    Texts texts;
-    for (const auto& [name, bridge] : config.bridges)
-        texts["bridges/" + name] = to_json_text(to_json(bridge));
-    for (const auto& [name, port] : config.ports)
-        texts["ports/" + name] = to_json_text(to_json(port));
-    for (const auto& [key, entry] : config.fdb) {
-        texts["fdb/" + entry.bridge + "/" + std::to_string(entry.vlan) + "/" + entry.mac.to_string()] =
-            to_json_text(to_json(entry));
-    }
-    return texts;
+constexpr const char* kTimeoutsObject = "timeouts/flows";
+/// A generation of a million routes is one text.
+constexpr JsonLimits kGenerationLimits{.bytes = std::size_t{1} << 30U, .depth = 32};
+
+void no_longer_valid(const Faults& faults) {
+    // Rows were written by this program from checked objects: a fault means that somebody else wrote them.
+    if (!faults.empty()) throw Error("the store holds objects that are not valid: " + to_string(faults));
+}
+
+/// Reads one object into `config`; false when it is of another kind.
+template <typename KindType>
+bool read_object(const KindType& kind, const std::string& object, const std::string& text,
+                 model::Config& config) {
+    const std::string_view name = kind.name;
+    if (object.size() <= name.size() || !object.starts_with(name) || object[name.size()] != '/') return false;
+    Faults faults;
+    auto read = kind.read(parse_json(text, object), object, faults);
+    no_longer_valid(faults);
+    if (!read) throw Error("the store holds an object that is not valid: " + object);
+    auto key = model::key_of(*read);
+    (config.*kind.objects).insert_or_assign(std::move(key), std::move(*read));
+    return true;
 }
 
 model::Config config_of(const Texts& texts) {
-    Json::Value json(Json::objectValue);
-    json["bridges"] = json["ports"] = json["fdb"] = Json::arrayValue;
+    model::Config config;
     for (const auto& [object, text] : texts) {
-        json[object.substr(0, object.find('/'))].append(parse_json(text, object));
+        bool known = false;
+        model::for_each_kind([&, &object = object, &text = text](const auto& kind) {
+            known = known || read_object(kind, object, text, config);
+        });
+        if (known) continue;
+        if (object != kTimeoutsObject) throw Error("the store holds an object of unknown kind: " + object);
+        Json::Value json(Json::objectValue);
+        json["timeouts"] = parse_json(text, object);
+        Faults faults;
+        config.timeouts = model::config_from_json(json, "", faults).timeouts;
+        no_longer_valid(faults);
     }
-    Faults faults;
-    auto config = model::config_from_json(json, "", faults);
-    // Rows were written by this program from checked objects: a fault means that somebody else wrote them.
-    if (!faults.empty()) throw Error("the store holds objects that are not valid: " + to_string(faults));
     return config;
+}
+
+std::optional<std::string> text_of(const model::FlowTimeouts& timeouts) {
+    if (timeouts == model::FlowTimeouts{}) return std::nullopt;
+    return to_json_text(to_json(timeouts));
+}
+
+template <typename KindType>
+void add_changes(const KindType& kind, const model::Config& from, const model::Config& to,
+                 const model::Change& change, std::vector<ObjectChange>& list) {
+    const auto& before = from.*kind.objects;
+    const auto& after = to.*kind.objects;
+    for (const auto& key : change.*kind.deleted)
+        list.push_back({place_of(kind, key), to_json_text(to_json(before.at(key))), std::nullopt});
+    for (const auto& [key, object] : change.put.*kind.objects) {
+        const auto old = before.find(key);
+        list.push_back(
+            {place_of(kind, key),
+             old == before.end() ? std::nullopt : std::optional(to_json_text(to_json(old->second))),
+             to_json_text(to_json(after.at(key)))});
+    }
 }
 
 Texts load_texts(Transaction& tx) {
@@ -73,7 +113,7 @@ std::string to_text(const std::vector<ObjectChange>& changes) {
 
 std::vector<ObjectChange> from_text(const std::string& text) {
     std::vector<ObjectChange> changes;
-    for (const auto& one : parse_json(text, "generation")) {
+    for (const auto& one : parse_json(text, "generation", kGenerationLimits)) {
         ObjectChange change;
         change.object = one["object"].asString();
         if (one.isMember("before")) change.before = one["before"].asString();
@@ -116,8 +156,15 @@ const std::vector<Migration>& config_migrations() {
     return migrations;
 }
 
+std::shared_ptr<const model::Config> present_config(Transaction& tx) {
+    if (auto kept = std::static_pointer_cast<const model::Config>(tx.kept())) return kept;
+    auto config = std::make_shared<const model::Config>(config_of(load_texts(tx)));
+    tx.keep(config, Transaction::Content::only_read);
+    return config;
+}
+
 model::Config load_config(Transaction& tx) {
-    return config_of(load_texts(tx));
+    return *present_config(tx);
 }
 
 std::int64_t newest_generation(Transaction& tx) {
@@ -136,23 +183,12 @@ std::int64_t record(Transaction& tx, const std::string& kind, const std::string&
 }
 
 std::vector<ObjectChange> changes_between(const model::Config& from, const model::Config& to) {
-    const auto before = texts_of(from);
-    const auto after = texts_of(to);
-    std::map<std::string, ObjectChange> changes;
-    for (const auto& [object, text] : before) {
-        const auto found = after.find(object);
-        if (found == after.end()) {
-            changes[object] = {object, text, std::nullopt};
-        } else if (found->second != text) {
-            changes[object] = {object, text, found->second};
-        }
-    }
-    for (const auto& [object, text] : after) {
-        if (!before.contains(object)) changes[object] = {object, std::nullopt, text};
-    }
+    const auto change = model::difference(from, to);
     std::vector<ObjectChange> list;
-    for (auto& [object, change] : changes)
-        list.push_back(std::move(change));
+    model::for_each_kind([&](const auto& kind) { add_changes(kind, from, to, change, list); });
+    if (!change.put_timeouts.empty())
+        list.push_back({kTimeoutsObject, text_of(from.timeouts), text_of(to.timeouts)});
+    std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.object < b.object; });
     return list;
 }
 
@@ -161,6 +197,7 @@ std::int64_t change_config(Transaction& tx, const model::Config& before, const m
     const auto changes = changes_between(before, after);
     for (const auto& change : changes)
         write_object(tx, change.object, change.after);
+    tx.keep(std::make_shared<const model::Config>(after), Transaction::Content::changed);
     return record(tx, kConfiguration, comment, changes);
 }
 
@@ -169,6 +206,7 @@ void withdraw(Transaction& tx, std::int64_t number) {
     if (withdrawn.kind == kConfiguration) {
         for (const auto& change : withdrawn.changes)
             write_object(tx, change.object, change.before);
+        tx.keep(nullptr, Transaction::Content::changed);
     }
     tx.run("DELETE FROM generation WHERE number = ?", number);
 }

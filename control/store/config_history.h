@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,7 +18,7 @@ namespace viaduct::store {
 
 /// One object's part in a generation. JSON texts; nothing where it was not there.
 struct ObjectChange {
-    std::string object;  ///< "bridges/br0", "ports/web-1", "fdb/br0/10/02:00:00:00:00:01", "attachments/..."
+    std::string object;  ///< "bridges/br0", "ports/web-1", "routes/default/10.0.0.0/8", "attachments/..."
     std::optional<std::string> before;
     std::optional<std::string> after;
     friend bool operator==(const ObjectChange&, const ObjectChange&) = default;
@@ -39,7 +40,9 @@ inline constexpr std::int64_t kGenerationsKept = 10000;
 
 const std::vector<Migration>& config_migrations();
 
-/// What people configured, as it is now.
+/// What people configured, as it is now. Read from the tables once a process; the copy in memory changes with
+/// each commit.
+std::shared_ptr<const model::Config> present_config(Transaction& tx);
 model::Config load_config(Transaction& tx);
 /// Number of the newest generation of any kind; 0 when there is none.
 std::int64_t newest_generation(Transaction& tx);

@@ -83,7 +83,8 @@ struct Database::State {
     std::string path;
     http::Descriptor lock;
     sqlite3* connection = nullptr;
-    std::mutex mutex;  ///< held by the transaction that is open
+    std::mutex mutex;                  ///< held by the transaction that is open
+    std::shared_ptr<const void> kept;  ///< of what is committed
     /// Prepared, reset and in nobody's hands; by their text.
     std::multimap<std::string, sqlite3_stmt*, std::less<>> idle;
     /// In somebody's hands. A transaction's end finishes them while it still has the connection to itself:
@@ -279,6 +280,7 @@ Transaction::Transaction(Database& database, Survives survives)
         if (survives_ == Survives::process) state_.execute("PRAGMA synchronous=NORMAL");
         state_.execute("BEGIN IMMEDIATE");
         open_ = true;
+        kept_ = state_.kept;
     } catch (...) {
         end();
         throw;
@@ -323,7 +325,18 @@ void Transaction::commit() {
     }
     finish_statements();
     state_.execute("COMMIT");
+    state_.kept = kept_;
     end();
+}
+
+const std::shared_ptr<const void>& Transaction::kept() const {
+    return kept_;
+}
+
+void Transaction::keep(std::shared_ptr<const void> derived, Content content) {
+    kept_ = std::move(derived);
+    content_changed_ = content_changed_ || content == Content::changed;
+    if (!content_changed_) state_.kept = kept_;
 }
 
 }  // namespace viaduct::store

@@ -114,6 +114,13 @@ public:
     }
     [[nodiscard]] std::int64_t last_row_id() const;
 
+    /// Something made of the tables' content, kept in memory beside them so that it need not be made again by
+    /// each transaction. Whoever changes that content keeps what it is then, or nothing: without commit()
+    /// that is forgotten, while what was only read is good for those to come.
+    enum class Content : std::uint8_t { only_read, changed };
+    [[nodiscard]] const std::shared_ptr<const void>& kept() const;
+    void keep(std::shared_ptr<const void> derived, Content content);
+
     /// On disk when it returns, unless it was to survive only the process. Throws Error when it cannot be (a
     /// full disk): then nothing happened.
     void commit();
@@ -143,6 +150,8 @@ private:
     Database::State& state_;
     Survives survives_;
     bool open_ = false;
+    std::shared_ptr<const void> kept_;
+    bool content_changed_ = false;
 };
 
 }  // namespace viaduct::store

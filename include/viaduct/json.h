@@ -18,7 +18,7 @@ class Value;
 namespace viaduct {
 
 struct JsonLimits {
-    std::size_t bytes = 64U << 20U;  ///< longest text accepted
+    std::size_t bytes = 256U << 20U;  ///< longest text accepted; a million routes have 100 MB
     unsigned depth = 32;             ///< deepest nesting accepted
 };
 

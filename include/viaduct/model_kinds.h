@@ -123,6 +123,31 @@ auto key_of(const Object& object) {
     }
 }
 
+inline constexpr const auto& kBridgeKind = std::get<0>(kKinds);
+inline constexpr const auto& kVrfKind = std::get<1>(kKinds);
+inline constexpr const auto& kInterfaceKind = std::get<2>(kKinds);
+inline constexpr const auto& kPortKind = std::get<3>(kKinds);
+
+/// Calls `visit(kind, name)` for each object that this one needs, such as a port's bridge. The default VRF is
+/// there without one.
+template <typename Object, typename Visit>
+void for_each_reference(const Object& object, const Visit& visit) {
+    const auto name = [&](const auto& kind, const std::string& named) {
+        if (!named.empty() && !(kind.name == kVrfKind.name && named == kDefaultVrf)) visit(kind, named);
+    };
+    if constexpr (requires { object.bridge; }) name(kBridgeKind, object.bridge);
+    if constexpr (requires { object.vrf; }) name(kVrfKind, object.vrf);
+    if constexpr (requires { object.interface; }) name(kInterfaceKind, object.interface);
+    if constexpr (requires { object.port; } && std::is_same_v<Object, FdbEntry>) name(kPortKind, object.port);
+    if constexpr (std::is_same_v<Object, Port>) {
+        if (object.kind == PortKind::vxlan) name(kVrfKind, object.vxlan.vrf);
+    }
+    if constexpr (std::is_same_v<Object, Route>) {
+        for (const auto& hop : object.next_hops)
+            name(kInterfaceKind, hop.interface);
+    }
+}
+
 /// Parts of keys as they stand in places, and back.
 std::string part_text(const std::string& name);
 std::string part_text(std::uint16_t vlan);

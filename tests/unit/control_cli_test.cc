@@ -60,6 +60,9 @@ TEST(Sentences, NameTheObject) {
     EXPECT_EQ(words_of({{"bridges/br0", "is in use"}, {"", "plain"}}), "bridge br0 is in use\nplain");
     EXPECT_EQ(words_of({{"fdb/br0/10/02:00:00:00:00:01", "names nothing"}}),
               "fdb entry 02:00:00:00:00:01 vlan 10 on bridge br0 names nothing");
+    EXPECT_EQ(words_of({{"put/routes/blue/10.0.0.0/8/next_hops", "are wrong"}}),
+              "route 10.0.0.0/8 in VRF blue: next_hops are wrong");
+    EXPECT_EQ(words_of({{"neighbours/out/fd00::1", "is far"}}), "neighbour fd00::1 dev out is far");
     EXPECT_EQ(words_of({{"generation 9", "is not in the history"}}), "generation 9 is not in the history");
 }
 
@@ -78,6 +81,20 @@ TEST(Sentences, ShowDifferences) {
     changes.append(one);
     EXPECT_EQ(diff_text(changes),
               "~ port web mtu 1500 -> 9000 vlan none -> 10\n+ bridge br0 learning true\n");
+}
+
+TEST(Sentences, ShowWhatWouldChange) {
+    Json::Value changes;
+    changes["put"]["routes"][0]["prefix"] = "10.0.0.0/8";
+    changes["put"]["routes"][0]["kind"] = "blackhole";
+    changes["put"]["fdb"][0]["bridge"] = "br0";
+    changes["put"]["fdb"][0]["mac"] = "02:00:00:00:00:01";
+    changes["put"]["fdb"][0]["port"] = "web";
+    changes["put"]["timeouts"]["udp"] = 5;
+    changes["delete"]["interfaces"][0] = "gw0";
+    EXPECT_EQ(diff_text(by_object(changes)),
+              "- interface gw0\n+ fdb entry 02:00:00:00:00:01 on bridge br0 port web\n"
+              "+ route 10.0.0.0/8 kind blackhole\n+ timeouts udp 5\n");
 }
 
 TEST(Sentences, ShowVlansAsTheyAreWritten) {
@@ -99,8 +116,10 @@ TEST(Table, AlignsNumbersToTheRight) {
 }
 
 TEST(Objects, ExplainThemselves) {
-    for (const auto& object : {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(),
-                               stats_object(), log_object(), config_object()}) {
+    for (const auto& object :
+         {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(), stats_object(),
+          log_object(), config_object(), vrf_object(), interface_object(), addr_object(), route_object(),
+          neigh_object(), nat_object(), timeouts_object()}) {
         EXPECT_FALSE(object.summary.empty()) << object.name;
         EXPECT_FALSE(object.examples.empty()) << object.name;
         for (const auto& command : object.commands)

@@ -312,10 +312,13 @@ TEST(LeaveOut, OneByOneComesInAnOrderThatWorks) {
     const model::FdbEntry entry{"new", 0, *MacAddress::parse("02:00:00:00:00:01"), "b"};
     to.fdb.emplace(entry.key(), entry);
     auto state = from;
-    for (const auto& [object, step] : one_by_one(model::difference(from, to))) {
-        state = model::apply(state, step, faults);
+    const auto change = model::difference(from, to);
+    for (const auto& step : one_by_one(change)) {
+        model::Change one;
+        step.add(one);
+        model::apply_to(state, one, faults);
         model::check(state, faults);
-        EXPECT_TRUE(faults.empty()) << object << ": " << to_string(faults);
+        EXPECT_TRUE(faults.empty()) << step.object << ": " << to_string(faults);
     }
     EXPECT_EQ(state, to);
 }
