@@ -1,5 +1,8 @@
 // Generations: what each changed, any earlier state, and the way back.
 #include <gtest/gtest.h>
+#include <json/json.h>
+
+#include "viaduct/json.h"
 
 #include "control_fake_dataplane.h"
 #include "store/config_history.h"
@@ -123,6 +126,61 @@ TEST_F(History, ForgetsTheOldest) {
     EXPECT_EQ(history(tx, 2 * kGenerationsKept).size(), static_cast<std::size_t>(kGenerationsKept));
     EXPECT_THROW(config_at(tx, 5), Refused);
     EXPECT_NO_THROW(config_at(tx, 100));
+}
+
+/// A router with routes of its own and timeouts.
+model::Change router() {
+    Faults faults;
+    auto change = model::change_from_json(parse_json(R"({"put": {
+        "bridges": [{"name": "br0"}], "vrfs": [{"name": "blue"}],
+        "interfaces": [{"name": "gw0", "bridge": "br0", "vrf": "blue", "addresses": ["10.0.0.1/24"]}],
+        "routes": [{"vrf": "blue", "prefix": "0.0.0.0/0", "via": "10.0.0.9", "interface": "gw0"}],
+        "neighbours": [{"interface": "gw0", "address": "10.0.0.9", "mac": "02:00:00:00:00:09"}],
+        "masquerades": [{"name": "m", "vrf": "blue", "source": "10.0.0.0/24"}],
+        "timeouts": {"udp": 5}}})",
+                                                     "x"),
+                                          "", faults);
+    EXPECT_TRUE(faults.empty()) << to_string(faults);
+    return change;
+}
+
+TEST_F(History, KeepsObjectsOfEveryKindAndTimeouts) {
+    change(router());
+    const auto first = now();
+    EXPECT_EQ(first.timeouts.udp, 5U);
+    EXPECT_EQ(first.routes.size(), 1U);
+    model::Change next;
+    next.delete_routes.insert({"blue", *Prefix::parse("0.0.0.0/0")});
+    next.put_timeouts["udp"] = 30;
+    EXPECT_EQ(change(next), 2);
+    EXPECT_EQ(now().timeouts, model::FlowTimeouts{});
+    EXPECT_EQ(at(1), first);
+    EXPECT_EQ(at(0), model::Config{});
+    Transaction tx(database);
+    const auto changes = generation(tx, 2).changes;
+    ASSERT_EQ(changes.size(), 2U);
+    EXPECT_EQ(changes[0].object, "routes/blue/0.0.0.0/0");
+    EXPECT_EQ(changes[1].object, "timeouts/flows");
+    EXPECT_FALSE(changes[1].after);
+}
+
+TEST_F(History, ReadsFromTheFileWhatItHadInMemory) {
+    change(router());
+    const auto before = now();
+    {
+        // Rolled back: what was in memory for it must go with it.
+        Transaction tx(database);
+        change_config(tx, load_config(tx), {}, "");
+        EXPECT_EQ(load_config(tx), model::Config{});
+    }
+    EXPECT_EQ(now(), before);
+    {
+        Transaction tx(database);
+        withdraw(tx, 1);
+        EXPECT_EQ(load_config(tx), model::Config{});
+        tx.commit();
+    }
+    EXPECT_EQ(now(), model::Config{});
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "viaduct/model_kinds.h"
+
 #include "control_fake_dataplane.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/leave_out.h"
@@ -204,6 +206,77 @@ TEST_F(Reconciling, GoesObjectByObjectWhenFaultsNameNone) {
     EXPECT_TRUE(eventually([&] { return reconciler.status().left_out.contains("ports/p2"); }));
 }
 
+model::Change routed(int routes) {
+    Faults faults;
+    auto change = put({bridge("br0")}, {});
+    model::Interface gateway{.name = "gw0", .bridge = "br0"};
+    gateway.addresses = {*Prefix::parse("10.0.0.1/24")};
+    change.put.interfaces.emplace("gw0", gateway);
+    for (int i = 0; i < routes; ++i) {
+        model::Route route;
+        route.prefix =
+            *Prefix::parse("172." + std::to_string(16 + i / 250) + "." + std::to_string(i % 250) + ".0/24");
+        route.next_hops = {{IpAddress::parse("10.0.0.9"), "gw0", 1}};
+        change.put.routes.emplace(model::key_of(route), route);
+    }
+    return change;
+}
+
+TEST_F(Reconciling, LeavesOutOneRouteOfMany) {
+    changes.change(routed(700), false, "");
+    start_dataplane();
+    const std::tuple bad{std::string("default"), *Prefix::parse("172.17.7.0/24")};
+    dataplane->judge([&](const model::Change& change) {
+        return change.put.routes.contains(bad) ? Faults{{"routes/default/172.17.7.0/24", "is not liked"}}
+                                               : Faults{};
+    });
+    reconciler.start();
+    ASSERT_TRUE(eventually([&] { return dataplane->config().routes.size() == 699; }));
+    EXPECT_TRUE(
+        eventually([&] { return reconciler.status().left_out.contains("routes/default/172.17.7.0/24"); }));
+    EXPECT_FALSE(dataplane->config().routes.contains(bad));
+    EXPECT_EQ(reconciler.status().left_out.size(), 1U);
+}
+
+TEST_F(Reconciling, FindsTwoNamelessCulpritsAmongManyInFewTransactions) {
+    changes.change(routed(700), false, "");
+    start_dataplane();
+    dataplane->judge([](const model::Change& change) {
+        for (const auto& [key, route] : change.put.routes) {
+            const auto text = route.prefix.to_string();
+            if (text == "172.16.3.0/24" || text == "172.18.99.0/24")
+                return Faults{{"", "something is wrong"}};
+        }
+        return Faults{};
+    });
+    reconciler.start();
+    ASSERT_TRUE(eventually([&] { return reconciler.status().left_out.size() == 2; }));
+    EXPECT_EQ(dataplane->config().routes.size(), 698U);
+    EXPECT_LT(dataplane->transactions(), 120);
+}
+
+TEST_F(Reconciling, WhatIsInUseIsNotDeleted) {
+    changes.change(routed(5), false, "");
+    model::Change removal;
+    removal.delete_interfaces = {"gw0"};
+    removal.delete_bridges = {"br0"};
+    try {
+        changes.change(removal, false, "");
+        FAIL();
+    } catch (const Refused& refused) {
+        ASSERT_EQ(refused.faults().size(), 1U) << refused.what();  // the bridge's only user goes with it
+        EXPECT_EQ(refused.faults()[0].where, "interfaces/gw0");
+        EXPECT_EQ(
+            refused.faults()[0].reason,
+            "is in use by routes default/172.16.0.0/24, default/172.16.1.0/24, default/172.16.2.0/24 and 2 "
+            "more; delete it when they are gone");
+    }
+    store::Transaction tx(database);
+    for (const auto& [key, route] : store::load_config(tx).routes)
+        removal.delete_routes.insert(key);
+    EXPECT_EQ(removal.delete_routes.size(), 5U);
+}
+
 TEST_F(Reconciling, APortThatCannotBeChangedStaysAsItWas) {
     start_dataplane();
     start();
@@ -297,6 +370,8 @@ TEST(LeaveOut, FindsTheObjectOfAFault) {
     EXPECT_EQ(object_of("ports/web-1/mtu"), "ports/web-1");
     EXPECT_EQ(object_of("put/bridges/br0"), "bridges/br0");
     EXPECT_EQ(object_of("fdb/br0/10/02:00:00:00:00:01/port"), "fdb/br0/10/02:00:00:00:00:01");
+    EXPECT_EQ(object_of("put/routes/blue/10.0.0.0/8/next_hops/0"), "routes/blue/10.0.0.0/8");
+    EXPECT_EQ(object_of("neighbours/gw0/fd00::1"), "neighbours/gw0/fd00::1");
     EXPECT_EQ(object_of("fdb/br0/x/02:00:00:00:00:01"), "");
     EXPECT_EQ(object_of("fdb/br0"), "");
     EXPECT_EQ(object_of("ports"), "");
