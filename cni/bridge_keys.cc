@@ -15,10 +15,7 @@ struct NotYet {
 
 /// Keys that must be false or absent.
 constexpr NotYet kNotYet[] = {
-    {"isGateway", "giving the bridge the gateway's address comes with Viaduct's routing"},
-    {"isDefaultGateway", "giving the bridge the gateway's address comes with Viaduct's routing"},
-    {"forceAddress", "it is about the gateway's address, which comes with Viaduct's routing"},
-    {"ipMasq", "masquerading comes with Viaduct's address translation"},
+    {"forceAddress", "a gateway keeps the addresses that pods of its network have it by"},
     {"hairpinMode", "sending frames back to the port that they came from is not done"},
     {"promiscMode", "there is no kernel bridge that could be made promiscuous"},
     {"macspoofchk", "filtering by source MAC address is not done"},
@@ -31,7 +28,7 @@ void read_switches(ObjectReader& reader, std::vector<std::string>& unsupported) 
         unsupported.push_back(std::string("\"") + key + "\": true is not supported: " + why +
                               "; set it to false or leave it out");
     }
-    reader.member("ipMasqBackend");  // without ipMasq it says nothing
+    reader.member("ipMasqBackend");  // iptables or nftables: it is neither
 }
 
 std::uint16_t read_id(ObjectReader& reader, const char* key) {
@@ -96,6 +93,10 @@ void read_bridge_keys(ObjectReader& reader, attachment::Request& request,
                      "must be 1 to 63 letters, digits, '_', '.' or '-', not starting with '-' or '.'");
     }
     read_switches(reader, unsupported);
+    request.masquerade = reader.boolean("ipMasq").value_or(false);
+    request.default_gateway = reader.boolean("isDefaultGateway").value_or(false);
+    const bool gateway = reader.boolean("isGateway").value_or(false);
+    request.gateway = gateway || request.default_gateway;
     read_vlans(reader, request, unsupported, faults);
     if (const auto mtu = reader.integer("mtu", 0, model::kMtuMost); mtu && *mtu != 0) {
         request.mtu = static_cast<std::uint32_t>(*mtu);

@@ -43,6 +43,7 @@ attachment::Attached add_delegated(Control& control, const Environment& environm
         pay(control, owed);
     try {
         take_ipam_result(run_delegate(type, invocation_of("ADD", environment), network.text), type, request);
+        add_default_routes(request);
         request.token = begun.token;
         return control.add(request, netns);
     } catch (...) {

@@ -1,6 +1,7 @@
 #include "network_config.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <json/json.h>
 
@@ -153,17 +154,33 @@ void read_wanted(ObjectReader& reader, Wanted& wanted) {
 }
 
 /// Runtimes also name ports that are not published, with host port 0.
-void read_port_mappings(const Json::Value& list, std::vector<std::string>& unsupported, Faults& faults) {
+void read_port_mappings(const Json::Value& list, Request& request, std::vector<std::string>& unsupported,
+                        Faults& faults) {
     for (Json::ArrayIndex i = 0; i < list.size(); ++i) {
         const auto place = "runtimeConfig/portMappings/" + std::to_string(i);
         ObjectReader reader(list[i], place, faults, Keys::any_case);
-        const auto host = reader.integer("hostPort", 0, 65535).value_or(0);
-        if (host == 0) continue;
-        unsupported.push_back(
-            "\"portMappings\": " + to_json_text(list[i]) +
-            " is not supported yet: publishing a port comes with Viaduct's address translation; "
-            "leave it out, or chain the portmap plugin");
-        return;
+        attachment::PortMapping mapping;
+        mapping.host_port = static_cast<std::uint16_t>(reader.integer("hostPort", 0, 65535).value_or(0));
+        mapping.container_port =
+            static_cast<std::uint16_t>(reader.integer("containerPort", 1, 65535).value_or(0));
+        if (!reader.valid() || mapping.host_port == 0) continue;
+        if (reader.member("containerPort") == nullptr)
+            reader.fault("containerPort", "is required, from 1 to 65535");
+        auto protocol = reader.string("protocol", 16).value_or("");
+        std::transform(protocol.begin(), protocol.end(), protocol.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        if (protocol == "udp") mapping.protocol = model::Transport::udp;
+        if (protocol == "sctp") mapping.protocol = model::Transport::sctp;
+        if (!protocol.empty() && protocol != model::to_string(mapping.protocol)) {
+            unsupported.push_back("\"portMappings\": " + to_json_text(list[i]) +
+                                  " is not supported: its protocol must be tcp, udp or sctp");
+        }
+        const auto host = reader.string("hostIP", 64).value_or("");
+        mapping.host_address = IpAddress::parse(host);
+        if (!host.empty() && !mapping.host_address) reader.fault("hostIP", "is not an IP address");
+        // 0.0.0.0 and :: mean every address, as none does.
+        if (mapping.host_address && mapping.host_address->is_unspecified()) mapping.host_address.reset();
+        request.port_mappings.push_back(mapping);
     }
 }
 
@@ -192,8 +209,8 @@ void read_runtime_config(const Json::Value& json, Ipam ipam, Request& request, W
                          std::vector<std::string>& unsupported, Faults& faults) {
     ObjectReader reader(json, "runtimeConfig", faults, Keys::any_case);
     read_wanted(reader, wanted);
-    if (const auto* list = reader.array("portMappings", 65536))
-        read_port_mappings(*list, unsupported, faults);
+    if (const auto* list = reader.array("portMappings", attachment::kListMost))
+        read_port_mappings(*list, request, unsupported, faults);
     if (const auto* limits = reader.object("bandwidth")) read_bandwidth(*limits, unsupported);
     if (const auto* dns = reader.object("dns")) {
         const auto given = read_runtime_dns(*dns, faults);
@@ -277,7 +294,32 @@ void check_addresses(const NetworkConfig& network, const Request& request, const
     }
 }
 
+void check_router(const NetworkConfig& network, const Request& request, Faults& faults) {
+    if (network.ipam != Ipam::none) return;
+    const auto needs = [&](bool asked, const char* key) {
+        if (asked) faults.push_back({key, "needs \"ipam\": without addresses there is nothing to route"});
+    };
+    needs(request.gateway, "isGateway");
+    needs(request.masquerade, "ipMasq");
+    needs(!request.port_mappings.empty(), "portMappings");
+}
+
 }  // namespace
+
+void add_default_routes(Request& request) {
+    if (!request.default_gateway) return;
+    const auto add = [&](bool v4) {
+        const auto destination = *Prefix::parse(v4 ? "0.0.0.0/0" : "::/0");
+        const bool present = std::any_of(request.routes.begin(), request.routes.end(),
+                                         [&](const auto& route) { return route.destination == destination; });
+        if (!present) request.routes.push_back({.destination = destination});
+    };
+    for (const auto& set : request.ranges) {
+        if (!set.empty()) add(set.front().subnet.address.is_v4());
+    }
+    for (const auto& address : request.addresses)
+        add(address.address.address.is_v4());
+}
 
 Request read_request(const NetworkConfig& network, const Environment& environment,
                      const Arguments& arguments) {
@@ -303,6 +345,8 @@ Request read_request(const NetworkConfig& network, const Environment& environmen
         read_runtime_config(*runtime, network.ipam, request, wanted, unsupported, faults);
     }
     check_addresses(network, request, wanted, faults);
+    check_router(network, request, faults);
+    add_default_routes(request);
     for (const auto& key : reader.unread())
         request.unknown_keys.push_back(key);
     std::string sentences;

@@ -49,5 +49,8 @@ NetworkConfig read_network(const std::string& text, std::string& version);
 /// wrong.
 attachment::Request read_request(const NetworkConfig& network, const Environment& environment,
                                  const Arguments& arguments);
+/// isDefaultGateway: a default route for each family that has addresses or ranges and no such route yet. To
+/// be called again when a delegated IPAM plugin has given the addresses.
+void add_default_routes(attachment::Request& request);
 
 }  // namespace viaduct::cni

@@ -264,6 +264,29 @@ void read_key(ObjectReader& reader, Key& key) {
         reader.fault("ifname", "is not a name that an interface can have");
 }
 
+PortMapping mapping_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
+    ObjectReader reader(json, where, faults);
+    PortMapping mapping;
+    const auto protocol = reader.choice("protocol", {"tcp", "udp", "sctp"}).value_or(0);
+    mapping.protocol =
+        std::array{model::Transport::tcp, model::Transport::udp, model::Transport::sctp}.at(protocol);
+    mapping.host_address = read_ip(reader, "host_address");
+    mapping.host_port = static_cast<std::uint16_t>(reader.integer("host_port", 1, UINT16_MAX).value_or(1));
+    mapping.container_port =
+        static_cast<std::uint16_t>(reader.integer("container_port", 1, UINT16_MAX).value_or(1));
+    reader.done();
+    return mapping;
+}
+
+Json::Value to_json(const PortMapping& mapping) {
+    Json::Value json(Json::objectValue);
+    json["protocol"] = std::string(model::to_string(mapping.protocol));
+    if (mapping.host_address) json["host_address"] = mapping.host_address->to_string();
+    json["host_port"] = mapping.host_port;
+    json["container_port"] = mapping.container_port;
+    return json;
+}
+
 void put_key(Json::Value& json, const Key& key) {
     json["network"] = key.network;
     json["container"] = key.container;
@@ -369,6 +392,11 @@ Json::Value to_json(const Request& request) {
     if (!request.addresses.empty()) json["addresses"] = list_to_json(request.addresses);
     put_text(json, "token", request.token);
     if (!request.routes.empty()) json["routes"] = list_to_json(request.routes);
+    if (request.gateway) json["gateway"] = true;
+    if (request.default_gateway) json["default_gateway"] = true;
+    if (request.masquerade) json["masquerade"] = true;
+    for (const auto& mapping : request.port_mappings)
+        json["port_mappings"].append(to_json(mapping));
     if (!request.dns.empty()) json["dns"] = to_json(request.dns);
     put_text(json, "device_id", request.device_id);
     put_text(json, "device_info_file", request.device_info_file);
@@ -390,6 +418,10 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     read_list<Address>(reader, "addresses", faults, request.addresses, address_from_json);
     request.token = reader.string("token", 64).value_or("");
     read_list<Route>(reader, "routes", faults, request.routes, route_from_json);
+    request.gateway = reader.boolean("gateway").value_or(false);
+    request.default_gateway = reader.boolean("default_gateway").value_or(false);
+    request.masquerade = reader.boolean("masquerade").value_or(false);
+    read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, mapping_from_json);
     if (const auto* dns = reader.object("dns"))
         request.dns = dns_from_json(*dns, reader.place("dns"), faults);
     request.device_id = reader.string("device_id").value_or("");

@@ -12,6 +12,7 @@
 #include "node/interface.h"
 #include "pod/directory.h"
 #include "pod/failure.h"
+#include "pod/routing.h"
 #include "store/config_history.h"
 
 namespace viaduct::pod {
@@ -188,6 +189,7 @@ void Attachments::accept(Record& record) {
         const auto& got = reservation.addresses();
         record.attached.addresses.insert(record.attached.addresses.end(), got.begin(), got.end());
     }
+    choose_gateways(record);
     const std::scoped_lock lock(mutex_);
     choose_mac(record);
     record.generation = store::record(tx, store::kAttachment, "add", {history_of(record, true)});
@@ -219,24 +221,23 @@ void Attachments::mark(const Key& key, State state) {
     }
 }
 
-/// The port, and the bridge if nobody configured it.
+/// The port, what the pod brings with it, and the bridge and gateway if nobody configured them.
 model::Change Attachments::change_for(const Record& record) const {
     model::Change change;
     store::Transaction tx(database_);
     model::Config desired;
     Faults faults;
     configuration_.contribute(tx, desired, faults);
-    if (!desired.bridges.contains(record.request.bridge)) {
-        model::Bridge bridge{.name = record.request.bridge};
-        const std::scoped_lock lock(mutex_);
-        for (const auto& [key, other] : records_) {
-            if (other.state == State::removing || other.request.bridge != bridge.name) continue;
-            bridge.vlan_filtering |= other.request.vlan.has_value();
-        }
-        change.put.bridges.emplace(bridge.name, bridge);
-    }
+    const bool bridge_configured = desired.bridges.contains(record.request.bridge);
+    contribute(tx, desired, faults);
+    const auto& bridge = record.request.bridge;
+    if (!bridge_configured) change.put.bridges.emplace(bridge, desired.bridges.at(bridge));
     const auto port = port_of(record);
     change.put.ports.emplace(port.name, port);
+    const auto gateway = desired.interfaces.find(gateway_name(record.request.key.network));
+    if (record.request.gateway && gateway != desired.interfaces.end()) change.put.interfaces.insert(*gateway);
+    add_translation(record, desired, change.put);
+    check_mappings(record, change.put);
     return change;
 }
 
@@ -325,22 +326,49 @@ void Attachments::erase(const Record& record, bool withdrawn) {
     if (!record.request.ranges.empty()) leases_.forget(record.segment, record.attached.addresses);
 }
 
+/// All that this record brought; with the last one of its network or bridge these go too.
+model::Change Attachments::what_leaves(const Record& record) {
+    const auto& request = record.request;
+    model::Change change;
+    change.delete_ports.insert(record.attached.port);
+    if (request.gateway || request.masquerade || !request.port_mappings.empty()) {
+        store::Transaction tx(database_);
+        model::Config desired;
+        Faults faults;
+        configuration_.contribute(tx, desired, faults);
+        contribute(tx, desired, faults);
+        std::set<std::string> shared;
+        add_gateway(record, desired, shared);  // it may not be among the others any more
+        model::Config brought;
+        add_translation(record, desired, brought);
+        for (const auto& [name, masquerade] : brought.masquerades)
+            change.delete_masquerades.insert(name);
+        for (const auto& [name, forward] : brought.port_forwards)
+            change.delete_port_forwards.insert(name);
+    }
+    const std::scoped_lock lock(mutex_);
+    records_.at(request.key).in_dataplane = false;
+    const auto others = [&](const auto& shares) {
+        return std::any_of(records_.begin(), records_.end(), [&](const auto& other) {
+            return other.second.in_dataplane && shares(other.second.request);
+        });
+    };
+    if (!others([&](const Request& other) { return other.bridge == request.bridge; }))
+        change.delete_bridges.insert(request.bridge);
+    if (request.gateway && !others([&](const Request& other) {
+            return other.gateway && other.key.network == request.key.network;
+        })) {
+        change.delete_interfaces.insert(gateway_name(request.key.network));
+    }
+    return change;
+}
+
 /// The port goes, and with the last one its bridge; the reconciler keeps a bridge that is configured or that
 /// an ADD has just come to. One at a time: of several that leave at once, exactly the last must see that it
 /// is.
 void Attachments::leave_dataplane(const Record& record) {
-    const auto& bridge = record.request.bridge;
     const std::scoped_lock turn(leaving_);
-    model::Change change;
-    change.delete_ports.insert(record.attached.port);
-    {
-        const std::scoped_lock lock(mutex_);
-        records_.at(record.request.key).in_dataplane = false;
-        const bool others = std::any_of(records_.begin(), records_.end(), [&](const auto& other) {
-            return other.second.in_dataplane && other.second.request.bridge == bridge;
-        });
-        if (!others) change.delete_bridges.insert(bridge);
-    }
+    auto change = what_leaves(record);
     try {
         reconciler_->apply(change);
     } catch (const std::exception& error) {

@@ -101,6 +101,7 @@ private:
     void make(const Record& record, const std::optional<node::Namespace>& ns);
     void withdraw(const Record& record);
     void take_away(const Record& record);
+    model::Change what_leaves(const Record& record);
     void leave_dataplane(const Record& record);
     void erase(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);

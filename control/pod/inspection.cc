@@ -8,6 +8,7 @@
 #include "node/interface.h"
 #include "pod/attachments.h"
 #include "pod/failure.h"
+#include "pod/routing.h"
 
 namespace viaduct::pod {
 
@@ -108,6 +109,14 @@ void Attachments::contribute(store::Transaction&, model::Config& desired, Faults
         if (!desired.ports.emplace(port.name, port).second) {
             faults.push_back({"ports/" + port.name, "is configured, and a pod's port has the same name"});
         }
+    }
+    // Whether a bridge filters VLANs is known now, and with the gateways what addresses the router has.
+    std::set<std::string> gateways;
+    for (const auto& [key, record] : records_) {
+        if (record.state != State::removing) add_gateway(record, desired, gateways);
+    }
+    for (const auto& [key, record] : records_) {
+        if (record.state != State::removing) add_translation(record, desired, desired);
     }
 }
 

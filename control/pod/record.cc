@@ -125,6 +125,10 @@ std::string port_name(const Key& key) {
     return name + "-" + hex(hash(key, 0), 10);
 }
 
+std::string short_hash(const std::string& text) {
+    return hex(hash({text, "", ""}, 0), 8);
+}
+
 MacAddress derived_mac(const Key& key, unsigned attempt) {
     auto mac = MacAddress::from_u64(hash(key, attempt + 1));
     mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & 0xfcU) | 0x02U);

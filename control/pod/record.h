@@ -40,6 +40,8 @@ using Records = std::map<Key, Record>;
 
 /// A name of a port, stable and unique per key, that a person recognises: container, interface, hash.
 std::string port_name(const Key& key);
+/// Eight hexadecimal digits, stable.
+std::string short_hash(const std::string& text);
 /// Locally administered and unicast, from a hash of the key; another one for each `attempt`.
 MacAddress derived_mac(const Key& key, unsigned attempt);
 /// The interface's alias in the kernel, by which a stray one is known.

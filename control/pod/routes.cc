@@ -5,6 +5,7 @@
 #include "viaduct/json.h"
 
 #include "pod/failure.h"
+#include "reconcile/leave_out.h"
 #include "store/database.h"
 
 namespace viaduct::pod {
@@ -80,9 +81,9 @@ Response add(Attachments& attachments, Request& request) {
         return api::json_response(
             attachment::to_json(attachments.add(std::move(asked), namespace_of(request))));
     } catch (const Refused& refused) {
-        // Of what was asked here nothing but the dataplane can refuse a port ("ports/...").
+        // Of what was asked here nothing but the dataplane can refuse an object of the model.
         const bool port =
-            !refused.faults().empty() && refused.faults()[0].where.find("ports/") != std::string::npos;
+            !refused.faults().empty() && !reconcile::object_of(refused.faults()[0].where).empty();
         return refusal(400, port ? attachment::kPortRefused : attachment::kInvalidConfig, refused.faults());
     }
 }

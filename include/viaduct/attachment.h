@@ -111,6 +111,15 @@ struct VhostUser {
     friend bool operator==(const VhostUser&, const VhostUser&) = default;
 };
 
+/// A port of the node's that leads to the pod.
+struct PortMapping {
+    model::Transport protocol = model::Transport::tcp;
+    std::optional<IpAddress> host_address;  ///< absent: every address of the router's
+    std::uint16_t host_port = 0;            ///< 1..65535
+    std::uint16_t container_port = 0;       ///< 1..65535
+    friend bool operator==(const PortMapping&, const PortMapping&) = default;
+};
+
 /// What ADD asks for.
 struct Request {
     Key key;
@@ -130,6 +139,10 @@ struct Request {
     std::vector<Address> addresses;  ///< from a delegated IPAM plugin
     std::string token;               ///< of the delegation that gave them; empty: none was
     std::vector<Route> routes;
+    bool gateway = false;          ///< the network's router has the gateway's address on the bridge
+    bool default_gateway = false;  ///< and the pod's default routes go there; `routes` has them
+    bool masquerade = false;       ///< what the pod sends elsewhere has the node's address
+    std::vector<PortMapping> port_mappings;
     Dns dns;
     std::string device_id;
     std::string device_info_file;               ///< absolute path of the NPWG device information; empty: none

@@ -181,15 +181,14 @@ TEST(CniConfig, AcceptsWhatTheBridgePluginAccepts) {
 }
 
 TEST(CniConfig, RefusesByNameWhatItCannotDo) {
-    for (const char* key : {"isGateway", "isDefaultGateway", "ipMasq", "hairpinMode", "promiscMode",
-                            "macspoofchk", "forceAddress", "portIsolation"}) {
+    for (const char* key : {"hairpinMode", "promiscMode", "macspoofchk", "forceAddress", "portIsolation"}) {
         const auto refused = refusal([&] { request("\"" + std::string(key) + "\":true"); });
         EXPECT_EQ(refused.code, 2U) << key;
         EXPECT_TRUE(has(refused.message, key) && has(refused.message, "true")) << refused.message;
     }
     const auto published = refusal([] {
         request(
-            R"("runtimeConfig":{"portMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp"}]})");
+            R"("runtimeConfig":{"portMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"dccp"}]})");
     });
     EXPECT_EQ(published.code, 2U);
     EXPECT_TRUE(has(published.message, "portMappings") && has(published.message, "8080"))
@@ -201,6 +200,45 @@ TEST(CniConfig, RefusesByNameWhatItCannotDo) {
     EXPECT_EQ(refusal([] { request(R"("runtimeConfig":{"bandwidth":{"IngressRate":1000}})"); }).code, 2U);
     EXPECT_EQ(refusal([] { request(R"("runtimeConfig":{"bandwidth":{"IngressRate":0}})"); }).code, 0U);
     EXPECT_EQ(refusal([] { request(R"("vlan":5,"preserveDefaultVlan":true)"); }).code, 2U);
+}
+
+TEST(CniConfig, ReadsWhatTheRouterIsAskedFor) {
+    const auto plain = request(R"("isGateway":false,"ipMasq":false)");
+    EXPECT_FALSE(plain.gateway || plain.default_gateway || plain.masquerade);
+    const auto gateway = request(R"("isGateway":true,"ipMasq":true,"ipMasqBackend":"nftables",
+        "ipam":{"type":"viaduct","subnet":"10.0.0.0/24"})");
+    EXPECT_TRUE(gateway.gateway && gateway.masquerade);
+    EXPECT_TRUE(gateway.routes.empty());
+    const auto both = request(R"("isDefaultGateway":true,"ipam":{"type":"viaduct",
+        "ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"fd00::/64"}]],"routes":[{"dst":"::/0","gw":"fd00::9"}]})");
+    EXPECT_TRUE(both.gateway && both.default_gateway);
+    ASSERT_EQ(both.routes.size(), 2U);
+    EXPECT_EQ(both.routes[1].destination.to_string(), "0.0.0.0/0");
+    EXPECT_FALSE(both.routes[1].gateway);
+}
+
+TEST(CniConfig, ReadsPublishedPorts) {
+    const auto asked =
+        request(R"("ipam":{"type":"viaduct","subnet":"10.0.0.0/24"},"runtimeConfig":{"portMappings":[
+        {"hostPort":8080,"containerPort":80,"protocol":"tcp"},
+        {"HostPort":53,"ContainerPort":5353,"Protocol":"UDP","HostIP":"192.0.2.1"},
+        {"hostPort":0,"containerPort":81}, {"hostPort":9,"containerPort":9,"hostIP":"0.0.0.0"}]})");
+    ASSERT_EQ(asked.port_mappings.size(), 3U);
+    EXPECT_EQ(asked.port_mappings[0].host_port, 8080);
+    EXPECT_EQ(asked.port_mappings[0].container_port, 80);
+    EXPECT_FALSE(asked.port_mappings[0].host_address);
+    EXPECT_EQ(asked.port_mappings[1].protocol, model::Transport::udp);
+    EXPECT_EQ(asked.port_mappings[1].host_address, IpAddress::parse("192.0.2.1"));
+    EXPECT_FALSE(asked.port_mappings[2].host_address);
+    for (const char* bad : {R"({"hostPort":80})", R"({"hostPort":80,"containerPort":0})",
+                            R"({"hostPort":80,"containerPort":80,"hostIP":"x"})", R"({"hostPort":65536})"}) {
+        const auto refused = refusal([&] {
+            request(R"("ipam":{"type":"viaduct","subnet":"10.0.0.0/24"},"runtimeConfig":{"portMappings":[)" +
+                    std::string(bad) + "]}");
+        });
+        EXPECT_EQ(refused.code, 7U) << bad;
+        EXPECT_TRUE(has(refused.message, "portMappings")) << refused.message;
+    }
 }
 
 TEST(CniConfig, NotesUnknownKeys) {

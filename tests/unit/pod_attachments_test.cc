@@ -17,6 +17,7 @@
 #include "node/interface.h"
 #include "pod/attachments.h"
 #include "pod/failure.h"
+#include "pod/routing.h"
 #include "reconcile/config_changes.h"
 #include "store/config_history.h"
 
@@ -476,6 +477,94 @@ TEST_F(PodAttachments, TellsVlansApart) {
     other.requested = asked.requested;
     (*control)->add(other, std::nullopt);
     EXPECT_TRUE(dataplane.config().bridges.at("br0").vlan_filtering);
+}
+
+attachment::Request routed(attachment::Request request) {
+    request.gateway = request.masquerade = true;
+    return request;
+}
+
+TEST_F(PodAttachments, TheFirstOfANetworkBringsItsGatewayAndTheLastTakesItAway) {
+    const auto first = (*control)->add(routed(vhost("c1")), open());
+    const auto second = (*control)->add(routed(vhost("c2")), open());
+    auto config = dataplane.config();
+    ASSERT_EQ(config.interfaces.size(), 1U);
+    const auto& gateway = config.interfaces.begin()->second;
+    EXPECT_EQ(gateway.name, gateway_name("pods"));
+    EXPECT_EQ(gateway.bridge, "br0");
+    EXPECT_EQ(gateway.vlan, 0);
+    EXPECT_EQ(gateway.addresses, std::vector{*Prefix::parse("10.1.0.1/24")});
+    ASSERT_EQ(config.masquerades.size(), 2U);
+    const auto& masquerade = config.masquerades.at(first.port + "-4");
+    EXPECT_EQ(masquerade.source.to_string(), "10.1.0.2/32");
+    EXPECT_EQ(masquerade.except, std::vector{*Prefix::parse("10.1.0.0/24")});
+
+    (*control)->remove({"pods", "c1", "eth0"}, std::nullopt);
+    config = dataplane.config();
+    EXPECT_EQ(config.interfaces.size(), 1U);
+    EXPECT_EQ(config.masquerades.size(), 1U);
+    EXPECT_TRUE(config.masquerades.contains(second.port + "-4"));
+    (*control)->remove({"pods", "c2", "eth0"}, std::nullopt);
+    EXPECT_EQ(dataplane.config(), model::Config{});
+}
+
+TEST_F(PodAttachments, BringsItsGatewayBackAfterARestart) {
+    auto asked = routed(vhost("c1"));
+    asked.port_mappings = {{.host_port = 8080, .container_port = 80}};
+    (*control)->add(asked, open());
+    const auto before = dataplane.config();
+    EXPECT_EQ(before.port_forwards.size(), 1U);
+    control.reset();
+    dataplane.stop();
+    dataplane.start();
+    control.emplace(directory);
+    EXPECT_TRUE(soon([&] { return dataplane.config() == before; }));
+    (*control)->collect("pods", {});
+    EXPECT_TRUE(soon([&] { return dataplane.config() == model::Config{}; }));
+}
+
+TEST_F(PodAttachments, PublishesPortsAtTheRoutersAddresses) {
+    auto asked = vhost("c1");
+    asked.port_mappings = {{.host_port = 8080, .container_port = 80}};
+    EXPECT_THROW((*control)->add(asked, open()), Refused);  // at which address?
+    EXPECT_EQ(dataplane.config(), model::Config{});
+    EXPECT_EQ(leases(), 0U);
+
+    asked.gateway = true;
+    const auto attached = (*control)->add(asked, open());
+    auto forwards = dataplane.config().port_forwards;
+    ASSERT_EQ(forwards.size(), 1U);
+    const auto& forward = forwards.begin()->second;
+    EXPECT_EQ(forward.address.to_string(), "10.1.0.1");
+    EXPECT_EQ(forward.port, 8080);
+    EXPECT_EQ(forward.to, attached.addresses[0].address.address);
+    EXPECT_EQ(forward.to_port, 80);
+
+    auto other = vhost("c2");
+    other.gateway = true;
+    other.port_mappings = {
+        {.host_address = IpAddress::parse("10.1.0.1"), .host_port = 8080, .container_port = 80}};
+    EXPECT_THROW((*control)->add(other, open()), Refused);  // c1 has it
+    EXPECT_EQ(dataplane.config().port_forwards, forwards);
+    other.port_mappings[0].host_address = IpAddress::parse("192.0.2.7");
+    (*control)->add(other, open());
+    EXPECT_EQ(dataplane.config().port_forwards.size(), 2U);
+
+    (*control)->remove(asked.key, std::nullopt);
+    EXPECT_EQ(dataplane.config().port_forwards.size(), 1U);
+    (*control)->remove(other.key, std::nullopt);
+    EXPECT_EQ(dataplane.config(), model::Config{});
+}
+
+TEST_F(PodAttachments, AGatewayIsOnThePodsVlan) {
+    auto asked = routed(vhost("c1"));
+    asked.vlan = model::VlanMembership{.untagged = 42, .tagged = {}};
+    (*control)->add(asked, open());
+    EXPECT_EQ(dataplane.config().interfaces.begin()->second.vlan, 42);
+    (*control)->remove(asked.key, std::nullopt);
+    asked.vlan = model::VlanMembership{.untagged = 0, .tagged = {{5, 6}}};
+    EXPECT_THROW((*control)->add(asked, open()), Refused);
+    EXPECT_EQ(dataplane.config(), model::Config{});
 }
 
 }  // namespace
