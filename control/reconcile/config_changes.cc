@@ -1,5 +1,5 @@
-// A dry run and the real thing share one path: the change is written inside a transaction, the state that
-// results is checked, and only the real thing commits.
+// A dry run and the real thing share one path: the change is made inside a transaction, the state that
+// results is checked, and only the real thing writes and commits.
 #include "reconcile/config_changes.h"
 
 #include <map>
@@ -132,7 +132,7 @@ void ConfigSource::restored(const std::map<std::string, model::Port>& ports) con
 }
 
 ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& next,
-                                           const std::string& comment) const {
+                                           const std::optional<std::string>& comment) const {
     Planned planned;
     Faults faults;
     const auto present = store::present_config(tx);
@@ -147,7 +147,11 @@ ConfigChanges::Planned ConfigChanges::plan(store::Transaction& tx, const Next& n
     // Faults that were there before (a static entry on the port of a pod that left) are no reason to refuse.
     Faults old_faults;
     const auto desired_before = reconciler_.desired(tx, old_faults);
-    planned.outcome.generation = store::change_config(tx, current, wanted, comment);
+    if (comment) {
+        planned.outcome.generation = store::change_config(tx, current, wanted, *comment);
+    } else {
+        store::suppose(tx, wanted);
+    }
     const auto desired_after = reconciler_.desired(tx, faults);
     Faults in_use;
     check_in_use(planned.outcome.change, desired_after, in_use);
@@ -182,7 +186,7 @@ ConfigChanges::Outcome ConfigChanges::make(const Next& next, bool dry_run, const
     {
         store::Transaction tx(database_);
         present = store::newest_generation(tx);
-        planned = plan(tx, next, comment);
+        planned = plan(tx, next, std::nullopt);
     }
     try {
         // Asked first, so that what the dataplane will not have is refused before it was ever stored.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "viaduct/model.h"
@@ -62,7 +63,8 @@ private:
     };
 
     Outcome make(const Next& next, bool dry_run, const std::string& comment);
-    Planned plan(store::Transaction& tx, const Next& next, const std::string& comment) const;
+    /// Without a comment nothing is written: `tx` only sees what would come of it.
+    Planned plan(store::Transaction& tx, const Next& next, const std::optional<std::string>& comment) const;
     void withdraw(std::int64_t generation) const;
 
     store::Database& database_;

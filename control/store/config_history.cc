@@ -201,6 +201,10 @@ std::int64_t change_config(Transaction& tx, const model::Config& before, const m
     return record(tx, kConfiguration, comment, changes);
 }
 
+void suppose(Transaction& tx, const model::Config& config) {
+    tx.keep(std::make_shared<const model::Config>(config), Transaction::Content::changed);
+}
+
 void withdraw(Transaction& tx, std::int64_t number) {
     const auto withdrawn = generation(tx, number);
     if (withdrawn.kind == kConfiguration) {

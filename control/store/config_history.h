@@ -54,6 +54,9 @@ std::int64_t record(Transaction& tx, const std::string& kind, const std::string&
 /// generation.
 std::int64_t change_config(Transaction& tx, const model::Config& before, const model::Config& after,
                            const std::string& comment);
+/// Until its end this transaction, which must not be committed, sees `config` as what people configured: for
+/// looking at what would come of it, without writing a row.
+void suppose(Transaction& tx, const model::Config& config);
 /// Undoes the newest configuration change, or takes an attachment's generation out of the history: it was
 /// refused.
 void withdraw(Transaction& tx, std::int64_t number);

@@ -50,12 +50,12 @@ struct Response {
 };
 
 struct ServerOptions {
-    std::string path;                    ///< socket; an old one that nobody listens on is replaced
-    unsigned mode = 0660;                ///< of the socket
-    unsigned threads = 1;                ///< handlers that may run at once
+    std::string path;                     ///< socket; an old one that nobody listens on is replaced
+    unsigned mode = 0660;                 ///< of the socket
+    unsigned threads = 1;                 ///< handlers that may run at once
     std::size_t body_most = 256U << 20U;  ///< longer bodies: 413
-    unsigned connections_most = 512;     ///< more: closed at once
-    std::chrono::seconds idle{30};       ///< a connection that sends nothing for so long is closed
+    unsigned connections_most = 512;      ///< more: closed at once
+    std::chrono::seconds idle{30};        ///< a connection that sends nothing for so long is closed
 };
 
 /// Serves until destroyed. Handlers run on the server's own threads and may block; each gets one request and

@@ -19,7 +19,7 @@ namespace viaduct {
 
 struct JsonLimits {
     std::size_t bytes = 256U << 20U;  ///< longest text accepted; a million routes have 100 MB
-    unsigned depth = 32;             ///< deepest nesting accepted
+    unsigned depth = 32;              ///< deepest nesting accepted
 };
 
 /// Parses one JSON text (RFC 8259), no comments, no duplicate keys, nothing after it. Throws Refused with
