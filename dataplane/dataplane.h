@@ -135,6 +135,8 @@ public:
     [[nodiscard]] FlowNames flow_names() const;
     /// Counts by walking all flows, some tenths of a second for a million; stops nobody.
     [[nodiscard]] NatState nat() const;
+    /// What records must carry to be executed now.
+    [[nodiscard]] std::uint32_t flow_generation() const;
 
     /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.

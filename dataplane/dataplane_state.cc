@@ -59,6 +59,10 @@ void Dataplane::State::settle() {
 }
 
 void Dataplane::State::renew_tables() {
+    std::set<std::string, std::less<>> vrfs{std::string(model::kDefaultVrf)};
+    for (const auto& [name, vrf] : config.vrfs)
+        vrfs.insert(name);
+    flows.keep_zones(vrfs);
     auto next = std::make_shared<Tables>();
     next->generation = tables ? tables->generation + 1 : 1;
     if (next->generation == 0) next->generation = 1;
@@ -154,6 +158,11 @@ FlowNames Dataplane::flow_names() const {
     names.generation = s.tables->generation;
     names.now = s.crew.now.load();
     return names;
+}
+
+std::uint32_t Dataplane::flow_generation() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->tables->generation;
 }
 
 std::vector<WorkerState> Dataplane::workers() const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "flow/flow_memory.h"
 #include "flow/flow_table.h"

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -138,9 +139,17 @@ std::vector<Bytes> Bench::collect(const std::string& port) {
 void Bench::advance_clock(std::uint32_t seconds) {
     settle();
     seconds_ += seconds;
-    // A whole round of the ageing scan.
+    // A whole round of the ageing scan of FDBs, and each worker's of flows.
     for (int i = 0; i < 10; ++i)
         dataplane_->tick();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (const auto& behind = [this](const auto& worker) { return worker.swept < seconds_.load(); };;) {
+        const auto workers = dataplane_->workers();
+        if (std::none_of(workers.begin(), workers.end(), behind)) break;
+        if (std::chrono::steady_clock::now() > deadline)
+            throw std::runtime_error("the workers do not look for flows that have timed out");
+        std::this_thread::yield();
+    }
 }
 
 PortState Bench::state(const std::string& port) {

@@ -1,0 +1,259 @@
+// Frames from a guest, byte by byte what the fuzzer likes, through bridge, parsing, resolving and executing,
+// with NAT in both directions, both families, MSS clamping and a VLAN. Every frame is sent twice, so that
+// flows that the first made are executed by the second. After each input every frame must be accounted for.
+//
+// Input: frames one after another, each a byte of flags (bit 0: from the other port; bit 1: leave its
+// destination address as it is instead of putting the gateway's there; bits 2 and 3: its ethertype to IPv4,
+// IPv6, ARP), a byte and a half of length, and the bytes.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <rte_eal.h>
+#include <rte_mbuf.h>
+
+#include "viaduct/model.h"
+
+#include "flow/flow_memory.h"
+#include "forward/forwarder.h"
+#include "forward/switch.h"
+#include "resolve/resolver.h"
+#include "resolve/shared.h"
+#include "tables/tables_builder.h"
+#include "topology_builder.h"
+
+namespace {
+
+using namespace viaduct;
+using namespace viaduct::dataplane;
+
+constexpr std::uint32_t kBuffers = 2047;
+
+void require(bool holds, const char* what) {
+    if (holds) return;
+    std::fprintf(stderr, "not so: %s\n", what);
+    std::abort();
+}
+
+/// Looks at every frame that leaves and lets it go.
+class Sink final : public Port {
+public:
+    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
+    std::uint16_t transmit(std::uint16_t, rte_mbuf** frames, std::uint16_t count) override {
+        for (std::uint16_t i = 0; i < count; ++i) {
+            const char* why = nullptr;
+            require(rte_mbuf_check(frames[i], 1, &why) == 0,
+                    why == nullptr ? "a sound chain of buffers" : why);
+            require(frames[i]->pkt_len >= 14, "a whole Ethernet header");
+            rte_pktmbuf_free(frames[i]);
+        }
+        return count;
+    }
+    [[nodiscard]] bool link_up() const override { return true; }
+    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
+    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
+    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
+    void set_mtu(std::uint32_t) override {}
+    void stop() override {}
+};
+
+struct NoHandOff final : HandOff {
+    std::uint16_t hand_off(std::uint16_t, PortIndex, rte_mbuf**, std::uint16_t) override { return 0; }
+};
+
+rte_mempool* start() {
+    std::vector<std::string> words = {"fuzz",        "--no-huge",   "--no-shconf", "--no-pci",
+                                      "-m",          "64",          "--lcores",    "0",
+                                      "--in-memory", "--log-level", "*:error",     "--no-telemetry"};
+    std::vector<char*> argv;
+    for (auto& word : words)
+        argv.push_back(word.data());
+    require(rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0, "EAL starts");
+    auto* pool = rte_pktmbuf_pool_create("frames", kBuffers, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    require(pool != nullptr, "there is memory for frames");
+    return pool;
+}
+
+Prefix prefix(const char* text) {
+    return Prefix::parse(text).value();
+}
+IpAddress address(const char* text) {
+    return IpAddress::parse(text).value();
+}
+
+model::Config configuration() {
+    model::Config config;
+    config.bridges["in"] = {.name = "in"};
+    config.bridges["out"] = {.name = "out", .vlan_filtering = true};
+    config.ports["pod"] = {.name = "pod", .bridge = "in"};
+    config.ports["up"] = {.name = "up", .bridge = "out", .vlan = model::VlanMembership{0, {{20, 20}}}};
+    model::Interface in{.name = "in", .bridge = "in", .mac = MacAddress::from_u64(0x020000000101)};
+    in.addresses = {prefix("10.0.0.1/24"), prefix("fd00::1/64")};
+    in.proxy_arp = true;
+    in.router_advertisements = true;
+    model::Interface out{
+        .name = "out", .bridge = "out", .vlan = 20, .mac = MacAddress::from_u64(0x020000000102)};
+    out.addresses = {prefix("192.0.2.1/24"), prefix("2001:db8::1/64")};
+    out.mtu = 1280;
+    out.clamp_mss = true;
+    config.interfaces = {{"in", in}, {"out", out}};
+    for (const auto* to : {"0.0.0.0/0", "::/0"}) {
+        model::Route route{.prefix = prefix(to)};
+        route.next_hops = {{address(route.prefix.address.is_v4() ? "192.0.2.2" : "2001:db8::2"), "out", 1}};
+        config.routes[{route.vrf, route.prefix}] = route;
+    }
+    const auto neighbour = [&](const char* interface, const char* ip, std::uint64_t mac) {
+        config.neighbours[{interface, address(ip)}] = {interface, address(ip), MacAddress::from_u64(mac)};
+    };
+    neighbour("out", "192.0.2.2", 0x020000000002);
+    neighbour("out", "2001:db8::2", 0x020000000002);
+    neighbour("in", "10.0.0.2", 0x020000000001);
+    neighbour("in", "fd00::2", 0x020000000001);
+    config.masquerades["m4"] = {.name = "m4", .source = prefix("10.0.0.0/24")};
+    config.masquerades["m6"] = {.name = "m6", .source = prefix("fd00::/64"), .port_high = 1100};
+    config.port_forwards["web"] = {.name = "web",
+                                   .address = address("192.0.2.1"),
+                                   .port = 80,
+                                   .port_last = 90,
+                                   .to = address("10.0.0.2"),
+                                   .to_port = 8080};
+    config.static_nats["one"] = {
+        .name = "one", .outside = address("192.0.2.9"), .inside = address("10.0.0.9")};
+    return config;
+}
+
+/// A dataplane of one worker without its loop.
+class Node {
+public:
+    Node() {
+        const auto config = configuration();
+        const InterfacePlaces places{{"in", 0}, {"out", 1}};
+        TablesBuilder builder;
+        std::map<std::string, PlacedBridge> bridges;
+        for (const auto& [name, bridge] : config.bridges)
+            bridges[name] = {&bridge, std::make_shared<Fdb>(1024, 1)};
+        const std::vector<PlacedPort> ports{{&config.ports.at("pod"), 0, &sinks_[0]},
+                                            {&config.ports.at("up"), 1, &sinks_[1]}};
+        const std::vector<PlacedInterface> interfaces{{&config.interfaces.at("in"), 0, 0},
+                                                      {&config.interfaces.at("out"), 1, 0}};
+        topology_ = build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}}, 1);
+        topology_->tables = builder.build(
+            config, places, [](const std::string&) { return Zone{0}; }, 1, std::nullopt);
+        topology_->flow_generation = 1;
+        bridges.at("in").fdb->set_static(fdb_key(0x020000000101, 0), kGatewayFirst);
+        bridges.at("out").fdb->set_static(fdb_key(0x020000000102, 20), kGatewayFirst + 1);
+        std::vector<PermanentNeighbour> permanent;
+        for (const auto& [key, neighbour] : config.neighbours)
+            permanent.push_back({{places.at(neighbour.interface), neighbour.address}, neighbour.mac});
+        shared_.neighbours.configure([](InterfaceIndex index) { return index < 2; }, permanent);
+        forwarder_.set_first_packets(resolver_);
+    }
+
+    void begin() { forwarder_.begin(*topology_, ++now_); }
+    void receive(PortIndex from, rte_mbuf* frame) {
+        forwarder_.receive(from, &frame, 1);
+        forwarder_.flush();
+    }
+    void end() {
+        resolver_.housekeeping();
+        v4_.expire(0, v4_.buckets(), now_, topology_->flow_timeouts);
+        v6_.expire(0, v6_.buckets(), now_, topology_->flow_timeouts);
+        forwarder_.flush();
+        PortTotals total;
+        for (const auto& counters : *counters_)
+            total.add(counters);
+        require(total.rx_packets + total.copies + total.originated ==
+                    total.tx_packets + total.dropped() + total.consumed + resolver_.held(),
+                "every frame is accounted for");
+    }
+
+private:
+    std::array<Sink, 2> sinks_;
+    NoHandOff no_hand_off_;
+    FlowMemory memory_{{.entries4 = 512, .entries6 = 512, .seed = 1}};
+    ResolveShared shared_{1};
+    FlowTable<FlowKey4> v4_{memory_.table4(), 512, 1, &shared_.nat_ports};
+    FlowTable<FlowKey6> v6_{memory_.table6(), 512, 1, &shared_.nat_ports};
+    std::unique_ptr<Topology> topology_;
+    std::unique_ptr<CounterBlock> counters_ = std::make_unique<CounterBlock>();
+    Forwarder forwarder_{0, pool(), *counters_, no_hand_off_, FlowTables{&v4_, &v6_}};
+    Resolver resolver_{forwarder_, shared_, 0, 1};
+    std::uint32_t now_ = 1000;
+
+public:
+    static rte_mempool* pool() {
+        static rte_mempool* const one = start();
+        return one;
+    }
+};
+
+/// The frame with as much put right as its flags say.
+rte_mbuf* make_frame(std::uint8_t flags, const std::uint8_t* bytes, std::size_t size) {
+    auto* frame = rte_pktmbuf_alloc(Node::pool());
+    require(frame != nullptr, "buffers come back");
+    auto* data = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(frame, static_cast<std::uint16_t>(size)));
+    std::memcpy(data, bytes, size);
+    const bool up = (flags & 1) != 0;
+    if ((flags & 2) == 0 && size >= 6) {
+        const std::array<std::uint8_t, 6> gateway{2, 0, 0, 0, 1, static_cast<std::uint8_t>(up ? 2 : 1)};
+        std::copy(gateway.begin(), gateway.end(), data);
+    }
+    const std::size_t at = up ? 16 : 12;
+    if (size < at + 2) return frame;
+    if (up) {
+        data[12] = 0x81;
+        data[13] = 0;
+        data[14] = 0;
+        data[15] = 20;
+    }
+    constexpr std::array<std::uint16_t, 4> types{0, 0x0800, 0x86dd, 0x0806};
+    if (const auto type = types[flags >> 2 & 3]; type != 0) {
+        data[at] = static_cast<std::uint8_t>(type >> 8);
+        data[at + 1] = static_cast<std::uint8_t>(type);
+    }
+    return frame;
+}
+
+/// IPv4's checksum is put right, or the fuzzer would never come past it.
+void mend(rte_mbuf* frame) {
+    auto* data = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    for (const std::size_t ip : {14U, 18U}) {
+        if (frame->data_len < ip + 20 || data[ip] >> 4 != 4 || data[ip - 2] != 8) continue;
+        const std::size_t header = (data[ip] & 15U) * 4U;
+        if (header < 20 || frame->data_len < ip + header) continue;
+        data[ip + 10] = data[ip + 11] = 0;
+        std::uint32_t sum = 0;
+        for (std::size_t i = 0; i < header; i += 2)
+            sum += static_cast<std::uint32_t>(data[ip + i] << 8 | data[ip + i + 1]);
+        while (sum >> 16 != 0)
+            sum = (sum & 0xffff) + (sum >> 16);
+        data[ip + 10] = static_cast<std::uint8_t>(~sum >> 8);
+        data[ip + 11] = static_cast<std::uint8_t>(~sum);
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static Node node;
+    node.begin();
+    while (size >= 3) {
+        const auto flags = data[0];
+        const auto length =
+            std::min<std::size_t>({size - 3, static_cast<std::size_t>((data[1] & 15U) << 8 | data[2]), 1800});
+        for (int round = 0; round < 2; ++round) {
+            auto* frame = make_frame(flags, data + 3, length);
+            mend(frame);
+            node.receive(flags & 1, frame);
+        }
+        data += 3 + length;
+        size -= 3 + length;
+    }
+    node.end();
+    return 0;
+}
