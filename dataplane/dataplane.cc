@@ -66,6 +66,14 @@ void know_own_address(rte_mempool* /*pool*/, void* /*unused*/, void* buffer, uns
     header->iova = reinterpret_cast<rte_iova_t>(buffer);
 }
 
+std::vector<RouteKey> touched_routes(const model::Change& change) {
+    std::vector<RouteKey> touched;
+    for (const auto& [key, route] : change.put.routes)
+        touched.push_back(key);
+    touched.insert(touched.end(), change.delete_routes.begin(), change.delete_routes.end());
+    return touched;
+}
+
 /// A pool of packet buffers in virtually contiguous memory: no device of ours reads it by physical address,
 /// and without huge pages buffers that must each lie within one page would waste a third of it.
 rte_mempool* make_pool(std::uint32_t buffers) {
@@ -100,7 +108,7 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     pool_ = make_pool(options_.packet_buffers);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()),
-                                     options_.flow_memory, options_.clock());
+                                     options_.flow_memory, options_.fdb_seed, options_.clock());
     auto& s = *state_;
     s.buffers_reserved = worker_buffers();
     s.crew.now = options_.clock();
@@ -212,7 +220,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
         (first ? removed_first : removed).push_back(name);
     }
     replace_devices(next, removed_first, made);
-    take_over(std::move(next), removed);
+    take_over(std::move(next), removed, touched_routes(change));
 }
 
 void Dataplane::replace_devices(const model::Config& next, const std::vector<std::string>& removed,
@@ -302,7 +310,8 @@ void Dataplane::remove_devices(const std::vector<std::string>& names) {
     }
 }
 
-void Dataplane::take_over(model::Config next, const std::vector<std::string>& removed) {
+void Dataplane::take_over(model::Config next, const std::vector<std::string>& removed,
+                          std::vector<RouteKey> touched) {
     auto& s = *state_;
     std::vector<std::pair<std::string, PortIndex>> relearn;
     for (const auto& [name, port] : next.ports) {
@@ -323,6 +332,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     place_bridges(next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
+    s.touched_routes = std::move(touched);
     // Ports that leave for good go with the same topology as everything else; remove_devices() publishes it.
     if (removed.empty()) {
         publish();
@@ -338,6 +348,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     forget_tunnels(tunnels_before);
     place_statics(statics_before);
     place_gateways();
+    s.configure_neighbours();
 }
 
 void Dataplane::port_changed(PortIndex index) {
@@ -351,6 +362,18 @@ void Dataplane::request_resolve() {
     state_->resolve = true;
 }
 
+/// Whether something has changed that flows carry: what was asked for, a neighbour's MAC address, or the port
+/// behind which an address is on a bridge that is routed from.
+bool Dataplane::take_resolve() {
+    auto& s = *state_;
+    bool resolve = s.resolve.exchange(false);
+    if (s.flows.shared().neighbours.take_changed()) resolve = true;
+    for (const auto& [name, interface] : s.config.interfaces) {
+        if (s.bridges.at(interface.bridge).fdb->take_moved()) resolve = true;
+    }
+    return resolve;
+}
+
 void Dataplane::tick() {
     auto& s = *state_;
     s.crew.now.store(options_.clock(), std::memory_order_relaxed);
@@ -358,7 +381,7 @@ void Dataplane::tick() {
     [[maybe_unused]] const auto got = ::read(changed_, &drained, sizeof drained);
     const std::scoped_lock lock(s.mutex);
     const bool stale = s.stale.exchange(false);
-    const bool resolve = s.resolve.exchange(false);
+    const bool resolve = take_resolve();
     if (stale || resolve) {
         publish(resolve || links_changed() ? Flows::resolve_again : Flows::stay);
         s.settle();

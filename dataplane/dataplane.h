@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "viaduct/model.h"
@@ -81,8 +82,9 @@ struct WorkerState {
 };
 
 struct Ledger {
-    PortTotals total;        ///< over present ports and those removed
-    std::uint64_t held = 0;  ///< frames in hand-off rings and ports
+    PortTotals total;           ///< over present ports and those removed
+    std::uint64_t held = 0;     ///< frames in hand-off rings, ports and resolvers
+    std::uint64_t waiting = 0;  ///< of these, those that wait in resolvers: for a neighbour, for fragments
     /// rx + copies + originated = tx + drops + consumed + held; true at rest, and within a burst of it while
     /// traffic flows.
     [[nodiscard]] bool balanced() const {
@@ -164,7 +166,9 @@ private:
     void make_device(const model::Port& port);
     void restore_device(const std::string& name);
     void remove_devices(const std::vector<std::string>& names);
-    void take_over(model::Config next, const std::vector<std::string>& removed);
+    void take_over(model::Config next, const std::vector<std::string>& removed,
+                   std::vector<std::tuple<std::string, Prefix>> touched);
+    bool take_resolve();
     void place_bridges(const model::Config& next);
     void place_statics(const FdbConfig& before);
     void forget_gateways(const model::Config& next);

@@ -62,24 +62,28 @@ void Dataplane::State::renew_tables() {
     std::set<std::string, std::less<>> vrfs{std::string(model::kDefaultVrf)};
     for (const auto& [name, vrf] : config.vrfs)
         vrfs.insert(name);
-    flows.keep_zones(vrfs);
-    auto next = std::make_shared<Tables>();
-    next->generation = tables ? tables->generation + 1 : 1;
-    if (next->generation == 0) next->generation = 1;
-    next->timeouts = config.timeouts;
-    std::set<std::string, std::less<>> vrfs;
     for (const auto& [name, interface] : config.interfaces)
         vrfs.insert(interface.vrf);
     flows.keep_zones(vrfs);
-    for (const auto& [name, index] : interface_places) {
-        if (next->interfaces.size() <= index) next->interfaces.resize(index + std::size_t{1});
-        const auto& interface = config.interfaces.at(name);
-        const auto mac = interface.mac ? *interface.mac : model::derived_mac(name);
-        const auto zone = flows.zone(interface.vrf);
-        next->interfaces[index] = {interface, zone, mac};
-        next->vrfs[zone].name = interface.vrf;
+    const auto zone_of = [this](const std::string& vrf) { return flows.zone(vrf); };
+    const std::uint32_t before = tables ? tables->generation : 0;
+    const std::uint32_t next = before == UINT32_MAX ? 1 : before + 1;
+    tables = tables_builder.build(config, interface_places, zone_of, next, touched_routes);
+    touched_routes.clear();
+}
+
+void Dataplane::State::configure_neighbours() {
+    std::vector<PermanentNeighbour> permanent;
+    for (const auto& [key, neighbour] : config.neighbours) {
+        const auto place = interface_places.find(neighbour.interface);
+        if (place != interface_places.end())
+            permanent.push_back({{place->second, neighbour.address}, neighbour.mac});
     }
-    tables = std::move(next);
+    std::set<InterfaceIndex> present;
+    for (const auto& [name, index] : interface_places)
+        present.insert(index);
+    flows.shared().neighbours.configure([&](InterfaceIndex index) { return present.contains(index); },
+                                        permanent);
 }
 
 void Dataplane::State::wake_all() {
@@ -135,7 +139,8 @@ Ledger Dataplane::ledger() const {
     for (const auto& [name, slot] : s.ports)
         ledger.held += slot->device->held();
     for (const auto& worker : s.workers)
-        ledger.held += worker->held();
+        ledger.waiting += worker->held();
+    ledger.held += ledger.waiting;
     return ledger;
 }
 

@@ -11,7 +11,7 @@
 #include "dataplane.h"
 #include "flow_engine.h"
 #include "tables/interface_places.h"
-#include "tables/tables.h"
+#include "tables/tables_builder.h"
 #include "topology_builder.h"
 #include "worker/worker.h"
 
@@ -41,8 +41,10 @@ struct Dataplane::State {
         friend bool operator==(const Watch&, const Watch&) = default;
     };
 
-    State(unsigned crew_size, std::shared_ptr<FlowMemory> memory, std::uint32_t now)
-        : flows(std::move(memory), now), crew(crew_size, flows.tables()), used(kPortsMost, false) {}
+    State(unsigned crew_size, std::shared_ptr<FlowMemory> memory, std::uint64_t seed, std::uint32_t now)
+        : flows(std::move(memory), seed, now),
+          crew(crew_size, flows.tables(), flows.shared()),
+          used(kPortsMost, false) {}
 
     [[nodiscard]] PortIndex free_index() const;
     /// Publishes a topology and has workers look; the one before is kept until `retired` is cleared after a
@@ -53,6 +55,8 @@ struct Dataplane::State {
     void wake_all();
     /// Builds what resolve reads from the configuration, under a new generation: flows are resolved again.
     void renew_tables();
+    /// Has neighbours know the interfaces and static neighbours that are in force in all workers.
+    void configure_neighbours();
     void watch_queues();
 
     mutable std::mutex mutex;
@@ -67,6 +71,8 @@ struct Dataplane::State {
     std::map<QueueId, Watch> watched;
     InterfacePlaces interface_places;  ///< of config.interfaces
     TunnelPlaces tunnel_places;        ///< of config.ports' remotes
+    TablesBuilder tables_builder;
+    std::vector<RouteKey> touched_routes;  ///< that may differ from those of `tables`
     std::shared_ptr<const Tables> tables;
     std::unique_ptr<Topology> topology;
     std::vector<std::unique_ptr<Topology>> retired;

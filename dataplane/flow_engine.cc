@@ -26,15 +26,16 @@ void take_over(FlowTable<Key>& table, NatPorts& ports, std::string_view family, 
 
 }  // namespace
 
-FlowEngine::FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint32_t now)
+FlowEngine::FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint64_t seed, std::uint32_t now)
     : memory_(memory ? std::move(memory) : anonymous()),
-      v4_(memory_->table4(), memory_->entries4(), memory_->seed(), &nat_ports_),
-      v6_(memory_->table6(), memory_->entries6(), memory_->seed(), &nat_ports_) {
+      shared_(seed),
+      v4_(memory_->table4(), memory_->entries4(), memory_->seed(), &shared_.nat_ports),
+      v6_(memory_->table6(), memory_->entries6(), memory_->seed(), &shared_.nat_ports) {
     if (!memory_->distrust().empty())
         spdlog::warn("flows start anew: the file of an earlier process {}", memory_->distrust());
     if (!memory_->taken_over()) return;
-    take_over(v4_, nat_ports_, "IPv4", now);
-    take_over(v6_, nat_ports_, "IPv6", now);
+    take_over(v4_, shared_.nat_ports, "IPv4", now);
+    take_over(v6_, shared_.nat_ports, "IPv6", now);
 }
 
 }  // namespace viaduct::dataplane

@@ -12,25 +12,26 @@
 #include "flow/flow_memory.h"
 #include "flow/flow_table.h"
 #include "forward/first_packets.h"
-#include "tables/nat_ports.h"
+#include "resolve/shared.h"
 
 namespace viaduct::dataplane {
 
 class FlowEngine {
 public:
-    /// Takes over the flows that an earlier process left in the memory. `now`: the coarse second. Before any
-    /// worker runs.
-    FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint32_t now);
+    /// Takes over the flows that an earlier process left in the memory. `now`: the coarse second; `seed`: see
+    /// ResolveShared. Before any worker runs.
+    FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint64_t seed, std::uint32_t now);
 
     [[nodiscard]] FlowTables tables() { return {&v4_, &v6_}; }
+    [[nodiscard]] ResolveShared& shared() { return shared_; }
+    [[nodiscard]] NatPorts& nat_ports() { return shared_.nat_ports; }
     [[nodiscard]] Zone zone(std::string_view vrf) { return memory_->zone(vrf); }
     /// VRFs that are not among these may lose their zones; see FlowMemory.
     void keep_zones(const std::set<std::string, std::less<>>& vrfs) { memory_->keep_zones(vrfs); }
-    [[nodiscard]] NatPorts& nat_ports() { return nat_ports_; }
 
 private:
     std::shared_ptr<FlowMemory> memory_;
-    NatPorts nat_ports_;
+    ResolveShared shared_;
     FlowTable<FlowKey4> v4_;
     FlowTable<FlowKey6> v6_;
 };

@@ -107,6 +107,7 @@ Fdb::Learned Fdb::learn(FdbKey key, PortIndex port, std::uint32_t limit, std::ui
         count(old, -1);
         count(fresh, 1);
         entry->value.store(fresh.word, std::memory_order_release);
+        moved_.store(true, std::memory_order_relaxed);
         return Learned::yes;
     }
     if (limit != 0 && entries(port) >= limit) return Learned::port_full;

@@ -97,6 +97,8 @@ public:
         return learned_[port].load(std::memory_order_relaxed);
     }
     [[nodiscard]] std::uint32_t size() const { return size_; }
+    /// Whether, since it was last asked, an address has come up behind another port. Any thread.
+    bool take_moved() { return moved_.exchange(false, std::memory_order_relaxed); }
 
 private:
     static constexpr std::size_t kWays = 4;
@@ -134,6 +136,7 @@ private:
     std::unique_ptr<Bucket[]> buckets_;
     rte_spinlock_t lock_;
     std::atomic<std::uint32_t> entries_{0};
+    std::atomic<bool> moved_{false};
     std::array<std::atomic<std::uint32_t>, kPortsMost> learned_{};
 };
 

@@ -12,6 +12,7 @@
 
 #include "forward/first_packets.h"
 #include "forward/topology.h"
+#include "resolve/shared.h"
 
 namespace viaduct::dataplane {
 
@@ -32,7 +33,7 @@ struct QsbrDeleter {
 class Crew {
 public:
     /// Makes rings for `size` workers. Throws std::runtime_error when memory is short.
-    Crew(unsigned size, FlowTables flow_tables);
+    Crew(unsigned size, FlowTables flow_tables, ResolveShared& resolve_shared);
 
     /// The ring by which `from` hands frames to `to`; one producer, one consumer.
     [[nodiscard]] rte_ring* ring(unsigned from, unsigned to) const { return rings_[from * size_ + to].get(); }
@@ -52,6 +53,7 @@ public:
     /// Workers that have left their loop: EAL orders that too, but out of a sanitizer's sight.
     std::atomic<unsigned> ended{0};
     const FlowTables flows;
+    ResolveShared& shared;
     std::vector<Worker*> workers;  ///< fixed before any of them runs
 
 private:

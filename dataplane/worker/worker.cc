@@ -51,30 +51,14 @@ PortIndex packed_port(void* slot) {
 
 constexpr std::uint64_t kWakeEvent = UINT64_MAX;
 
-/// Until there is a resolver.
-class Unresolved final : public FirstPackets {
-public:
-    explicit Unresolved(Forwarder& forwarder) : forwarder_(forwarder) {}
-    void resolve(const RoutedFrame* frames, std::uint16_t count) override {
-        for (std::uint16_t i = 0; i < count; ++i)
-            forwarder_.drop(frames[i].from, Drop::no_route, frames[i].frame);
-    }
-    void send_outer(TunnelIndex tunnel, rte_mbuf* packet) override {
-        forwarder_.drop_outer(forwarder_.topology().tunnels[tunnel].port, Drop::tx_tunnel_unresolved, packet);
-    }
-
-private:
-    Forwarder& forwarder_;
-};
-
 }  // namespace
 
 void QsbrDeleter::operator()(rte_rcu_qsbr* qsbr) const {
     rte_free(qsbr);
 }
 
-Crew::Crew(unsigned size, FlowTables flow_tables)
-    : flows(flow_tables), size_(size), rings_(std::size_t{size} * size) {
+Crew::Crew(unsigned size, FlowTables flow_tables, ResolveShared& resolve_shared)
+    : flows(flow_tables), shared(resolve_shared), size_(size), rings_(std::size_t{size} * size) {
     // Several dataplanes may live in one process, one after another, in tests.
     static std::atomic<unsigned> serial{0};
     const auto crew = serial++;
@@ -105,9 +89,9 @@ Worker::Worker(Crew& crew, std::uint16_t number, unsigned lcore, bool busy, rte_
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       counters_(std::make_unique<CounterBlock>()),
       forwarder_(number, pool, *counters_, *this, crew.flows),
-      first_packets_(std::make_unique<Unresolved>(forwarder_)),
+      resolver_(forwarder_, crew.shared, number, static_cast<std::uint16_t>(crew.size())),
       sweep_(crew.flows, number, crew.size()) {
-    forwarder_.set_first_packets(*first_packets_);
+    forwarder_.set_first_packets(resolver_);
     // Edge-triggered, here and for a guest's kicks: a descriptor is never read, so one that was closed and
     // given to somebody else meanwhile is not touched.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = kWakeEvent}};
@@ -141,6 +125,7 @@ void Worker::run() {
             signalled_lately_ = signalled != 0;
             work += signalled;
         }
+        resolver_.housekeeping();
         forwarder_.flush();
         turns_.add(1);
         sweep(topology, work == 0);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "forward/forwarder.h"
+#include "resolve/resolver.h"
 #include "worker/crew.h"
 #include "worker/flow_sweep.h"
 
@@ -37,7 +38,7 @@ public:
     /// The coarse second in which it last began to look through all of its share of the flows, and ended.
     [[nodiscard]] std::uint32_t swept() const { return sweep_.swept(); }
     /// Frames that wait in its resolver.
-    [[nodiscard]] std::uint64_t held() const { return first_packets_->held(); }
+    [[nodiscard]] std::uint64_t held() const { return resolver_.held(); }
 
     /// Frees the frames in a hand-off ring. Only when no worker runs.
     static void discard(rte_ring* ring);
@@ -74,7 +75,7 @@ private:
     bool signalled_lately_ = false;
     std::unique_ptr<CounterBlock> counters_;
     Forwarder forwarder_;
-    std::unique_ptr<FirstPackets> first_packets_;
+    Resolver resolver_;
     FlowSweep sweep_;
     Counter turns_;
     Counter idle_turns_;

@@ -102,7 +102,7 @@ Bytes rewritten(const Bytes& bytes, const FlowRecord<FlowKey4>& record, std::uin
     const RoutedFrame routed{frame, 0, 0, l2_length, false};
     Parsed<FlowKey4> parsed{};
     EXPECT_TRUE(parse(routed, record.key.zone, parsed));
-    EXPECT_TRUE(rewrite(parsed, record));
+    EXPECT_TRUE(rewrite(parsed, record, transport_of(parsed)));
     auto out = Buffers::bytes_of(frame);
     rte_pktmbuf_free(frame);
     return out;
@@ -242,7 +242,7 @@ TEST(Rewrite, KeepsAChecksumThatIsLeftToHardwarePartial) {
     const RoutedFrame routed{frame, 0, 0, 14, false};
     Parsed<FlowKey4> parsed{};
     ASSERT_TRUE(parse(routed, 5, parsed));
-    ASSERT_TRUE(rewrite(parsed, record));
+    ASSERT_TRUE(rewrite(parsed, record, transport_of(parsed)));
     const auto out = Buffers::bytes_of(frame);
     rte_pktmbuf_free(frame);
     sum = 0;

@@ -89,7 +89,7 @@ protected:
 INSTANTIATE_TEST_SUITE_P(Workers, RoutedTest, testing::Values(1U, 2U));
 
 TEST_P(RoutedTest, ExecutesKnownFlowsOfBothFamilies) {
-    const IpFrame v4{.padding = 3};
+    const IpFrame v4{.payload = 10, .padding = 8};
     const IpFrame v6{.source = "fd00:1::2", .destination = "fd00:2::2", .protocol = 6};
     const auto flow4 = enter<FlowKey4>(v4, "p2", 0);
     enter<FlowKey6>(v6, "p3", 20, kFlowTcp);
@@ -100,7 +100,7 @@ TEST_P(RoutedTest, ExecutesKnownFlowsOfBothFamilies) {
     EXPECT_EQ(bench.collect("p3"), std::vector<Bytes>{ip_frame(routed(v6, {20}))});
     const auto& tail = bench.dataplane().flows().v4->tail(flow4);
     EXPECT_EQ(tail.packets.load(), 2U);
-    EXPECT_EQ(tail.bytes.load(), 2U * 48);
+    EXPECT_EQ(tail.bytes.load(), 2U * 38);
     EXPECT_EQ(bench.state("p2").totals.offered, 2U);
 }
 
