@@ -19,6 +19,7 @@
 #include "dataplane_state.h"
 #include "port/ethdev.h"
 #include "port/vxlan_end.h"
+#include "resolve/fragments.h"
 
 namespace viaduct::dataplane {
 
@@ -158,8 +159,10 @@ void Dataplane::drain_rings() {
 
 std::uint32_t Dataplane::worker_buffers() const {
     const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
-    // Each worker's cache may hold one and a half times its size, each hand-off ring may be full.
-    return workers * (kMempoolCache * 3 / 2 + kBurst) + workers * (workers - 1) * kHandOffRing;
+    // Each worker's cache may hold one and a half times its size, each hand-off ring may be full, and
+    // fragments wait for their others.
+    return workers * (kMempoolCache * 3 / 2 + kBurst + Fragments::frames_most(options_.packet_buffers)) +
+           workers * (workers - 1) * kHandOffRing;
 }
 
 std::uint32_t Dataplane::port_buffers(const model::Port& port) const {

@@ -179,12 +179,31 @@ int show(Session& session) {
     return 0;
 }
 
+/// How the rules in force fare, as the dataplane counts them.
+int stats(Session& session) {
+    session.words.done();
+    const auto state = session.ask("GET", "/v1/state/nat");
+    if (session.printed(state)) return 0;
+    for (const auto& rule : state["rules"]) {
+        std::cout << text_of(rule, "kind") << " " << text_of(rule, "name") << " vrf " << text_of(rule, "vrf")
+                  << " flows " << text_of(rule, "flows") << " ports " << text_of(rule, "ports")
+                  << " exhausted " << text_of(rule, "exhausted") << "\n";
+    }
+    for (const auto& address : state["addresses"]) {
+        std::cout << "address " << text_of(address, "address") << " vrf " << text_of(address, "vrf")
+                  << " protocol " << text_of(address, "protocol") << " ports " << text_of(address, "ports")
+                  << " shared " << text_of(address, "shared") << "\n";
+    }
+    return 0;
+}
+
 }  // namespace
 
 Object nat_object() {
     return {"nat",
             "address translation: masquerades, port forwards, one-to-one",
             {{"show", {"list", "ls", "lst"}, "", "list all of it, that of pods too", show},
+             {"stats", {}, "", "flows and ports in use, and exhaustion, by rule", stats},
              {"masquerade",
               {},
               "add|set|del NAME source PREFIX [except PREFIX]... [dev INTERFACE]\n"
