@@ -50,6 +50,21 @@ def test_masquerade(make_router, directory, family):
 
 
 @both_families
+def test_tcp_gets_through_loss(make_router, family):
+    """Each host loses one packet in fifty that it gets: what is sent again goes by the same translation."""
+    _, made = masqueraded(make_router)
+    inside, server = made["inside"], made["server"]
+    tables = {4: "iptables", 6: "ip6tables"}[family]
+    for host in (inside, server):
+        host.space.run(tables, "-A", "INPUT", "-p", "tcp", "-m", "statistic", "--mode", "random",
+                       "--probability", "0.02", "-j", "DROP")
+    with hosts.EchoServer(server, family, PORT) as echo:
+        with hosts.connect(inside, family, server.address[family], PORT) as connection:
+            hosts.exchange(connection, bytes(range(256)) * 8192)
+        assert echo.peers == [OUTSIDE.gateway[family]]
+
+
+@both_families
 def test_path_mtu_behind_the_translation(make_router, make_netns, family):
     """A router outside says that its way carries 1300 bytes; the one inside understands, though what the router speaks
     of was translated."""
