@@ -50,9 +50,29 @@ std::uint16_t Lane::take(rte_mbuf** frames, std::uint16_t most) {
         rte_ring_sc_dequeue_burst(ring_->ring, reinterpret_cast<void**>(frames), most, nullptr));
 }
 
+/// Takes out and frees what the node says by itself, such as gratuitous ARP: nobody answers. Returns how many
+/// are left.
+std::uint16_t LoopPort::only_ours(rte_mbuf** frames, std::uint16_t count) {
+    std::uint16_t ours = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        if (pktgen::is_ours(*rte_pktmbuf_mtod(frames[i], pktgen::Frame*), frames[i]->data_len)) [[likely]] {
+            frames[ours++] = frames[i];
+        } else {
+            rte_pktmbuf_free(frames[i]);
+        }
+    }
+    return ours;
+}
+
 LoopPort::LoopPort(std::uint16_t queues, std::uint32_t capacity) {
     for (std::uint16_t i = 0; i < queues; ++i)
         lanes_.push_back(std::make_unique<Lane>(capacity));
+}
+
+/// A lane has room for all frames that there are.
+void LoopPort::go_on(std::size_t lane, rte_mbuf** frames, std::uint16_t count) {
+    if (!lanes_[lane]->put(frames, count)) [[unlikely]]
+        rte_pktmbuf_free_bulk(frames, count);
 }
 
 NearPort::NearPort(std::vector<pktgen::Flows> flows, std::uint32_t capacity, std::uint16_t frame_bytes)
@@ -65,7 +85,9 @@ void NearPort::write(Source& source, rte_mbuf* frame) const {
     rte_pktmbuf_reset(frame);
     frame->data_len = frame_bytes_;
     frame->pkt_len = frame_bytes_;
-    source.flows.write_next(*rte_pktmbuf_mtod(frame, pktgen::Frame*));
+    auto& headers = *rte_pktmbuf_mtod(frame, pktgen::Frame*);
+    const auto flow = source.flows.write_next(headers);
+    headers.mark = {pktgen::Mark::kMagic, flow, 0, 0};
 }
 
 bool NearPort::fill(std::uint16_t queue, rte_mempool* pool, std::uint32_t frames) {
@@ -82,19 +104,20 @@ bool NearPort::fill(std::uint16_t queue, rte_mempool* pool, std::uint32_t frames
 }
 
 std::uint16_t NearPort::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
-    for (std::uint16_t i = 0; i < count; ++i)
+    const auto ours = only_ours(frames, count);
+    for (std::uint16_t i = 0; i < ours; ++i)
         write(sources_[queue], frames[i]);
-    if (!lanes_[queue]->put(frames, count)) return 0;
-    lanes_[queue]->count_sent(count);
+    go_on(queue, frames, ours);
+    lanes_[queue]->count_sent(ours);
     return count;
 }
 
 std::uint16_t FarPort::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
-    for (std::uint16_t i = 0; i < count; ++i)
+    const auto ours = only_ours(frames, count);
+    for (std::uint16_t i = 0; i < ours; ++i)
         pktgen::reflect(*rte_pktmbuf_mtod(frames[i], pktgen::Frame*));
-    const auto back = crossing_ ? (queue + 1U) % lanes_.size() : queue;
-    if (!lanes_[back]->put(frames, count)) return 0;
-    lanes_[queue]->count_sent(count);
+    go_on(crossing_ ? (queue + 1U) % lanes_.size() : queue, frames, ours);
+    lanes_[queue]->count_sent(ours);
     return count;
 }
 

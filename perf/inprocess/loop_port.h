@@ -60,6 +60,9 @@ public:
     void stop() override {}
 
 protected:
+    static std::uint16_t only_ours(rte_mbuf** frames, std::uint16_t count);
+    void go_on(std::size_t lane, rte_mbuf** frames, std::uint16_t count);
+
     std::vector<std::unique_ptr<Lane>> lanes_;
 };
 

@@ -232,6 +232,7 @@ public:
 
     Json::Value measure() {
         const auto before = carried();
+        const auto dropped = dataplane_->ledger().total.dropped();
         const auto start = Clock::now();
         const auto end = start + std::chrono::duration<double>(wanted_.seconds);
         while (Clock::now() < end)
@@ -243,7 +244,7 @@ public:
         json["flows"] = wanted_.flows;
         json["seconds"] = seconds;
         json["mpps"] = static_cast<double>(frames) / seconds / 1e6;
-        json["dropped"] = Json::UInt64(dataplane_->ledger().total.dropped());
+        json["dropped"] = Json::UInt64(dataplane_->ledger().total.dropped() - dropped);
         auto& handed = json["handed_off"] = 0;
         for (const auto& worker : dataplane_->workers())
             handed = Json::UInt64(handed.asUInt64() + worker.handed_off);
