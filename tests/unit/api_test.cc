@@ -379,11 +379,11 @@ TEST_F(ApiTest, GarbageOnTheSocketIsAnsweredAndClosed) {
     good("GET", "/v1/info");
 }
 
-TEST_F(ApiTest, ABodyOfMoreThan64MegabytesIsRefusedBeforeItComes) {
+TEST_F(ApiTest, ABodyOfMoreThan256MegabytesIsRefusedBeforeItComes) {
     RawClient client(path_);
-    ASSERT_TRUE(client.send("POST /v1/transactions HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n"));
+    ASSERT_TRUE(client.send("POST /v1/transactions HTTP/1.1\r\nContent-Length: 268435457\r\n\r\n"));
     const auto answer = client.receive_all();
-    EXPECT_TRUE(contains(answer, " 413 ") && contains(answer, "longer than 67108864 bytes")) << answer;
+    EXPECT_TRUE(contains(answer, " 413 ") && contains(answer, "longer than 268435456 bytes")) << answer;
 }
 
 TEST_F(ApiTest, HalfSentRequestsHoldUpNobody) {
