@@ -60,6 +60,26 @@ void wait_for(Resolver& resolver, const Tunnel& tunnel, const NeighbourKey& key,
         resolver.drop_waiting(frame, Drop::neighbour_queue_full);
 }
 
+/// As the underlay's bridge delivers what it does not know where to. Not where tunnels' ends are on that
+/// bridge: it could go into a tunnel again, this one even.
+void flood(Resolver& resolver, const Tunnel& tunnel, const Way& way, const MacAddress& mac,
+           rte_mbuf* packet) {
+    const auto& topology = resolver.topology();
+    const auto& view = topology.interfaces[way.interface];
+    const auto& members = view.bridge->flood(view.vlan);
+    const bool loops = std::any_of(members.begin(), members.end(), [&](const FloodMember& member) {
+        return topology.ports[member.port].tunnels != nullptr;
+    });
+    if (loops) return resolver.forwarder().drop_outer(tunnel.port, Drop::tx_tunnel_unresolved, packet);
+    if (packet->pkt_len > way.mtu)
+        return resolver.forwarder().drop_outer(tunnel.port, Drop::tx_too_big, packet);
+    Adjacency ethernet;
+    ethernet.destination = mac;
+    ethernet.source = resolver.tables().interfaces[way.interface].mac;
+    push_ethernet(ethernet, tunnel.v4, packet);
+    resolver.originate(packet, way.interface);
+}
+
 }  // namespace
 
 void Resolver::send_outer(TunnelIndex index, rte_mbuf* packet) {
@@ -70,9 +90,9 @@ void Resolver::send_outer(TunnelIndex index, rte_mbuf* packet) {
     const auto mac = shared_.neighbours.find(key, now(), tables().generation);
     if (!mac) return wait_for(*this, tunnel, key, packet);
     const auto delivery = find_delivery(topology(), way->interface, *mac);
-    // Flooding it could bring it into a tunnel again, this one even. The bridge learns where a neighbour is
-    // as often as that answers.
-    if (!delivery || delivery->tunnel || topology().ports[delivery->port].tunnels != nullptr)
+    if (!delivery) return flood(*this, tunnel, *way, *mac, packet);
+    // A tunnel within a tunnel of ours is not gone into.
+    if (topology().ports[delivery->port].tunnels != nullptr)
         return forwarder_.drop_outer(tunnel.port, Drop::tx_tunnel_unresolved, packet);
     const auto mtu = std::min(way->mtu, topology().ports[delivery->port].frame_most - kEthernetHeader);
     const Adjacency adjacency{tables().generation,

@@ -1,4 +1,4 @@
-// VXLAN through the real worker loop: who is let in, what is taken off, who learns what.
+// VXLAN both ways, through the real worker loop: bytes of the outer headers, who is let in, who learns what.
 #include <gtest/gtest.h>
 
 #include "forward/tunnel.h"
@@ -75,6 +75,10 @@ Bytes outer(const Underlay& u, const std::string& from, const Bytes& payload, st
         ip[1] = static_cast<std::uint8_t>(tos << 4);
     }
     return framed(ip, kGatewayMac, kPeerMac);
+}
+
+Bytes inner_of(const Bytes& frame, bool v4 = true) {
+    return {frame.begin() + 14 + (v4 ? 36 : 56), frame.end()};
 }
 
 class Vxlan : public ::testing::TestWithParam<bool> {
@@ -178,6 +182,125 @@ TEST_P(Vxlan, MergesCongestionMarksAsRfc6040Says) {
             EXPECT_EQ(describe(got[0]).find("BAD"), std::string::npos) << describe(got[0]);
         }
     }
+}
+
+TEST_P(Vxlan, WrapsExactlyWhatLeaves) {
+    Bench bench;
+    bench.apply_json(network(underlay()));
+    bench.inject("up", outer(underlay(), underlay().peer, carried(from_far()), 0, v4()));
+    ASSERT_EQ(bench.collect("pod").size(), 1U);
+    auto inner =
+        routed({.source = "10.0.0.1", .destination = "10.0.0.2", .source_port = 1, .destination_port = 2},
+               kFarMac, kPodMac);
+    inner[15] = 0xb9;  // DSCP 46, ECT(1); the inner checksum is nobody's concern here
+    bench.inject("pod", inner);
+    const auto got = bench.collect("up");
+    ASSERT_EQ(got.size(), 1U);
+    const auto& frame = got[0];
+    EXPECT_EQ(macs(frame), std::string(kGatewayMac) + " > " + kPeerMac);
+    const std::size_t ip_header = v4() ? 20 : 40;
+    const auto port = static_cast<unsigned>(frame[14 + ip_header] << 8 | frame[15 + ip_header]);
+    EXPECT_GE(port, 49152U);
+    const auto from = v4() ? underlay().local : "[" + underlay().local + "]";
+    const auto to = v4() ? underlay().peer : "[" + underlay().peer + "]";
+    EXPECT_EQ(describe(frame), "udp " + from + ":" + std::to_string(port) + " > " + to + ":4789 ttl 64" +
+                                   (v4() ? " unchecked" : ""));
+    if (v4()) {
+        EXPECT_EQ(frame[15], 0xb9);
+        EXPECT_EQ(frame[20] << 8 | frame[21], 0x4000) << "DF";
+    } else {
+        EXPECT_EQ((frame[14] & 0xf) << 4 | frame[15] >> 4, 0xb9);
+    }
+    const Bytes vxlan(frame.begin() + 14 + static_cast<std::ptrdiff_t>(ip_header) + 8,
+                      frame.begin() + 14 + static_cast<std::ptrdiff_t>(ip_header) + 16);
+    EXPECT_EQ(vxlan, (Bytes{8, 0, 0, 0, 0, 0, 7, 0}));
+    EXPECT_EQ(inner_of(frame, v4()), inner);
+    // One flow keeps its port, another has most likely another.
+    bench.inject("pod", inner);
+    EXPECT_EQ(bench.collect("up").at(0), frame);
+    std::set<unsigned> ports;
+    for (std::uint16_t i = 0; i < 32; ++i) {
+        bench.inject(
+            "pod",
+            routed({.source = "10.0.0.1", .destination = "10.0.0.2", .source_port = i, .destination_port = 2},
+                   kFarMac, kPodMac));
+        for (const auto& sent : bench.collect("up"))
+            ports.insert(static_cast<unsigned>(sent[14 + ip_header] << 8 | sent[15 + ip_header]));
+    }
+    EXPECT_GT(ports.size(), 28U);
+    EXPECT_EQ(bench.state("vx").totals.tx_packets, 34U);
+    EXPECT_EQ(bench.state("up").totals.originated, 34U);
+}
+
+TEST_P(Vxlan, FloodsToEachPeerAndNotBack) {
+    Bench bench;
+    bench.apply_json(network(underlay()));
+    const auto broadcast =
+        frame({.destination = "ff:ff:ff:ff:ff:ff", .source = kPodMac, .ethertype = 0x88b5});
+    bench.inject("pod", broadcast);
+    std::set<std::string> to;
+    for (const auto& sent : bench.collect("up")) {
+        to.insert(macs(sent));
+        EXPECT_EQ(inner_of(sent, v4()), broadcast);
+    }
+    const auto from = std::string(kGatewayMac) + " > ";
+    EXPECT_EQ(to, (std::set<std::string>{from + kPeerMac, from + kOtherPeerMac}));
+    EXPECT_EQ(bench.state("vx").totals.copies, 1U);
+    // Split horizon: what one peer floods reaches the pod and no other peer.
+    auto flooded = from_far();
+    std::fill_n(flooded.begin(), 6, std::uint8_t{0xff});
+    bench.inject("up", outer(underlay(), underlay().peer, carried(flooded), 0, v4()));
+    EXPECT_EQ(bench.collect("pod").size(), 1U);
+    EXPECT_TRUE(bench.collect("up").empty());
+}
+
+TEST_P(Vxlan, RefusesFramesTooLongForTheWay) {
+    Bench bench;
+    bench.apply_json(network(underlay()));
+    const std::size_t overhead = v4() ? 36 : 56;
+    const auto far = [&](std::size_t size) {
+        return frame({.destination = kFarMac, .source = kPodMac, .size = size});
+    };
+    bench.inject("up", outer(underlay(), underlay().peer, carried(from_far()), 0, v4()));
+    bench.settle();
+    bench.inject("pod", far(1500 - overhead));
+    EXPECT_EQ(bench.collect("up").size(), 1U);
+    bench.inject("pod", far(1500 - overhead + 1));
+    EXPECT_TRUE(bench.collect("up").empty());
+    EXPECT_EQ(bench.drops("vx", Drop::tx_too_big), 1U);
+    // With a longer way more fits.
+    bench.apply_json(
+        network(underlay(), R"(,{"name":"wide","kind":"vhost-user","path":"/w","mtu":1600})", 1600));
+    bench.apply_json(
+        R"({"put":{"ports":[{"name":"up","kind":"vhost-user","bridge":"under","path":"/up","mtu":1600}]}})");
+    bench.inject("pod", far(1514));
+    EXPECT_EQ(bench.collect("up").size(), 1U);
+}
+
+TEST_P(Vxlan, SendsToStaticEntriesPeers) {
+    Bench bench;
+    bench.apply_json(network(underlay()));
+    bench.apply_json(R"({"put":{"fdb":[{"bridge":"net","mac":"02:00:00:00:00:05","port":"vx","remote":")" +
+                     underlay().other + R"("}]}})");
+    bench.inject("pod", frame({.destination = "02:00:00:00:00:05", .source = kPodMac}));
+    const auto got = bench.collect("up");
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(macs(got[0]), std::string(kGatewayMac) + " > " + kOtherPeerMac);
+}
+
+TEST_P(Vxlan, WaitsForTheNextHopAndDropsByNameWithoutOne) {
+    Bench bench;
+    bench.apply_json(network(underlay()));
+    bench.apply_json(R"({"delete":{"neighbours":[{"interface":"u0","address":")" + underlay().peer +
+                     R"("},{"interface":"u0","address":")" + underlay().other + R"("}]}})");
+    bench.inject("pod", frame({.destination = "ff:ff:ff:ff:ff:ff", .source = kPodMac, .ethertype = 0x88b5}));
+    const auto asked = bench.collect("up");
+    ASSERT_EQ(asked.size(), 2U) << "two questions";
+    bench.advance_clock(1);
+    bench.advance_clock(1);
+    bench.advance_clock(1);
+    bench.advance_clock(1);
+    EXPECT_EQ(bench.drops("vx", Drop::tx_tunnel_unresolved), 2U);
 }
 
 TEST(VxlanEcn, IsMergedAsTheTableSays) {
