@@ -391,6 +391,7 @@ void Dataplane::tick() {
         forget_behind_down_links();
     }
     tell_exhaustion();
+    tell_duplicates();
     const auto step = s.ageing_step;
     s.ageing_step = (step + 1) % kAgeingSteps;
     for (auto& [name, bridge] : s.bridges) {

@@ -32,6 +32,9 @@ struct NatState;
 struct PlacedTunnel;
 /// By vxlan port and peer.
 using TunnelPlaces = std::map<std::pair<std::string, IpAddress>, std::uint16_t>;
+struct NeighbourEntry;
+struct NeighbourFilter;
+struct NeighbourSums;
 
 /// Seconds that only go forward: the coarse clock of ageing. Tests move it by hand.
 using CoarseClock = std::function<std::uint32_t()>;
@@ -140,6 +143,15 @@ public:
     /// What records must carry to be executed now.
     [[nodiscard]] std::uint32_t flow_generation() const;
 
+    /// Calls `visit` for each neighbour that is known, asked for, or did not answer (neighbour_state.h).
+    /// Throws Refused for unknown names.
+    void visit_neighbours(const NeighbourFilter& filter,
+                          const std::function<void(const NeighbourEntry&)>& visit) const;
+    /// Forgets learned ones, which are asked for again when they are needed; throws Refused for unknown
+    /// names.
+    std::uint64_t flush_neighbours(const NeighbourFilter& filter);
+    [[nodiscard]] NeighbourSums neighbour_sums() const;
+
     /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.
     void request_resolve();
@@ -184,6 +196,7 @@ private:
     void drain_rings();
     void forget_behind_down_links();
     void tell_exhaustion();
+    void tell_duplicates();
 
     DataplaneOptions options_;
     rte_mempool* pool_ = nullptr;

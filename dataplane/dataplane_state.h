@@ -82,6 +82,7 @@ struct Dataplane::State {
     std::uint32_t ageing_step = 0;
     std::uint64_t exhausted_told = 0;  ///< packets without a port of NAT's that the log has told of
     std::uint32_t exhausted_told_at = 0;
+    std::uint32_t duplicates_told_at = 0;  ///< second
     std::map<std::uint32_t, std::uint64_t> exhausted_by_rule;
     std::atomic<bool> stale{false};    ///< any thread: a port changed, the topology must be built anew
     std::atomic<bool> resolve{false};  ///< any thread: flows must be resolved again

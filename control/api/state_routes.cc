@@ -105,12 +105,13 @@ http::Response put_log(const std::string& socket, const http::Request& request) 
 }  // namespace
 
 void add_state_routes(Router& router, const std::string& dataplane_socket) {
-    for (const std::string name : {"info", "ports", "stats", "fdb", "flows", "flows/count", "nat"}) {
+    for (const std::string name :
+         {"info", "ports", "stats", "fdb", "flows", "flows/count", "nat", "neighbours"}) {
         router.add("GET", "/v1/state/" + name, [=](auto& request, auto&) {
             return ask_dataplane(dataplane_socket, "GET", with_query("/v1/" + name, request));
         });
     }
-    for (const std::string name : {"fdb/flush", "flows/flush"}) {
+    for (const std::string name : {"fdb/flush", "flows/flush", "neighbours/flush"}) {
         router.add("POST", "/v1/state/" + name, [=](auto& request, auto&) {
             return ask_dataplane(dataplane_socket, "POST", "/v1/" + name,
                                  request.body.empty() ? "{}" : request.body);

@@ -15,7 +15,8 @@ class Reconciler;
 
 namespace viaduct::api {
 
-/// /v1/state/{info,ports,stats,fdb} and /v1/state/fdb/flush, asked of the dataplane as they come.
+/// /v1/state/{info,ports,stats,fdb,neighbours} and /v1/state/{fdb,neighbours}/flush, asked of the dataplane
+/// as they come.
 void add_state_routes(Router& router, const std::string& dataplane_socket);
 
 /// /v1/health and /v1/log. References must outlive the router.

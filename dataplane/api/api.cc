@@ -16,6 +16,7 @@
 #include "api/metrics.h"
 #include "api/transaction.h"
 #include "nat_state.h"
+#include "neighbour_state.h"
 
 namespace viaduct::dataplane {
 
@@ -72,6 +73,12 @@ std::optional<std::string> query_value(const http::Request& request, const char*
     return found == request.query.end() ? std::nullopt : std::optional(found->second);
 }
 
+IpAddress address_from(const std::string& text, const std::string& where) {
+    const auto address = IpAddress::parse(text);
+    if (!address) throw Refused(where, "must be an IPv4 or IPv6 address, not \"" + shown(text) + "\"");
+    return *address;
+}
+
 FdbFilter filter_from_query(const http::Request& request) {
     FdbFilter filter;
     filter.bridge = query_value(request, "bridge");
@@ -104,7 +111,7 @@ void check_names(const FdbFilter& filter, const Dataplane& dataplane) {
 }  // namespace
 
 http::Response Api::answer(http::Request& request) {
-    static constexpr std::array<Route, 15> routes{{
+    static constexpr std::array<Route, 17> routes{{
         {"POST", "/v1/transactions", &Api::post_transaction},
         {"GET", "/v1/config", &Api::get_config},
         {"GET", "/v1/info", &Api::get_info},
@@ -123,6 +130,8 @@ http::Response Api::answer(http::Request& request) {
          &Api::get_flows_count,
          {"vrf", "source", "destination", "protocol", "port", "state"}},
         {"POST", "/v1/flows/flush", &Api::post_flows_flush},
+        {"GET", "/v1/neighbours", &Api::get_neighbours, {"interface", "address"}},
+        {"POST", "/v1/neighbours/flush", &Api::post_neighbours_flush},
         {"GET", "/v1/log", &Api::get_log},
         {"PUT", "/v1/log", &Api::put_log},
         {"GET", "/metrics", &Api::get_metrics},
@@ -250,6 +259,29 @@ http::Response Api::post_flows_flush(http::Request& request) {
     Json::Value json(Json::objectValue);
     json["flushed"] = Json::UInt64(flush_flows(dataplane_.flows(), dataplane_.flow_names(), filter));
     spdlog::info("flushed {} flows", json["flushed"].asUInt64());
+    return json_response(json);
+}
+
+http::Response Api::get_neighbours(http::Request& request) {
+    NeighbourFilter filter;
+    filter.interface = query_value(request, "interface");
+    if (const auto text = query_value(request, "address"))
+        filter.address = address_from(*text, "query/address");
+    return {200, neighbours_text(dataplane_, filter), "application/json"};
+}
+
+http::Response Api::post_neighbours_flush(http::Request& request) {
+    const auto body = body_object(request);
+    Faults faults;
+    ObjectReader reader(body, "", faults);
+    NeighbourFilter filter;
+    filter.interface = reader.string("interface");
+    const auto address = reader.string("address");
+    reader.done();
+    if (!faults.empty()) throw Refused(std::move(faults));
+    if (address) filter.address = address_from(*address, "address");
+    Json::Value json(Json::objectValue);
+    json["flushed"] = Json::UInt64(dataplane_.flush_neighbours(filter));
     return json_response(json);
 }
 

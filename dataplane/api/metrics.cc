@@ -5,6 +5,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "forward/first_packets.h"
+#include "neighbour_state.h"
 
 namespace viaduct::dataplane {
 
@@ -150,6 +151,31 @@ void write_flows(Writer& writer, FlowTables tables) {
     }
 }
 
+void write_neighbours(Writer& writer, const NeighbourSums& sums) {
+    struct NeighbourFamily {
+        std::uint64_t NeighbourCounters::*value;
+        const char* name;
+        const char* help;
+    };
+    static constexpr std::array<NeighbourFamily, 6> families{{
+        {&NeighbourCounters::solicitations, "neighbour_solicitations_total", "Questions for neighbours"},
+        {&NeighbourCounters::failures, "neighbour_failures_total", "Neighbours that did not answer"},
+        {&NeighbourCounters::evicted, "neighbour_evicted_total", "Neighbours that gave way to newer ones"},
+        {&NeighbourCounters::refused, "neighbour_refused_total", "Neighbours that found no room"},
+        {&NeighbourCounters::mac_changes, "neighbour_mac_changes_total", "Changed MAC addresses"},
+        {&NeighbourCounters::duplicates, "neighbour_duplicates_total",
+         "Messages by which somebody claimed an address of the node"},
+    }};
+    for (const auto& family : families) {
+        writer.family(family.name, "counter", family.help);
+        writer.sample("", sums.counters.*family.value);
+    }
+    writer.family("neighbours", "gauge", "Neighbours, in any state");
+    writer.sample("", sums.entries);
+    writer.family("neighbour_waiting", "gauge", "Frames that wait for a neighbour's answer");
+    writer.sample("", sums.waiting);
+}
+
 }  // namespace
 
 std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
@@ -160,6 +186,7 @@ std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
     write_ledger(writer, dataplane.ledger());
     write_workers(writer, dataplane.workers());
     write_flows(writer, dataplane.flows());
+    write_neighbours(writer, dataplane.neighbour_sums());
     const auto buffers = dataplane.buffers();
     writer.family("packet_buffers", "gauge", "Packet buffers in the pool");
     writer.sample("", buffers.total);

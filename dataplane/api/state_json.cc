@@ -13,6 +13,7 @@
 #include "viaduct/json.h"
 
 #include "nat_state.h"
+#include "neighbour_state.h"
 
 namespace viaduct::dataplane {
 
@@ -197,6 +198,34 @@ std::string fdb_text(const Dataplane& dataplane, const FdbFilter& filter) {
                        state.entry.mac.to_string(), state.entry.port, state.is_static, state.age_seconds);
     });
     return text + "]}\n";
+}
+
+Json::Value neighbour_sums_json(const NeighbourSums& sums) {
+    Json::Value json(Json::objectValue);
+    json["entries"] = sums.entries;
+    json["entries_most"] = sums.entries_most;
+    json["waiting"] = sums.waiting;
+    json["solicitations"] = Json::UInt64(sums.counters.solicitations);
+    json["failures"] = Json::UInt64(sums.counters.failures);
+    json["evicted"] = Json::UInt64(sums.counters.evicted);
+    json["refused"] = Json::UInt64(sums.counters.refused);
+    json["mac_changes"] = Json::UInt64(sums.counters.mac_changes);
+    json["duplicates"] = Json::UInt64(sums.counters.duplicates);
+    return json;
+}
+
+std::string neighbours_text(const Dataplane& dataplane, const NeighbourFilter& filter) {
+    std::string text = "{\"neighbours\":[";
+    const auto start = text.size();
+    dataplane.visit_neighbours(filter, [&](const NeighbourEntry& entry) {
+        const auto mac = entry.mac.is_zero() ? "null" : "\"" + entry.mac.to_string() + "\"";
+        fmt::format_to(
+            std::back_inserter(text),
+            R"({}{{"interface":"{}","address":"{}","mac":{},"state":"{}","confirmed_seconds":{},"waiting":{}}})",
+            text.size() == start ? "" : ",", entry.interface, entry.address.to_string(), mac,
+            to_string(entry.state), entry.confirmed_seconds, entry.waiting);
+    });
+    return text + "],\"total\":" + to_json_text(neighbour_sums_json(dataplane.neighbour_sums())) + "}\n";
 }
 
 }  // namespace viaduct::dataplane

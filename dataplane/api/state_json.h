@@ -41,6 +41,11 @@ Json::Value drop_reasons_json();
 /// gigabytes.
 std::string fdb_text(const Dataplane& dataplane, const FdbFilter& filter);
 
+/// {"neighbours": [...], and the sums} as text, for the same reason.
+std::string neighbours_text(const Dataplane& dataplane, const NeighbourFilter& filter);
+/// {"entries", "waiting", "solicitations", ...}
+Json::Value neighbour_sums_json(const NeighbourSums& sums);
+
 /// "rx" or "tx": whom drops for this reason count against.
 constexpr const char* direction(std::size_t drop) {
     return is_receive_side(static_cast<Drop>(drop)) ? "rx" : "tx";

@@ -13,6 +13,7 @@
 #include <rte_telemetry.h>
 
 #include "api/flow_json.h"
+#include "neighbour_state.h"
 
 namespace viaduct::dataplane {
 
@@ -140,6 +141,28 @@ Json::Value flows(const Asked& whom, std::string_view /*parameters*/) {
     return flow_tables_json(whom.dataplane->flows());
 }
 
+Json::Value neighbours(const Asked& whom, std::string_view parameters) {
+    const auto comma = parameters.find(',');
+    const auto interface = parameters.substr(0, comma);
+    const auto from = comma == std::string_view::npos ? 0 : number_or_zero(parameters.substr(comma + 1));
+    NeighbourFilter filter;
+    if (!interface.empty()) filter.interface = std::string(interface);
+    auto json = neighbour_sums_json(whom.dataplane->neighbour_sums());
+    auto& entries = json["neighbours"] = Json::arrayValue;
+    std::size_t total = 0;
+    whom.dataplane->visit_neighbours(filter, [&](const NeighbourEntry& entry) {
+        if (total++ < from || entries.size() >= kFdbShown) return;
+        Json::Value one(Json::objectValue);
+        one["interface"] = entry.interface;
+        one["address"] = entry.address.to_string();
+        one["mac"] = entry.mac.to_string();
+        one["state"] = std::string(to_string(entry.state));
+        entries.append(std::move(one));
+    });
+    json["total"] = Json::UInt64(total);
+    return json;
+}
+
 /// The C callback around one of the functions above. A negative answer makes DPDK say null.
 template <Json::Value (*Make)(const Asked&, std::string_view)>
 int answer(const char* /*command*/, const char* parameters, Data* data) {
@@ -160,7 +183,7 @@ void register_once() {
         telemetry_cb answer;
         const char* help;
     };
-    static constexpr std::array<Command, 6> commands{{
+    static constexpr std::array<Command, 7> commands{{
         {"/viaduct/info", answer<info>, "The dataplane: version, instance, workers, buffers. No parameters."},
         {"/viaduct/ports", answer<ports>, "Names of ports. Parameter: where in the list to begin (0)."},
         {"/viaduct/port", answer<port>, "One port: state, counters, drops by reason. Parameter: its name."},
@@ -169,6 +192,8 @@ void register_once() {
          "Both flow tables: flows, capacity, and what became of flows. No parameters."},
         {"/viaduct/fdb", answer<fdb>,
          "FDB entries: bridge, VLAN, MAC, port, age. Parameters: bridge, where to begin."},
+        {"/viaduct/neighbours", answer<neighbours>,
+         "Neighbours: interface, address, MAC, state, and sums. Parameters: interface, where to begin."},
     }};
     static const bool registered = [] {
         for (const auto& command : commands) {
