@@ -28,6 +28,8 @@ struct FlowTables;
 class FlowMemory;
 struct FlowNames;
 struct Topology;
+struct TraceAnswer;  // trace.h
+struct TraceRequest;
 struct NatState;
 struct PlacedTunnel;
 /// By vxlan port and peer.
@@ -151,6 +153,9 @@ public:
     /// names.
     std::uint64_t flush_neighbours(const NeighbourFilter& filter);
     [[nodiscard]] NeighbourSums neighbour_sums() const;
+
+    /// What would become of a frame. Disturbs no worker; throws Refused.
+    [[nodiscard]] TraceAnswer trace(TraceRequest request) const;
 
     /// Has every flow resolved again on its next packet, from the next tick on: something that resolve read
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.

@@ -13,6 +13,7 @@
 #include "tables/interface_places.h"
 #include "tables/tables_builder.h"
 #include "topology_builder.h"
+#include "trace.h"
 #include "worker/worker.h"
 
 namespace viaduct::dataplane {
@@ -58,6 +59,10 @@ struct Dataplane::State {
     /// Has neighbours know the interfaces and static neighbours that are in force in all workers.
     void configure_neighbours();
     void watch_queues();
+    [[nodiscard]] std::string port_name(PortIndex index) const;  ///< empty: nobody has it
+    /// A frame that the port's bridge takes, `l2_length` bytes before what the frame carries.
+    [[nodiscard]] TraceAnswer trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
+                                            std::uint16_t l2_length, TraceAnswer answer);
 
     mutable std::mutex mutex;
     FlowEngine flows;

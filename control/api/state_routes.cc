@@ -117,6 +117,10 @@ void add_state_routes(Router& router, const std::string& dataplane_socket) {
                                  request.body.empty() ? "{}" : request.body);
         });
     }
+    router.add("POST", "/v1/state/trace", [=](auto& request, auto&) {
+        return ask_dataplane(dataplane_socket, "POST", "/v1/trace",
+                             request.body.empty() ? "{}" : request.body);
+    });
 }
 
 void add_service_routes(Router& router, const std::string& dataplane_socket, store::Database& database,

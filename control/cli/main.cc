@@ -32,9 +32,9 @@ constexpr const char* kOptions =
 
 const std::vector<Object>& objects() {
     static const std::vector<Object> all = {
-        link_object(), bridge_object(), port_object(),   fdb_object(), vrf_object(),  interface_object(),
-        addr_object(), route_object(),  neigh_object(),  nat_object(), flow_object(), timeouts_object(),
-        pod_object(),  stats_object(),  config_object(), log_object()};
+        link_object(), bridge_object(), port_object(),  fdb_object(),    vrf_object(),  interface_object(),
+        addr_object(), route_object(),  neigh_object(), nat_object(),    flow_object(), timeouts_object(),
+        pod_object(),  stats_object(),  trace_object(), config_object(), log_object()};
     return all;
 }
 
@@ -54,8 +54,9 @@ void print_help() {
 void print_help(const Object& object) {
     std::cout << "viaduct " << object.name << ": " << object.summary << "\n\nCommands:\n";
     for (const auto& command : object.commands) {
-        std::cout << "  viaduct " << object.name << " " << command.name << (command.syntax.empty() ? "" : " ")
-                  << command.syntax << "\n      " << command.summary << "\n";
+        std::cout << "  viaduct " << object.name << (command.name.empty() ? "" : " ") << command.name
+                  << (command.syntax.empty() ? "" : " ") << command.syntax << "\n      " << command.summary
+                  << "\n";
     }
     if (!object.notes.empty()) std::cout << "\n" << object.notes;
     std::cout << "\nExamples:\n";
@@ -95,6 +96,7 @@ int run(const std::vector<std::string>& words) {
         print_help(object);
         return 0;
     }
+    if (object.commands.front().name.empty()) return object.commands.front().run(session);
     const auto word = session.words.take_if_any();
     const auto& command = word ? find_command(object, *word) : object.commands.front();
     return command.run(session);

@@ -36,7 +36,7 @@ private:
 };
 
 struct Command {
-    std::string name;                  ///< "add"
+    std::string name;                  ///< "add"; empty: the object has this command alone, without a word
     std::vector<std::string> aliases;  ///< "list" for "show"
     std::string syntax;                ///< what follows the name
     std::string summary;
@@ -59,6 +59,7 @@ Object fdb_object();
 Object flow_object();
 Object pod_object();
 Object stats_object();
+Object trace_object();
 Object log_object();
 Object config_object();
 Object vrf_object();

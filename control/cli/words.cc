@@ -92,6 +92,10 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
             if (equals == std::string::npos && i + 1 >= arguments.size())
                 throw Usage(word + " needs a value after it");
             *value->second = equals == std::string::npos ? arguments[++i] : word.substr(equals + 1);
+        } else if (!parsed.words.empty() && parsed.words.front() == "trace" && word.starts_with("--")) {
+            // A packet's properties look like options, as they do in other tools that make packets.
+            parsed.words.push_back(word.substr(2, equals == std::string::npos ? equals : equals - 2));
+            if (equals != std::string::npos) parsed.words.push_back(word.substr(equals + 1));
         } else {
             throw Usage("option \"" + word + "\" is unknown; --help lists the options");
         }

@@ -14,6 +14,7 @@
 
 #include "api/flow_json.h"
 #include "api/metrics.h"
+#include "api/trace_json.h"
 #include "api/transaction.h"
 #include "nat_state.h"
 #include "neighbour_state.h"
@@ -111,7 +112,7 @@ void check_names(const FdbFilter& filter, const Dataplane& dataplane) {
 }  // namespace
 
 http::Response Api::answer(http::Request& request) {
-    static constexpr std::array<Route, 17> routes{{
+    static constexpr std::array<Route, 18> routes{{
         {"POST", "/v1/transactions", &Api::post_transaction},
         {"GET", "/v1/config", &Api::get_config},
         {"GET", "/v1/info", &Api::get_info},
@@ -132,6 +133,7 @@ http::Response Api::answer(http::Request& request) {
         {"POST", "/v1/flows/flush", &Api::post_flows_flush},
         {"GET", "/v1/neighbours", &Api::get_neighbours, {"interface", "address"}},
         {"POST", "/v1/neighbours/flush", &Api::post_neighbours_flush},
+        {"POST", "/v1/trace", &Api::post_trace},
         {"GET", "/v1/log", &Api::get_log},
         {"PUT", "/v1/log", &Api::put_log},
         {"GET", "/metrics", &Api::get_metrics},
@@ -283,6 +285,10 @@ http::Response Api::post_neighbours_flush(http::Request& request) {
     Json::Value json(Json::objectValue);
     json["flushed"] = Json::UInt64(dataplane_.flush_neighbours(filter));
     return json_response(json);
+}
+
+http::Response Api::post_trace(http::Request& request) {
+    return json_response(to_json(dataplane_.trace(trace_request_from_json(body_object(request)))));
 }
 
 http::Response Api::get_log(http::Request& /*request*/) {

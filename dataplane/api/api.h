@@ -32,6 +32,7 @@ private:
     http::Response get_flows(http::Request& request);
     http::Response get_flows_count(http::Request& request);
     http::Response post_flows_flush(http::Request& request);
+    http::Response post_trace(http::Request& request);
     http::Response get_log(http::Request& request);
     http::Response put_log(http::Request& request);
     http::Response get_metrics(http::Request& request);

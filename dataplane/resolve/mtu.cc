@@ -1,5 +1,7 @@
 // Whether a packet fits the way out: the least of the route's, the interface's and the port's MTU. IPv4
 // packets that do not and allow it leave in fragments.
+#include <algorithm>
+
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/pipeline.h"
@@ -8,7 +10,11 @@ namespace viaduct::dataplane {
 
 Step stage_mtu(Context& context) {
     constexpr std::string_view kStage = "mtu";
-    const auto mtu = context.egress.mtu;
+    auto& mtu = context.egress.mtu;
+    if (context.egress.known) {
+        constexpr std::uint32_t kEthernetHeader = 14;
+        mtu = std::min(mtu, context.topology.ports[context.egress.port].frame_most - kEthernetHeader);
+    }
     const auto& packet = context.packet;
     if (packet.length <= mtu) {
         context.say(kStage, [&] { return fmt::format("{} bytes fit in {}", packet.length, mtu); });

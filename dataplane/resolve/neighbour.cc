@@ -29,7 +29,8 @@ void find_port(Context& context) {
 Step waits(Context& context, const NeighbourKey& key) {
     context.say(kStage,
                 [&] { return fmt::format("{} is asked for; the packet waits", key.address.to_string()); });
-    if (context.dry) return Step::held;
+    // A trace goes on: what would become of the packet after the answer.
+    if (context.dry) return Step::go_on;
     auto& resolver = *context.resolver;
     const auto& routed = context.packet.routed;
     const auto seen = context.neighbours.peek(key);

@@ -187,6 +187,12 @@ bool read_bytes(const rte_mbuf* frame, std::uint32_t offset, std::uint32_t lengt
     return true;
 }
 
+bool is_arp(const RoutedFrame& routed) {
+    std::array<std::uint8_t, 2> type;
+    return routed.frame->pkt_len >= routed.l2_length &&
+           read_bytes(routed.frame, routed.l2_length - 2U, 2, type.data()) && be16(type.data()) == 0x0806;
+}
+
 Drop read_packet(const RoutedFrame& routed, Packet& packet) {
     packet = {};
     packet.routed = routed;

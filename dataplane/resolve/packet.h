@@ -16,6 +16,9 @@ inline constexpr unsigned kExtensionBytesMost = 512;
 /// no transport header (l4_offset 0). The IPv4 header's checksum is checked; transport's are their ends' own.
 Drop read_packet(const RoutedFrame& routed, Packet& packet);
 
+/// Whether a frame is ARP, which has its own way (messages.h).
+bool is_arp(const RoutedFrame& routed);
+
 /// Copies `length` bytes at `offset` of a frame; false when it has not so many.
 bool read_bytes(const rte_mbuf* frame, std::uint32_t offset, std::uint32_t length, void* into);
 

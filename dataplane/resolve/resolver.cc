@@ -21,13 +21,6 @@ constexpr std::uint8_t kIcmp6 = 58;
 /// Transport headers that are read or changed, and an ICMP error's packet inside as far.
 constexpr std::uint32_t kHeadersMost = 128;
 
-bool is_arp(const RoutedFrame& routed) {
-    std::array<std::uint8_t, 2> type;
-    return routed.frame->pkt_len >= routed.l2_length &&
-           read_bytes(routed.frame, routed.l2_length - 2U, 2, type.data()) && type[0] == 0x08 &&
-           type[1] == 0x06;
-}
-
 bool is_neighbour_discovery(const Packet& packet) {
     return !packet.v4 && packet.protocol == kIcmp6 && packet.l4_offset != 0 && packet.icmp_type >= 133 &&
            packet.icmp_type <= 137;
