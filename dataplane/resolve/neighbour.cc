@@ -1,6 +1,8 @@
 // The next hop's MAC address, and the port of the bridge behind which it is. Without the first the packet
 // waits and the next hop is asked; without the second it is flooded, and no flow is made of it, so that the
 // next one finds what was learned meanwhile.
+#include <algorithm>
+
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/delivery.h"
@@ -14,6 +16,7 @@ namespace viaduct::dataplane {
 namespace {
 
 constexpr std::string_view kStage = "neighbour";
+constexpr std::uint32_t kEthernetHeader = 14;
 
 /// Unknown: `known` stays false.
 void find_port(Context& context) {
@@ -23,6 +26,8 @@ void find_port(Context& context) {
     egress.port = delivery->port;
     egress.vlan = delivery->vlan;
     egress.tunnel = delivery->tunnel;
+    // A port may carry less than its interface says: a tunnel's end does, by its outer headers.
+    egress.mtu = std::min(egress.mtu, context.topology.ports[delivery->port].frame_most - kEthernetHeader);
     egress.known = true;
 }
 

@@ -59,6 +59,7 @@ def test_strangers_are_not_let_in(tunnel):
     """From an address that is no peer, and with a VNI that nobody has."""
     node, pod, world, underlay = tunnel
     pod.ping(LINUX)
+    world.space.run("ip", "link", "delete", "vx0")  # Linux has one device of a VNI
     other = underlay["remote"][:-1] + "9"
     world.address(f"{other}/{underlay['length']}")
     for number, (vni, source) in enumerate([(VNI, other), (VNI + 1, underlay["remote"])], 1):
