@@ -186,7 +186,11 @@ Step translate(Context& context, const Way& way) {
     }
     context.say(kStage, [&] {
         constexpr std::array kNames{"", "one-to-one", "hairpin", "masquerade"};
-        return fmt::format("{} as {} port {}", kNames[static_cast<std::size_t>(way.kind)],
+        std::string name;
+        for (const auto& rule : context.tables.nat->rules()) {
+            if (rule.id == way.rule) name = " " + rule.name;
+        }
+        return fmt::format("{}{} as {} port {}", kNames[static_cast<std::size_t>(way.kind)], name,
                            to.source.to_string(), to.source_port);
     });
     if (context.dry) give_back(context);
