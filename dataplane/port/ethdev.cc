@@ -7,14 +7,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <regex>
+#include <string_view>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_pci.h>
 #include <spdlog/spdlog.h>
 
 #include "viaduct/fault.h"
@@ -66,18 +68,22 @@ std::uint16_t find_ethdev(const std::string& device) {
 }  // namespace
 
 EthdevName parse_ethdev_name(const std::string& device) {
-    static const std::regex pci("(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7])");
     const auto comma = std::min(device.find(','), device.size());
     EthdevName name{"vdev", device.substr(0, comma), {}, {}};
     if (comma < device.size()) name.arguments = device.substr(comma + 1);
-    if (std::smatch parts; std::regex_match(name.name, parts, pci)) {
+    if (rte_pci_addr address{}; rte_pci_addr_parse(name.name.c_str(), &address) == 0) {
+        std::array<char, PCI_PRI_STR_SIZE> text{};
+        rte_pci_device_name(&address, text.data(), text.size());
         name.bus = "pci";
-        name.name = (parts[1].matched ? parts[1].str() : "0000") + ":" + parts[2].str();
-        std::transform(name.name.begin(), name.name.end(), name.name.begin(), ::tolower);
+        name.name = text.data();
         return name;
     }
-    static const std::regex interface("(?:^|,)iface=([^,]*)");
-    if (std::smatch parts; std::regex_search(name.arguments, parts, interface)) name.interface = parts[1];
+    constexpr std::string_view key = ",iface=";
+    const auto arguments = "," + name.arguments;
+    if (const auto at = arguments.find(key); at != std::string::npos) {
+        const auto begin = at + key.size();
+        name.interface = arguments.substr(begin, arguments.find(',', begin) - begin);
+    }
     return name;
 }
 
