@@ -51,14 +51,6 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     return address;
 }
 
-std::optional<IpAddress> IpAddress::from_bytes(std::span<const std::uint8_t> bytes) {
-    if (bytes.size() != 4 && bytes.size() != 16) return std::nullopt;
-    IpAddress address;
-    address.v4_ = bytes.size() == 4;
-    std::memcpy(address.bytes_.data() + (address.v4_ ? 12 : 0), bytes.data(), bytes.size());
-    return address;
-}
-
 bool IpAddress::is_multicast() const {
     return v4_ ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
 }
@@ -72,39 +64,11 @@ bool IpAddress::is_unspecified() const {
 
 bool IpAddress::is_loopback() const {
     if (v4_) return bytes_[12] == 127;
-    return *this == *parse("::1");
+    return number() == 1;
 }
 
 bool IpAddress::is_link_local() const {
     return v4_ ? bytes_[12] == 169 && bytes_[13] == 254 : bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
-}
-
-std::optional<IpAddress> IpAddress::plus(std::uint64_t step) const {
-    IpAddress sum = *this;
-    const std::size_t first = v4_ ? 12 : 0;
-    std::uint64_t carry = step;
-    for (std::size_t i = 16; i-- > first && carry != 0;) {
-        // The low byte of what is carried is added here; the rest moves one byte up.
-        const std::uint64_t byte = bytes_[i] + (carry & 0xff);
-        sum.bytes_[i] = static_cast<std::uint8_t>(byte);
-        carry = (carry >> 8) + (byte >> 8);
-    }
-    if (carry != 0) return std::nullopt;
-    return sum;
-}
-
-std::optional<std::uint64_t> IpAddress::minus(const IpAddress& base) const {
-    if (v4_ != base.v4_ || *this < base) return std::nullopt;
-    __extension__ using Wide = unsigned __int128;
-    const auto wide = [](const IpAddress& a) {
-        Wide v = 0;
-        for (auto b : a.bytes_)
-            v = v << 8 | b;
-        return v;
-    };
-    const auto distance = wide(*this) - wide(base);
-    if (distance >> 64 != 0) return std::nullopt;
-    return static_cast<std::uint64_t>(distance);
 }
 
 std::string IpAddress::to_string() const {
@@ -125,34 +89,6 @@ std::optional<Prefix> Prefix::parse(std::string_view text) {
     }
     if (length > address->bits()) return std::nullopt;
     return Prefix{*address, static_cast<std::uint8_t>(length)};
-}
-
-namespace {
-
-IpAddress with_host_bits(const IpAddress& address, unsigned length, bool ones) {
-    std::array<std::uint8_t, 16> bytes{};
-    const auto from = address.bytes();
-    std::copy(from.begin(), from.end(), bytes.begin());
-    for (unsigned byte = length / 8; byte < from.size(); ++byte) {
-        // The first of these bytes may be half of the network's.
-        const auto mask = static_cast<std::uint8_t>(byte == length / 8 ? 0xff >> length % 8 : 0xff);
-        bytes[byte] = static_cast<std::uint8_t>(ones ? bytes[byte] | mask : bytes[byte] & ~mask);
-    }
-    return *IpAddress::from_bytes(std::span(bytes).first(from.size()));
-}
-
-}  // namespace
-
-IpAddress Prefix::network() const {
-    return with_host_bits(address, length, false);
-}
-
-IpAddress Prefix::last() const {
-    return with_host_bits(address, length, true);
-}
-
-bool Prefix::contains(const IpAddress& other) const {
-    return other.is_v4() == address.is_v4() && Prefix{other, length}.network() == network();
 }
 
 bool Prefix::overlaps(const Prefix& other) const {
