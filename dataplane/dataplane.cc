@@ -67,6 +67,13 @@ void know_own_address(rte_mempool* /*pool*/, void* /*unused*/, void* buffer, uns
     header->iova = reinterpret_cast<rte_iova_t>(buffer);
 }
 
+/// Whether two configurations differ in nothing but routes.
+bool differ_in_routes_alone(const model::Config& a, const model::Config& b) {
+    return a.bridges == b.bridges && a.ports == b.ports && a.fdb == b.fdb && a.vrfs == b.vrfs &&
+           a.interfaces == b.interfaces && a.neighbours == b.neighbours && a.masquerades == b.masquerades &&
+           a.port_forwards == b.port_forwards && a.static_nats == b.static_nats && a.timeouts == b.timeouts;
+}
+
 std::vector<RouteKey> touched_routes(const model::Change& change) {
     std::vector<RouteKey> touched;
     for (const auto& [key, route] : change.put.routes)
@@ -333,6 +340,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     const auto tunnels_before = std::move(s.tunnel_places);
     s.tunnel_places = place_tunnels(next, tunnels_before);
     place_bridges(next);
+    s.only_routes = removed.empty() && differ_in_routes_alone(s.config, next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
     s.touched_routes = std::move(touched);

@@ -1,11 +1,28 @@
 // Publishing topologies, and reading back what is in force: what a Dataplane answers.
 #include "dataplane_state.h"
 
+#include <algorithm>
+
 #include <rte_mempool.h>
 
 #include "flow_listing.h"
 
 namespace viaduct::dataplane {
+
+namespace {
+
+RouteChange route_change(const Prefix& prefix, std::uint32_t generation) {
+    RouteChange change;
+    change.generation = generation;
+    change.v4 = prefix.address.is_v4();
+    const auto network = prefix.network();
+    std::copy(network.bytes().begin(), network.bytes().end(), change.network.begin());
+    for (unsigned bit = 0; bit < prefix.length; ++bit)
+        change.mask[bit / 8] = static_cast<std::uint8_t>(change.mask[bit / 8] | 0x80U >> (bit % 8));
+    return change;
+}
+
+}  // namespace
 
 PortIndex Dataplane::State::free_index() const {
     for (PortIndex index = 0; index < kPortsMost; ++index) {
@@ -18,6 +35,8 @@ void Dataplane::State::install(std::unique_ptr<Topology> next_topology, const Ow
     next_topology->generation = ++generation;
     next_topology->tables = tables;
     next_topology->flow_generation = tables->generation;
+    next_topology->flows_since = flows_since;
+    next_topology->route_changes = route_changes;
     next_topology->flow_timeouts = tables->timeouts;
     crew.topology.store(next_topology.get(), std::memory_order_release);
     if (topology) retired.push_back(std::move(topology));
@@ -69,7 +88,25 @@ void Dataplane::State::renew_tables() {
     const std::uint32_t before = tables ? tables->generation : 0;
     const std::uint32_t next = before == UINT32_MAX ? 1 : before + 1;
     tables = tables_builder.build(config, interface_places, zone_of, next, touched_routes);
+    note_route_changes(next);
     touched_routes.clear();
+    only_routes = false;
+}
+
+/// `now`: the first generation with them.
+void Dataplane::State::note_route_changes(std::uint32_t now) {
+    if (!only_routes || touched_routes.size() > kRouteChangesMost) {
+        route_changes.clear();
+        flows_since = now;
+        return;
+    }
+    for (const auto& [vrf, prefix] : touched_routes)
+        route_changes.push_back(route_change(prefix, now));
+    // Of a generation that is not known whole nothing is known.
+    while (route_changes.size() > kRouteChangesMost) {
+        flows_since = route_changes.front().generation;
+        std::erase_if(route_changes, [this](const auto& change) { return change.generation == flows_since; });
+    }
 }
 
 void Dataplane::State::configure_neighbours() {

@@ -56,6 +56,7 @@ struct Dataplane::State {
     void wake_all();
     /// Builds what resolve reads from the configuration, under a new generation: flows are resolved again.
     void renew_tables();
+    void note_route_changes(std::uint32_t now);
     /// Has neighbours know the interfaces and static neighbours that are in force in all workers.
     void configure_neighbours();
     void watch_queues();
@@ -78,6 +79,9 @@ struct Dataplane::State {
     TunnelPlaces tunnel_places;        ///< of config.ports' remotes
     TablesBuilder tables_builder;
     std::vector<RouteKey> touched_routes;  ///< that may differ from those of `tables`
+    bool only_routes = false;              ///< nothing else does
+    std::uint32_t flows_since = 0;         ///< of topologies, and the next
+    std::vector<RouteChange> route_changes;
     std::shared_ptr<const Tables> tables;
     std::unique_ptr<Topology> topology;
     std::vector<std::unique_ptr<Topology>> retired;

@@ -8,10 +8,6 @@ namespace viaduct::dataplane {
 
 namespace {
 
-/// Where so many flows that were never answered have been met, the longest idle of them is good enough: in a
-/// flood nearly all are such, and looking at all would cost more than the flood.
-constexpr int kHalfOpenLookedAt = 4;
-
 /// A flow that changes that often while it is looked at is left out of a list.
 constexpr int kListingAttempts = 100;
 
@@ -35,33 +31,113 @@ bool FlowTable<Key>::timed_out(const Record& record, FlowIndex index, FlowIndex 
     return flow_idle(entries_[index].tail, entries_[peer].tail, deadline.now) >= timeout;
 }
 
-/// Starts at a place that depends on the newcomer, so that among equals it is not always the newest flow that
+/// From a place that depends on the newcomer, so that among equals it is not always the newest flow that
 /// goes.
 template <typename Key>
-auto FlowTable<Key>::worst_of(const Home& home, std::uint32_t now) const -> std::optional<Named> {
-    const auto at = [&](std::uint32_t step) {
-        const auto turn = (static_cast<std::uint32_t>(home.hash >> 16) + step) % kBothPlaces;
-        return turn < FlowBucket::kPlaces ? index_of(home.first, turn)
-                                          : index_of(home.second, turn - FlowBucket::kPlaces);
-    };
-    for (std::uint32_t step = 0; step < kHalfOpenLookedAt; ++step)
-        fetch(at(step));
-    for (std::uint32_t step = 0; step < kHalfOpenLookedAt; ++step) {
-        const auto peer = entries_[at(step)].tail.peer.load(std::memory_order_relaxed);
-        if (peer < capacity()) rte_prefetch0(&entries_[peer].tail);
+auto FlowTable<Key>::unanswered_of(const Home& home) const -> Candidates {
+    Candidates found;
+    const auto turn = static_cast<std::uint32_t>(home.hash >> 16) % FlowBucket::kPlaces;
+    for (const auto bucket : {home.first, home.second}) {
+        const auto marked = buckets_[bucket].marked();
+        const auto after = marked >> turn << turn;
+        for (auto rest : {after, marked ^ after}) {
+            for (; rest != 0; rest &= rest - 1) {
+                if (found.count == kCandidates) return found;
+                found.index[found.count++] =
+                    index_of(bucket, static_cast<std::uint32_t>(__builtin_ctz(rest)));
+            }
+        }
     }
+    return found;
+}
+
+template <typename Key>
+bool FlowTable<Key>::is_crowded(const Home& home) const {
+    return buckets_[home.first].match(0) == 0 && buckets_[home.second].match(0) == 0;
+}
+
+template <typename Key>
+void FlowTable<Key>::fetch_victims(const Places& places) const {
+    for (const auto* home : {&places.there, &places.back}) {
+        if (const auto free = buckets_[home->second].match(0); free != 0)
+            fetch(index_of(home->second, FlowBucket::place(free)));
+        if (!is_crowded(*home)) continue;
+        const auto candidates = unanswered_of(*home);
+        for (std::uint32_t i = 0; i < candidates.count; ++i)
+            __builtin_prefetch(&tail(candidates.index[i]), 1);
+    }
+}
+
+template <typename Key>
+void FlowTable<Key>::fetch_victims_peers(const Places& places) const {
+    for (const auto* home : {&places.there, &places.back}) {
+        if (!is_crowded(*home)) continue;
+        const auto index = longest_silent(unanswered_of(*home));
+        if (index == kNoFlow) continue;
+        fetch(index);
+        const auto peer = tail(index).peer.load(std::memory_order_relaxed);
+        if (peer >= capacity()) continue;
+        fetch(peer);
+        __builtin_prefetch(&buckets_[bucket_of(peer)], 1);
+    }
+}
+
+template <typename Key>
+void FlowTable<Key>::fetch_victims_holdings(const Places& places) const {
+    if (observer_ == nullptr) return;
+    for (const auto* home : {&places.there, &places.back}) {
+        if (!is_crowded(*home)) continue;
+        const auto index = longest_silent(unanswered_of(*home));
+        Record record{};
+        if (index != kNoFlow && snapshot(index, record)) observer_->flow_may_go(record);
+    }
+}
+
+/// By their own tails alone, a cache line each.
+template <typename Key>
+FlowIndex FlowTable<Key>::longest_silent(const Candidates& candidates) const {
+    const auto seen = [this](FlowIndex index) { return tail(index).seen.load(std::memory_order_relaxed); };
+    auto found = kNoFlow;
+    for (std::uint32_t i = 0; i < candidates.count; ++i) {
+        const auto index = candidates.index[i];
+        if (found == kNoFlow || static_cast<std::int32_t>(seen(index) - seen(found)) < 0) found = index;
+    }
+    return found;
+}
+
+/// By the buckets' hints alone. A hint that is wrong is taken back, and the next one looked at.
+template <typename Key>
+auto FlowTable<Key>::unanswered_worst(const Home& home, std::uint32_t now) const -> std::optional<Named> {
+    for (std::uint32_t round = 0; round < kBothPlaces; ++round) {
+        const auto index = longest_silent(unanswered_of(home));
+        if (index == kNoFlow) break;
+        const auto peer = tail(index).peer.load(std::memory_order_relaxed);
+        Record record{};
+        if (taken(index) && peer < capacity() && snapshot(index, record)) {
+            const auto idle = flow_idle(tail(index), tail(peer), now);
+            if (flow_yield(state_of(record, index, peer), idle) == Yield::half_open)
+                return Named{index, record.key};
+        }
+        buckets_[bucket_of(index)].unmark(place_of(index));
+    }
+    return std::nullopt;
+}
+
+/// Looks at all.
+template <typename Key>
+auto FlowTable<Key>::worst_of(const Home& home, std::uint32_t now) const -> std::optional<Named> {
     std::optional<Named> worst;
     auto worst_yield = Yield::never;
     std::uint32_t worst_idle = 0;
-    int half_open = 0;
-    for (std::uint32_t step = 0; step < kBothPlaces && half_open < kHalfOpenLookedAt; ++step) {
-        const auto index = at(step);
+    for (std::uint32_t step = 0; step < kBothPlaces; ++step) {
+        const auto turn = (static_cast<std::uint32_t>(home.hash >> 16) + step) % kBothPlaces;
+        const auto index = turn < FlowBucket::kPlaces ? index_of(home.first, turn)
+                                                      : index_of(home.second, turn - FlowBucket::kPlaces);
         const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
         Record record{};
         if (!taken(index) || peer >= capacity() || !snapshot(index, record)) continue;
         const auto idle = flow_idle(entries_[index].tail, entries_[peer].tail, now);
         const auto yield = flow_yield(state_of(record, index, peer), idle);
-        if (yield == Yield::half_open) ++half_open;
         if (yield < worst_yield || yield == Yield::never) continue;
         if (yield == worst_yield && idle <= worst_idle) continue;
         worst_yield = yield;
@@ -148,14 +224,19 @@ std::uint32_t FlowTable<Key>::visit(std::uint32_t first, std::uint32_t count,
     return std::max(first, end);
 }
 
-#define VIADUCT_AGEING(Key)                                                                            \
-    template FlowState FlowTable<Key>::state_of(const Record&, FlowIndex, FlowIndex) const;            \
-    template bool FlowTable<Key>::timed_out(const Record&, FlowIndex, FlowIndex, Deadline) const;      \
-    template std::optional<FlowTable<Key>::Named> FlowTable<Key>::worst_of(const Home&, std::uint32_t) \
-        const;                                                                                         \
-    template std::uint32_t FlowTable<Key>::expire(std::uint32_t, std::uint32_t, std::uint32_t,         \
-                                                  const model::FlowTimeouts&);                         \
-    template std::uint32_t FlowTable<Key>::visit(std::uint32_t, std::uint32_t,                         \
+#define VIADUCT_AGEING(Key)                                                                              \
+    template FlowState FlowTable<Key>::state_of(const Record&, FlowIndex, FlowIndex) const;              \
+    template bool FlowTable<Key>::timed_out(const Record&, FlowIndex, FlowIndex, Deadline) const;        \
+    template void FlowTable<Key>::fetch_victims(const Places&) const;                                    \
+    template void FlowTable<Key>::fetch_victims_peers(const Places&) const;                              \
+    template void FlowTable<Key>::fetch_victims_holdings(const Places&) const;                           \
+    template std::optional<FlowTable<Key>::Named> FlowTable<Key>::unanswered_worst(const Home&,          \
+                                                                                   std::uint32_t) const; \
+    template std::optional<FlowTable<Key>::Named> FlowTable<Key>::worst_of(const Home&, std::uint32_t)   \
+        const;                                                                                           \
+    template std::uint32_t FlowTable<Key>::expire(std::uint32_t, std::uint32_t, std::uint32_t,           \
+                                                  const model::FlowTimeouts&);                           \
+    template std::uint32_t FlowTable<Key>::visit(std::uint32_t, std::uint32_t,                           \
                                                  const std::function<bool(const Seen&)>&) const;
 
 VIADUCT_AGEING(FlowKey4)

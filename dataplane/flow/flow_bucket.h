@@ -25,7 +25,9 @@ struct alignas(64) FlowBucket {
     std::uint16_t lock_word;                        ///< 1: a writer is at work here
     /// Entries whose first bucket this is and that lie in their second; stays where it is at its most.
     std::uint16_t elsewhere_count;
-    std::uint32_t spare;
+    /// Bit n: the flow in place n had not been answered when it was entered, and nobody has found otherwise.
+    /// A hint where to look first for what may give way.
+    std::uint32_t unanswered;
 
     /// Bits 2n and 2n + 1 are set where place n has the signature; see `place`.
     [[nodiscard]] std::uint64_t match(std::uint16_t signature) const;
@@ -53,6 +55,14 @@ struct alignas(64) FlowBucket {
     void subtract_elsewhere() {
         if (const auto count = elsewhere(); count != 0 && count != kElsewhereMost)
             set_elsewhere(static_cast<std::uint16_t>(count - 1));
+    }
+
+    [[nodiscard]] std::uint32_t marked() const { return __atomic_load_n(&unanswered, __ATOMIC_RELAXED); }
+    void mark(std::uint32_t place) {
+        __atomic_fetch_or(&unanswered, std::uint32_t{1} << place, __ATOMIC_RELAXED);
+    }
+    void unmark(std::uint32_t place) {
+        __atomic_fetch_and(&unanswered, ~(std::uint32_t{1} << place), __ATOMIC_RELAXED);
     }
 
     void lock() {

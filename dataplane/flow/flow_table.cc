@@ -139,6 +139,7 @@ void FlowTable<Key>::start_tail(FlowIndex index, FlowIndex peer, std::uint32_t r
 template <typename Key>
 void FlowTable<Key>::publish(FlowIndex index, const Home& home) {
     if (bucket_of(index) != home.first) buckets_[home.first].add_elsewhere();
+    buckets_[bucket_of(index)].mark(place_of(index));
     buckets_[bucket_of(index)].set_signature(place_of(index), home.signature);
 }
 
@@ -158,8 +159,19 @@ FlowIndex FlowTable<Key>::locate(const Home& home, const Key& key) const {
             const auto index = index_of(bucket, FlowBucket::place(matches));
             if (holds(index, key)) return index;
         }
+        if (buckets_[bucket].elsewhere() == 0) break;
     }
     return kNoFlow;
+}
+
+/// Nothing of this home lies in its second bucket, nor will what is entered now: that bucket need be neither
+/// read nor locked, which halves the cache lines that a new flow touches.
+template <typename Key>
+bool FlowTable<Key>::first_will_do(const Home& home) const {
+    const auto& bucket = buckets_[home.first];
+    const auto room = static_cast<std::uint32_t>(__builtin_popcountll(bucket.match(0))) / 2;
+    // One more than free_place() asks for: both directions may have this bucket.
+    return bucket.elsewhere() == 0 && room > FlowBucket::kPlaces - kFirstBucketMost + 1;
 }
 
 template <typename Key>
@@ -180,17 +192,13 @@ FlowIndex FlowTable<Key>::free_place(const Home& home, FlowIndex except) const {
     return second == 0 ? kNoFlow : index_of(home.second, FlowBucket::place(second));
 }
 
-/// Under the locks of all four buckets.
+/// Under the locks of all buckets that may be written.
 template <typename Key>
 auto FlowTable<Key>::enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
                            std::uint32_t rule, std::uint32_t now) -> Pair {
     const auto one = free_place(there, kNoFlow);
     const auto other = one == kNoFlow ? kNoFlow : free_place(back, one);
     if (other == kNoFlow) return {Inserted::full, one, kNoFlow};
-    __builtin_prefetch(&entries_[one].record, 1);
-    __builtin_prefetch(&entries_[one].tail, 1);
-    __builtin_prefetch(&entries_[other].record, 1);
-    __builtin_prefetch(&entries_[other].tail, 1);
     auto record = forward;
     record.flags |= kFlowInitiator;
     auto reply = reverse;
@@ -205,17 +213,45 @@ auto FlowTable<Key>::enter(const Record& forward, const Home& there, const Recor
 }
 
 template <typename Key>
-auto FlowTable<Key>::insert(const Record& forward, const Record& reverse, std::uint32_t rule,
-                            std::uint32_t now) -> Pair {
-    if (forward.key == reverse.key) return {Inserted::clashes};
-    const auto there = home_of(forward.key);
-    const auto back = home_of(reverse.key);
-    for (const auto bucket : {there.first, there.second, back.first, back.second})
+auto FlowTable<Key>::places(const Key& forward, const Key& reverse) const -> Places {
+    Places places;
+    places.there = home_of(forward);
+    places.back = home_of(reverse);
+    for (const auto bucket : {places.there.first, places.back.first})
         __builtin_prefetch(&buckets_[bucket], 1);
+    return places;
+}
+
+template <typename Key>
+bool FlowTable<Key>::fetch(const Places& places) const {
+    bool roomy = true;
+    for (const auto* home : {&places.there, &places.back}) {
+        if (const auto free = buckets_[home->first].match(0); free != 0)
+            fetch(index_of(home->first, FlowBucket::place(free)));
+        if (first_will_do(*home)) continue;
+        __builtin_prefetch(&buckets_[home->second], 1);
+        roomy = false;
+    }
+    return roomy;
+}
+
+template <typename Key>
+auto FlowTable<Key>::insert(const Places& places, const Record& forward, const Record& reverse,
+                            std::uint32_t rule, std::uint32_t now) -> Pair {
+    if (forward.key == reverse.key) return {Inserted::clashes};
+    const auto& there = places.there;
+    const auto& back = places.back;
+    bool both_buckets = false;
     for (int attempt = 0; attempt < kEvictionsMost; ++attempt) {
         const Home* lacking = nullptr;
         {
-            const FlowLocks locks(buckets_, {there.first, there.second, back.first, back.second});
+            const FlowLocks locks(buckets_,
+                                  {there.first, back.first, both_buckets ? there.second : there.first,
+                                   both_buckets ? back.second : back.first});
+            if (!both_buckets && !(first_will_do(there) && first_will_do(back))) {
+                both_buckets = true;
+                continue;
+            }
             if (const auto index = locate(there, forward.key); index != kNoFlow)
                 return {Inserted::exists, index, tail(index).peer.load(std::memory_order_relaxed)};
             if (const auto index = locate(back, reverse.key); index != kNoFlow)
@@ -227,7 +263,8 @@ auto FlowTable<Key>::insert(const Record& forward, const Record& reverse, std::u
             }
             lacking = pair.forward == kNoFlow ? &there : &back;
         }
-        const auto victim = worst_of(*lacking, now);
+        auto victim = unanswered_worst(*lacking, now);
+        if (!victim) victim = worst_of(*lacking, now);
         if (!victim) break;
         take_out(victim->index, victim->key, Why::evicted, {});
     }

@@ -15,8 +15,10 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <optional>
 
@@ -37,6 +39,8 @@ class FlowObserver {
 public:
     virtual ~FlowObserver() = default;
     virtual void flow_removed(const FlowRecord<Key>& initiator, const FlowRecord<Key>& reply) = 0;
+    /// A flow may be removed soon, of which this is either direction: what that will touch may be fetched.
+    virtual void flow_may_go(const FlowRecord<Key>& /*either*/) const {}
 };
 
 struct FlowTableCounters {
@@ -49,7 +53,7 @@ struct FlowTableCounters {
 
 /// How a table lies in memory: a change of the layout is a change of kFlowLayout, or an older process's table
 /// would be misread.
-inline constexpr std::uint32_t kFlowLayout = 1;
+inline constexpr std::uint32_t kFlowLayout = 2;
 
 /// A record and its tail, side by side.
 template <typename Key>
@@ -102,13 +106,29 @@ public:
 
     // --- any worker, for a first packet; locks buckets ---
 
+    class Places;
+    /// Where a pair of directions may lie. A burst of first packets asks for all of theirs before it enters
+    /// the first, and so waits for memory once: `places` starts the loads of buckets, `fetch` of the entries
+    /// that the pair will most likely get. False: somebody may have to give way, and `fetch_victims` starts
+    /// the loads of who that may be, `fetch_victims_peers` those of their other directions.
+    [[nodiscard]] Places places(const Key& forward, const Key& reverse) const;
+    [[nodiscard]] bool fetch(const Places& places) const;
+    void fetch_victims(const Places& places) const;
+    void fetch_victims_peers(const Places& places) const;
+    void fetch_victims_holdings(const Places& places) const;
     /// Enters both directions, each pointing at its peer; tails start at `now` and `rule`. kFlowInitiator is
-    /// set and cleared here.
+    /// set and cleared here. `places` are the keys'.
     /// forward.key and reverse.key have one zone or, between VRFs, two.
-    Pair insert(const Record& forward, const Record& reverse, std::uint32_t rule, std::uint32_t now);
+    Pair insert(const Places& places, const Record& forward, const Record& reverse, std::uint32_t rule,
+                std::uint32_t now);
+    Pair insert(const Record& forward, const Record& reverse, std::uint32_t rule, std::uint32_t now) {
+        return insert(places(forward.key, reverse.key), forward, reverse, rule, now);
+    }
     /// Replaces what is to be done with packets of an entry that is still `record.key`'s. False: it is not.
     /// kFlowInitiator stays as it is.
     bool update(FlowIndex index, const Record& record);
+    /// Gives an entry another generation if it still is what `record`, as read, says. No lock.
+    void restamp(FlowIndex index, const Record& record, std::uint32_t generation);
     /// Removes both directions if the entry is still `key`'s; the observer is told.
     bool remove(FlowIndex index, const Key& key);
     /// Forgets what has timed out in `count` buckets from `first`. Returns how many pairs went. Workers share
@@ -157,6 +177,10 @@ private:
     static constexpr std::uint64_t kWriting = std::uint64_t{1} << 32;  ///< an odd sequence in its word
 
     enum class Why : std::uint8_t { expired, evicted, removed };
+
+    /// Of so many flows that were never answered the longest idle gives way: in a flood nearly all are such,
+    /// and looking at more would cost more than the flood.
+    static constexpr std::size_t kCandidates = 2;
 
     /// Where a key may lie.
     struct Home {
@@ -224,10 +248,21 @@ private:
     void clear(FlowIndex index, const Home& home);
     [[nodiscard]] FlowIndex locate(const Home& home, const Key& key) const;
     [[nodiscard]] FlowIndex free_place(const Home& home, FlowIndex except) const;
+    [[nodiscard]] bool first_will_do(const Home& home) const;
     Pair enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
                std::uint32_t rule, std::uint32_t now);
 
+    /// Entries that may have to give way for `home`, in the order in which they are looked at.
+    struct Candidates {
+        std::array<FlowIndex, kCandidates> index;
+        std::uint32_t count = 0;
+    };
+
     // Not under any lock.
+    [[nodiscard]] Candidates unanswered_of(const Home& home) const;
+    [[nodiscard]] FlowIndex longest_silent(const Candidates& candidates) const;
+    [[nodiscard]] bool is_crowded(const Home& home) const;
+    [[nodiscard]] std::optional<Named> unanswered_worst(const Home& home, std::uint32_t now) const;
     [[nodiscard]] std::optional<Named> worst_of(const Home& home, std::uint32_t now) const;
     [[nodiscard]] FlowState state_of(const Record& record, FlowIndex index, FlowIndex peer) const;
     bool take_out(FlowIndex index, const Key& key, Why why, Deadline deadline);
@@ -245,6 +280,13 @@ private:
     std::uint64_t seed_ = 0;
     FlowObserver<Key>* observer_ = nullptr;
     std::array<Shard, kShards> shards_;
+};
+
+template <typename KeyType>
+class FlowTable<KeyType>::Places {
+    friend class FlowTable;
+    Home there;
+    Home back;
 };
 
 template <typename Key>
@@ -269,6 +311,24 @@ inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
     const auto index = index_of(bucket, FlowBucket::place(matches));
     fetch(index);
     return index;
+}
+
+template <typename Key>
+inline void FlowTable<Key>::restamp(FlowIndex index, const Record& record, std::uint32_t generation) {
+    constexpr std::size_t kWord = offsetof(Record, generation) / 8;
+    static_assert(offsetof(Record, generation) % 8 == 0 && std::endian::native == std::endian::little);
+    Word* const to = words(index);
+    std::uint64_t before;
+    std::memcpy(&before, reinterpret_cast<const std::byte*>(&record) + 8 * kWord, sizeof before);
+    const std::uint64_t after = (before >> 32 << 32) | generation;
+    std::uint64_t expected = before;
+    if (!__atomic_compare_exchange_n(to + kWord, &expected, after, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
+    // Another flow that has got the place meanwhile and looks alike there is left as it was.
+    const auto sequence = static_cast<std::uint32_t>(load(to + kSequenceWord) >> 32);
+    if (sequence == record.sequence) return;
+    expected = after;
+    __atomic_compare_exchange_n(to + kWord, &expected, before, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 template <typename Key>

@@ -42,7 +42,7 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
     TakenOver result;
     for (std::uint32_t bucket = 0; bucket < bucket_count_; ++bucket) {
         buckets_[bucket].unlock();
-        buckets_[bucket].set_elsewhere(0);
+        buckets_[bucket].set_elsewhere(1);  // until it is known: look in both
     }
     const auto paired = [this](FlowIndex index) {
         const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
@@ -63,6 +63,8 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
             entries_[peer].tail.peer.load(std::memory_order_relaxed) == index)
             take_away(peer);
     }
+    for (std::uint32_t bucket = 0; bucket < bucket_count_; ++bucket)
+        buckets_[bucket].set_elsewhere(0);
     for (FlowIndex index = 0; index < capacity(); ++index) {
         if (!taken(index)) continue;
         auto& entry = entries_[index];

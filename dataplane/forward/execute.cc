@@ -1,6 +1,40 @@
 #include "forward/execute.h"
 
-namespace viaduct::dataplane::detail {
+namespace viaduct::dataplane {
+
+namespace {
+
+template <typename Address>
+bool covers(const RouteChange& change, const Address& address) {
+    if (change.v4 != (sizeof(Address) == sizeof(Ipv4Bytes))) return false;
+    for (std::size_t i = 0; i < sizeof(Address); ++i) {
+        if (((address.bytes[i] ^ change.network[i]) & change.mask[i]) != 0) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+template <typename Key>
+bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, FlowRecord<Key>& record) {
+    const auto age = topology.flow_generation - record.generation;
+    if (age == 0 || age > topology.flow_generation - topology.flows_since || record.generation == 0)
+        return false;
+    for (auto change = topology.route_changes.rbegin(); change != topology.route_changes.rend(); ++change) {
+        if (topology.flow_generation - change->generation >= age) break;
+        if (covers(*change, record.key.destination) || covers(*change, record.new_destination) ||
+            covers(*change, record.key.source) || covers(*change, record.new_source))
+            return false;
+    }
+    table.restamp(flow, record, topology.flow_generation);
+    record.generation = topology.flow_generation;
+    return true;
+}
+
+template bool renew(FlowTable<FlowKey4>&, const Topology&, FlowIndex, FlowRecord<FlowKey4>&);
+template bool renew(FlowTable<FlowKey6>&, const Topology&, FlowIndex, FlowRecord<FlowKey6>&);
+
+namespace detail {
 
 void trim(rte_mbuf* frame, std::uint32_t length) {
     auto* last = frame;
@@ -22,4 +56,6 @@ void trim(rte_mbuf* frame, std::uint32_t length) {
     }
 }
 
-}  // namespace viaduct::dataplane::detail
+}  // namespace detail
+
+}  // namespace viaduct::dataplane

@@ -144,6 +144,12 @@ inline bool executable(const Topology& topology, const Parsed<Key>& packet, cons
     return differs == 0 && packet.length <= record.mtu && rte_mbuf_refcnt_read(packet.routed->frame) == 1;
 }
 
+/// Whether a record of another generation says what resolve would say now, because nothing has changed since
+/// but routes that have nothing to do with it; then it has the present generation.
+template <typename Key>
+[[nodiscard]] bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow,
+                         FlowRecord<Key>& record);
+
 /// Where the transport header begins in a packet that parse() took.
 template <typename Key>
 inline std::uint8_t* transport_of(const Parsed<Key>& packet) {

@@ -68,8 +68,10 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
     FlowRecord<Key> record;
     for (std::uint16_t i = 0; i < kept; ++i) {
         auto& packet = parsed[i];
-        if (!look_up(table, packet, record) || !executable(topology, packet, record) ||
-            !rewrite(packet, record, transport_of(packet))) [[unlikely]] {
+        if (!look_up(table, packet, record) ||
+            (record.generation != topology.flow_generation && !renew(table, topology, packet.flow, record)) ||
+            !executable(topology, packet, record) || !rewrite(packet, record, transport_of(packet)))
+            [[unlikely]] {
             aside.add(*packet.routed);
             continue;
         }

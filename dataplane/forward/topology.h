@@ -88,6 +88,16 @@ struct InterfaceView {
     std::uint32_t mtu = 0;
 };
 
+/// A route that came, went or changed. Flows to and from other addresses have nothing to do with it.
+struct RouteChange {
+    std::uint32_t generation = 0;  ///< the first with it
+    bool v4 = true;
+    std::array<std::uint8_t, 16> network{};  ///< 4 or 16 bytes, without host bits
+    std::array<std::uint8_t, 16> mask{};
+};
+/// So many are remembered; flows that are older than these are resolved again.
+inline constexpr std::size_t kRouteChangesMost = 64;
+
 /// A receive queue and where it comes from.
 struct RxQueue {
     Port* port;
@@ -126,6 +136,10 @@ struct Topology {
     /// What a flow's record must carry to be executed; never 0. Stays as it was in a topology that only gives
     /// queues to other workers.
     std::uint32_t flow_generation = 0;
+    /// Since this generation nothing has changed but routes, namely these, oldest first. A flow of a
+    /// generation between that has to do with none of them is still what resolve would make of it.
+    std::uint32_t flows_since = 0;
+    std::vector<RouteChange> route_changes;
     model::FlowTimeouts flow_timeouts;
     /// Rises by one with each topology.
     std::uint64_t generation = 0;

@@ -123,13 +123,21 @@ FlowRecord<Key> make_reverse(const Context& context, const FlowRecord<Key>& forw
 }
 
 template <typename Key>
-Entered enter_flow(Context& context, FlowRecord<Key>& record) {
+void prepare_flow(const Context& context, Entry<Key>& entry) {
+    entry.record = make_record<Key>(context);
+    if (context.flow != kNoFlow) return;
+    entry.reverse = make_reverse<Key>(context, entry.record);
+    entry.places = context.flows.of<Key>().places(entry.record.key, entry.reverse.key);
+}
+
+template <typename Key>
+Entered enter_flow(Context& context, Entry<Key>& entry) {
     auto& table = context.flows.of<Key>();
-    record = make_record<Key>(context);
-    if (context.flow != kNoFlow) return table.update(context.flow, record) ? Entered::yes : Entered::again;
+    if (context.flow != kNoFlow)
+        return table.update(context.flow, entry.record) ? Entered::yes : Entered::again;
     for (;;) {
-        const auto reverse = make_reverse<Key>(context, record);
-        const auto pair = table.insert(record, reverse, context.translation.rule, context.now);
+        const auto pair =
+            table.insert(entry.places, entry.record, entry.reverse, context.translation.rule, context.now);
         switch (pair.result) {
             case FlowTable<Key>::Inserted::yes:
                 context.flow = pair.forward;
@@ -145,7 +153,7 @@ Entered enter_flow(Context& context, FlowRecord<Key>& record) {
                 break;
         }
         if (!choose_again(context)) return Entered::no;
-        record = make_record<Key>(context);
+        prepare_flow(context, entry);
     }
 }
 
@@ -153,7 +161,9 @@ template FlowRecord<FlowKey4> make_record<FlowKey4>(const Context&);
 template FlowRecord<FlowKey6> make_record<FlowKey6>(const Context&);
 template FlowRecord<FlowKey4> make_reverse<FlowKey4>(const Context&, const FlowRecord<FlowKey4>&);
 template FlowRecord<FlowKey6> make_reverse<FlowKey6>(const Context&, const FlowRecord<FlowKey6>&);
-template Entered enter_flow<FlowKey4>(Context&, FlowRecord<FlowKey4>&);
-template Entered enter_flow<FlowKey6>(Context&, FlowRecord<FlowKey6>&);
+template void prepare_flow<FlowKey4>(const Context&, Entry<FlowKey4>&);
+template void prepare_flow<FlowKey6>(const Context&, Entry<FlowKey6>&);
+template Entered enter_flow<FlowKey4>(Context&, Entry<FlowKey4>&);
+template Entered enter_flow<FlowKey6>(Context&, Entry<FlowKey6>&);
 
 }  // namespace viaduct::dataplane

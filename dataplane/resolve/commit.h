@@ -1,6 +1,7 @@
 // From what the stages decided to what is done: the flow's two records, and the packet itself.
 #pragma once
 
+#include "flow/flow_table.h"
 #include "resolve/context.h"
 
 namespace viaduct::dataplane {
@@ -24,13 +25,25 @@ enum class Entered : std::uint8_t {
     no,     ///< for Context::reason; ports that the packet took are given back
 };
 
-/// Enters the flow's two directions, or replaces what is to be done with this one; context.flow names it
-/// then, and context.translation may have got another port. Not in a dry run.
+/// What a packet whose way is decided enters into the table.
 template <typename Key>
-Entered enter_flow(Context& context, FlowRecord<Key>& record);
+struct Entry {
+    FlowRecord<Key> record;   ///< the packet's own direction
+    FlowRecord<Key> reverse;  ///< only of a new flow, and likewise below
+    typename FlowTable<Key>::Places places;
+};
+/// Makes the records, and starts the loads of what entering them will touch.
+template <typename Key>
+void prepare_flow(const Context& context, Entry<Key>& entry);
+/// Enters the flow's two directions, or replaces what is to be done with this one; context.flow names it
+/// then, and context.translation may have got another port, and the entry with it. Not in a dry run.
+template <typename Key>
+Entered enter_flow(Context& context, Entry<Key>& entry);
 
-extern template Entered enter_flow<FlowKey4>(Context&, FlowRecord<FlowKey4>&);
-extern template Entered enter_flow<FlowKey6>(Context&, FlowRecord<FlowKey6>&);
+extern template void prepare_flow<FlowKey4>(const Context&, Entry<FlowKey4>&);
+extern template void prepare_flow<FlowKey6>(const Context&, Entry<FlowKey6>&);
+extern template Entered enter_flow<FlowKey4>(Context&, Entry<FlowKey4>&);
+extern template Entered enter_flow<FlowKey6>(Context&, Entry<FlowKey6>&);
 
 /// Makes the packet what the record says, counts it and sends it: whole or, where it is too long for the way
 /// out, in fragments. Takes the frame over.

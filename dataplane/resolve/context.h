@@ -22,6 +22,7 @@ namespace viaduct::dataplane {
 class Neighbours;  // tables/neighbours.h: shared by all workers, changes as packets come
 class NatPorts;    // tables/nat_ports.h: which ports of which pool are taken
 class RateLimits;  // tables/rate_limits.h: of ICMP errors
+class RecentHops;  // resolve/recent_hops.h: next hops of the same burst
 class Resolver;    // resolve/resolver.h: the worker's own
 
 /// A packet's headers, read once, whatever its family.
@@ -94,8 +95,9 @@ struct Context {
     RateLimits& rate_limits;
     Resolver* resolver = nullptr;  ///< to send by; null in a dry run
     std::uint32_t now = 0;
-    bool dry = false;            ///< a trace: nothing is entered, taken, counted or sent
-    Explanation* why = nullptr;  ///< null unless somebody asked
+    bool dry = false;                   ///< a trace: nothing is entered, taken, counted or sent
+    Explanation* why = nullptr;         ///< null unless somebody asked
+    RecentHops* recent_hops = nullptr;  ///< null in a dry run
 
     Zone zone = 0;
     const VrfEntry* vrf = nullptr;

@@ -5,10 +5,10 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include "resolve/delivery.h"
 #include "resolve/messages.h"
 #include "resolve/node.h"
 #include "resolve/pipeline.h"
+#include "resolve/recent_hops.h"
 #include "resolve/resolver.h"
 
 namespace viaduct::dataplane {
@@ -18,17 +18,17 @@ namespace {
 constexpr std::string_view kStage = "neighbour";
 constexpr std::uint32_t kEthernetHeader = 14;
 
-/// Unknown: `known` stays false.
-void find_port(Context& context) {
+/// Without a delivery `known` is false.
+void leave_by(Context& context, const MacAddress& mac, const std::optional<Delivery>& delivery) {
     auto& egress = context.egress;
-    const auto delivery = find_delivery(context.topology, egress.interface, egress.destination_mac);
+    egress.destination_mac = mac;
+    egress.known = delivery.has_value();
     if (!delivery) return;
     egress.port = delivery->port;
     egress.vlan = delivery->vlan;
     egress.tunnel = delivery->tunnel;
     // A port may carry less than its interface says: a tunnel's end does, by its outer headers.
     egress.mtu = std::min(egress.mtu, context.topology.ports[delivery->port].frame_most - kEthernetHeader);
-    egress.known = true;
 }
 
 Step waits(Context& context, const NeighbourKey& key) {
@@ -77,11 +77,16 @@ Step stage_neighbour(Context& context) {
         context.say(kStage, [&] { return fmt::format("{} is down", interface.config.name); });
         return context.refuse(Drop::interface_down);
     }
+    const auto* recent = context.recent_hops == nullptr ? nullptr : context.recent_hops->find(key);
+    if (recent != nullptr) {
+        leave_by(context, recent->mac, recent->delivery);
+        return Step::go_on;
+    }
     const auto mac = known_mac(context, key);
     if (!mac) return waits(context, key);
-    egress.destination_mac = *mac;
-    egress.known = false;
-    find_port(context);
+    const auto delivery = find_delivery(context.topology, egress.interface, *mac);
+    leave_by(context, *mac, delivery);
+    if (context.recent_hops != nullptr) context.recent_hops->add({key, *mac, delivery});
     context.say(kStage, [&] {
         const auto* where = egress.known ? "behind a known port" : "behind no known port: flooded";
         return fmt::format("{} has {}, {}", key.address.to_string(), mac->to_string(), where);

@@ -28,7 +28,7 @@ void neighbours_due(Resolver& resolver) {
     auto& neighbours = resolver.shared().neighbours;
     Neighbours::Work work;
     for (std::uint32_t shard = resolver.number(); shard < Neighbours::kShards; shard += resolver.workers())
-        neighbours.due(shard, resolver.now(), resolver.tables().generation, work);
+        neighbours.due(shard, resolver.now(), resolver.topology().flows_since, work);
     for (const auto& solicitation : work.solicit) {
         const auto& interfaces = resolver.topology().interfaces;
         const auto index = solicitation.key.interface;

@@ -29,8 +29,9 @@ std::uint16_t be16(const std::uint8_t* at) {
     return static_cast<std::uint16_t>(at[0] << 8 | at[1]);
 }
 
-IpAddress address(const std::uint8_t* at, std::size_t length) {
-    return IpAddress::from_bytes({at, length}).value_or(IpAddress{});
+template <std::size_t kLength>
+IpAddress address(const std::uint8_t* at) {
+    return IpAddress::from_bytes({at, kLength}).value_or(IpAddress{});
 }
 
 /// RFC 1071 over a header.
@@ -55,8 +56,8 @@ Drop read_ipv4(std::uint32_t available, Packet& packet) {
     if (!sums_up(ip.data(), header)) return Drop::bad_checksum;
     const auto fragment = be16(&ip[6]);
     packet.v4 = true;
-    packet.source = address(&ip[12], 4);
-    packet.destination = address(&ip[16], 4);
+    packet.source = address<4>(&ip[12]);
+    packet.destination = address<4>(&ip[16]);
     packet.protocol = ip[9];
     packet.ttl = ip[8];
     packet.dscp_ecn = ip[1];
@@ -110,8 +111,8 @@ Drop read_ipv6(std::uint32_t available, Packet& packet) {
     if (ip[0] >> 4 != 6 || length > available || length > UINT16_MAX) return Drop::bad_ip_header;
     packet.v4 = false;
     packet.length = static_cast<std::uint16_t>(length);
-    packet.source = address(&ip[8], 16);
-    packet.destination = address(&ip[24], 16);
+    packet.source = address<16>(&ip[8]);
+    packet.destination = address<16>(&ip[24]);
     packet.ttl = ip[7];
     packet.dscp_ecn = static_cast<std::uint8_t>(be16(&ip[0]) >> 4);
     packet.dont_fragment = true;

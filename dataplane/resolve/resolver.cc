@@ -1,6 +1,10 @@
 // Telling frames apart, and the three ends that a packet's resolution can have.
 #include "resolve/resolver.h"
 
+#include <algorithm>
+#include <bitset>
+#include <optional>
+
 #include <rte_mbuf.h>
 
 #include "forward/switch.h"
@@ -18,6 +22,8 @@ namespace {
 /// Other workers meet the same flow's first packets: after so many defeats the packet is the network's loss.
 constexpr unsigned kRoundsMost = 4;
 constexpr std::uint8_t kIcmp6 = 58;
+/// Packets by which the buckets that a packet asked for are read later.
+constexpr unsigned kFetchBehind = 3;
 /// Transport headers that are read or changed, and an ICMP error's packet inside as far.
 constexpr std::uint32_t kHeadersMost = 128;
 
@@ -39,14 +45,24 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
     for (std::uint16_t i = 0; i < count; ++i) {
         if (take_apart(frames[i], items[flows])) ++flows;
     }
-    // By now the buckets that were asked for while headers were read are here.
-    for (std::uint16_t i = 0; i < flows; ++i)
-        resolve_flow(items[i]);
+    recent_hops_.clear();
+    // Bursts are of one family, nearly always.
+    for (std::uint16_t from = 0; from < flows;) {
+        auto to = from;
+        while (to < flows && items[to].packet.v4 == items[from].packet.v4)
+            ++to;
+        for_family(items[from].packet.v4, [&]<typename Key>(const Key*) {
+            resolve_flows<Key>(&items[from], static_cast<std::uint16_t>(to - from));
+        });
+        from = to;
+    }
 }
 
 void Resolver::resolve_one(const RoutedFrame& routed) {
     Item item;
-    if (take_apart(routed, item)) resolve_flow(item);
+    if (!take_apart(routed, item)) return;
+    recent_hops_.clear();
+    for_family(item.packet.v4, [&]<typename Key>(const Key*) { resolve_flow<Key>(item); });
 }
 
 bool Resolver::take_apart(const RoutedFrame& routed, Item& item) {
@@ -119,30 +135,90 @@ Context Resolver::context_for(const Packet& packet, std::uint64_t hash) {
     context.zone = interface.zone;
     context.vrf = interface.vrf;
     context.hash = hash;
+    context.recent_hops = &recent_hops_;
     return context;
 }
 
-void Resolver::resolve_flow(const Item& item) {
-    const auto& packet = item.packet;
+bool Resolver::decide(Context& context) {
+    const auto& packet = context.packet;
     if (is_icmp_error(packet)) {
-        auto context = context_for(packet, item.hash);
-        if (stage_sanity(context) == Step::drop) return drop(packet.routed, context.reason);
-        return translate_icmp_error(*this, packet);
+        if (stage_sanity(context) == Step::drop) {
+            drop(packet.routed, context.reason);
+        } else {
+            translate_icmp_error(*this, packet);
+        }
+        return false;
     }
+    const auto step = run(pipeline(), context);
+    if (step != Step::go_on) finish(context, step);
+    return step == Step::go_on;
+}
+
+template <typename Key>
+bool Resolver::enter(Context& context, Entry<Key>& entry) {
+    const auto entered = enter_flow<Key>(context, entry);
+    if (entered == Entered::yes) carry_out<Key>(*this, context, entry.record);
+    if (entered == Entered::no) finish(context, Step::drop);
+    return entered != Entered::again;
+}
+
+/// Theory of operation: a new flow touches some ten cache lines that nobody has touched lately. Each pass
+/// over the burst starts the loads of what the next one reads: headers, buckets, entries, and where there is
+/// no room for them the flows that may give way and their other directions.
+template <typename Key>
+void Resolver::resolve_flows(const Item* items, std::uint16_t count) {
+    struct Decision {
+        std::optional<Context> context;  ///< nothing: the packet has come to its end, or has its turn later
+        Entry<Key> entry;
+    };
+    const auto& table = forwarder_.flows().of<Key>();
+    std::array<Decision, kBurst> decisions;
+    std::bitset<kBurst> later;
+    std::bitset<kBurst> crowded;
+    const auto fetch = [&](unsigned i) {
+        const auto& [context, entry] = decisions[i];
+        crowded[i] = context && context->flow == kNoFlow && !table.fetch(entry.places);
+    };
+    for (unsigned i = 0; i < count; ++i) {
+        // A flow's second packet finds what its first one is about to enter.
+        const auto is_same = [&](const Item& other) { return other.hash == items[i].hash; };
+        if (std::any_of(items, items + i, is_same)) {
+            later.set(i);
+        } else if (auto& context = decisions[i].context;
+                   decide(context.emplace(context_for(items[i].packet, items[i].hash)))) {
+            prepare_flow<Key>(*context, decisions[i].entry);
+        } else {
+            context.reset();
+        }
+        if (i >= kFetchBehind) fetch(i - kFetchBehind);
+    }
+    for (unsigned i = count < kFetchBehind ? 0U : count - kFetchBehind; i < count; ++i)
+        fetch(i);
+    for (unsigned i = 0; i < count && crowded.any(); ++i) {
+        if (crowded[i]) table.fetch_victims(decisions[i].entry.places);
+    }
+    for (unsigned i = 0; i < count && crowded.any(); ++i) {
+        if (crowded[i]) table.fetch_victims_peers(decisions[i].entry.places);
+    }
+    for (unsigned i = 0; i < count && crowded.any(); ++i) {
+        if (crowded[i]) table.fetch_victims_holdings(decisions[i].entry.places);
+    }
+    for (unsigned i = 0; i < count; ++i) {
+        auto& context = decisions[i].context;
+        if (later[i] || (context && !enter<Key>(*context, decisions[i].entry))) resolve_flow<Key>(items[i]);
+    }
+}
+
+template <typename Key>
+void Resolver::resolve_flow(const Item& item) {
     for (unsigned round = 0; round < kRoundsMost; ++round) {
-        auto context = context_for(packet, item.hash);
-        const auto step = run(pipeline(), context);
-        if (step != Step::go_on) return finish(context, step);
-        const bool done = for_family(packet.v4, [&]<typename Key>(const Key*) {
-            FlowRecord<Key> record;
-            const auto entered = enter_flow<Key>(context, record);
-            if (entered == Entered::yes) carry_out<Key>(*this, context, record);
-            if (entered == Entered::no) finish(context, Step::drop);
-            return entered != Entered::again;
-        });
-        if (done) return;
+        auto context = context_for(item.packet, item.hash);
+        if (!decide(context)) return;
+        Entry<Key> entry;
+        prepare_flow<Key>(context, entry);
+        if (enter<Key>(context, entry)) return;
     }
-    drop(packet.routed, Drop::flow_table_full);
+    drop(item.packet.routed, Drop::flow_table_full);
 }
 
 void Resolver::route_alone(const Packet& packet) {

@@ -11,9 +11,13 @@
 #include "resolve/announcements.h"
 #include "resolve/context.h"
 #include "resolve/fragments.h"
+#include "resolve/recent_hops.h"
 #include "resolve/shared.h"
 
 namespace viaduct::dataplane {
+
+template <typename Key>
+struct Entry;  // resolve/commit.h
 
 class Resolver final : public FirstPackets {
 public:
@@ -73,6 +77,15 @@ private:
     /// and the frame has been dropped for that.
     bool make_writable(Packet& packet);
     Context context_for(const Packet& packet, std::uint64_t hash);
+    /// Packets of one family, each passed through the pipeline before the first is entered.
+    template <typename Key>
+    void resolve_flows(const Item* items, std::uint16_t count);
+    /// Passes a packet through the pipeline; false when it has come to its end there.
+    bool decide(Context& context);
+    /// Enters what was decided and carries it out; false: another worker was first, to be resolved once more.
+    template <typename Key>
+    bool enter(Context& context, Entry<Key>& entry);
+    template <typename Key>
     void resolve_flow(const Item& item);
     void finish(Context& context, Step step);
 
@@ -81,6 +94,7 @@ private:
     const std::uint16_t number_;
     const std::uint16_t workers_;
     Fragments fragments_{Fragments::frames_most(forwarder_.pool()->size)};
+    RecentHops recent_hops_;
     std::uint32_t last_second_ = 0;
     Announcements announcements_;
 };

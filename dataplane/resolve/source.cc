@@ -24,6 +24,8 @@ struct Way {
     std::uint32_t rule = 0;
     IpAddress address;  ///< one_to_one and hairpin
     const NatRules::Masquerade* masquerade = nullptr;
+    std::optional<NatRules::Outside>
+        first;  ///< whose ports are tried first; only once it is to be translated
 };
 
 Way way_out(const Context& context) {
@@ -73,6 +75,7 @@ bool agrees(const Context& context, const Way& way) {
 
 /// A number that who sends the packet cannot foresee (RFC 6056).
 std::uint64_t unforeseen(const Context& context) {
+    if (context.hash != 0) return context.hash;
     return for_family(context.packet.v4, [&]<typename Key>(const Key*) {
         return context.flows.of<Key>().hash(packet_key<Key>(context.packet, context.zone));
     });
@@ -115,7 +118,7 @@ NatMappings::Inside inside_of(const Context& context) {
 /// A port that nobody else holds, of one of the outside addresses that the inside one may have.
 bool take_port(Context& context, const Way& way, unsigned attempt, bool mapped) {
     for (unsigned nth = 0; nth < NatRules::kOutsidesMost; ++nth) {
-        const auto outside = outside_choice(context, way, nth);
+        const auto outside = nth == 0 ? way.first : outside_choice(context, way, nth);
         if (!outside) return false;
         const auto port = context.nat_ports.take(request_for(context, *outside, attempt));
         if (!port) continue;
@@ -138,12 +141,11 @@ bool take_port(Context& context, const Way& way, unsigned attempt, bool mapped) 
 
 /// A port that others hold too, for other destinations.
 bool share_port(Context& context, const Way& way, unsigned attempt) {
-    const auto outside = outside_choice(context, way, 0);
-    if (!outside) return false;
-    const auto request = request_for(context, *outside, attempt);
+    if (!way.first) return false;
+    const auto request = request_for(context, *way.first, attempt);
     for (unsigned i = attempt; i < NatPorts::kTriesMost; ++i) {
         if (const auto port = context.nat_ports.share(request, i)) {
-            use_port(context, outside->address, *port, false);
+            use_port(context, way.first->address, *port, false);
             return true;
         }
     }
@@ -168,20 +170,18 @@ Step exhausted(Context& context, std::uint32_t rule) {
     return context.refuse(Drop::nat_exhausted);
 }
 
-Step translate(Context& context, const Way& way) {
+Step translate(Context& context, Way way) {
     auto& to = context.translation;
     const auto& packet = context.packet;
     to.rule = way.kind == Way::Kind::masquerade || to.rule == 0 ? way.rule : to.rule;
     if (way.kind == Way::Kind::one_to_one) {
         to.source = way.address;
-    } else if (!can_change_ports(packet)) {
-        const auto outside = outside_choice(context, way, 0);
-        if (!outside) return exhausted(context, way.rule);
-        to.source = outside->address;
+    } else if (way.first = outside_choice(context, way, 0); !can_change_ports(packet)) {
+        if (!way.first) return exhausted(context, way.rule);
+        to.source = way.first->address;
     } else {
-        const auto first = outside_choice(context, way, 0);
         // The node's own address, or one of the pool's that hosts have: nothing to be done unless it clashes.
-        if (first && first->address == packet.source) return Step::go_on;
+        if (way.first && way.first->address == packet.source) return Step::go_on;
         if (!choose_port(context, way, 0)) return exhausted(context, way.rule);
     }
     context.say(kStage, [&] {
@@ -257,7 +257,8 @@ bool choose_again(Context& context) {
     }
     // The next one first, so that it is not the one that clashed.
     const auto before = to;
-    const auto way = way_out(context);
+    auto way = way_out(context);
+    way.first = outside_choice(context, way, 0);
     context.took_port = false;
     const bool found = choose_port(context, way, context.nat_attempt);
     const auto next = to;

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <stdexcept>
@@ -71,7 +72,8 @@ std::uint32_t NatPorts::Space::next_with_room(std::uint32_t word) const {
 /// The lowest free port of an inclusive range. Only the words at its ends can have room and yet none for it,
 /// so few words are looked at.
 std::optional<std::uint16_t> NatPorts::Space::take_among(std::uint32_t from, std::uint32_t to) {
-    for (auto word = next_with_room(from / 64); word <= to / 64; word = next_with_room(word + 1)) {
+    // The first word is looked at before the summary: mostly it has room.
+    for (auto word = from / 64; word <= to / 64; word = next_with_room(word + 1)) {
         auto mask = kAll;
         if (word == from / 64) mask &= kAll << from % 64;
         if (word == to / 64) mask &= kAll >> (63 - to % 64);
@@ -115,6 +117,8 @@ NatPorts::NatPorts(NatPortsOptions options)
         ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::runtime_error("no address space for the ports of NAT");
     spaces_ = static_cast<Space*>(memory);
+    // A hint: ports are taken here and there, and each small page would be a walk through the page tables.
+    ::madvise(memory, bytes_, MADV_HUGEPAGE);
 }
 
 NatPorts::~NatPorts() {
@@ -172,6 +176,13 @@ std::optional<std::uint16_t> NatPorts::take(const Request& request) {
         space->take(request.preferred)) {
         return request.preferred;
     }
+    if (request.preferred >= request.low && request.preferred <= request.high) {
+        // Near it, where the cache has been: one of 512 ports, from a place that nobody can foresee.
+        constexpr std::uint32_t kNear = 512;
+        const auto first = std::max<std::uint32_t>(request.preferred & ~(kNear - 1), request.low);
+        const auto last = std::min<std::uint32_t>(request.preferred | (kNear - 1), request.high);
+        if (const auto port = space->take_among(place_in(first, last, request.start), last)) return port;
+    }
     const auto start = place_in(request.low, request.high, request.start);
     if (const auto port = space->take_among(start, request.high)) return port;
     return start == request.low ? std::nullopt : space->take_among(request.low, start - 1);
@@ -212,6 +223,17 @@ void NatPorts::released(const FlowRecord<Key>& initiator, const FlowRecord<Key>&
     } else {
         release(reply.key.zone, key.protocol, outside, port);
     }
+}
+
+template <typename Key>
+void NatPorts::fetch(const FlowRecord<Key>& either) const {
+    if (!either.has(kFlowTranslate) || either.has(kFlowStatic)) return;
+    // The outside is where the reply's direction goes to.
+    const bool initiator = either.has(kFlowInitiator);
+    const auto& outside = initiator ? either.new_source : either.key.destination;
+    const auto port = initiator ? either.new_source_port : either.key.destination_port;
+    const auto* space = find(either.key.zone, either.key.protocol, ip_address(outside));
+    if (space != nullptr) __builtin_prefetch(&space->taken[port.to_host() / 64U], 1);
 }
 
 void NatPorts::flow_removed(const FlowRecord<FlowKey4>& initiator, const FlowRecord<FlowKey4>& reply) {

@@ -88,6 +88,8 @@ public:
     /// Releases what a flow held.
     void flow_removed(const FlowRecord<FlowKey4>& initiator, const FlowRecord<FlowKey4>& reply) override;
     void flow_removed(const FlowRecord<FlowKey6>& initiator, const FlowRecord<FlowKey6>& reply) override;
+    void flow_may_go(const FlowRecord<FlowKey4>& either) const override { fetch(either); }
+    void flow_may_go(const FlowRecord<FlowKey6>& either) const override { fetch(either); }
     /// Whether a flow holds a port of a pool, by its initiator's record.
     template <typename Key>
     static bool holds_port(const FlowRecord<Key>& initiator) {
@@ -147,6 +149,8 @@ private:
     Space* find_or_make(Zone zone, std::uint8_t protocol, const IpAddress& address);
     std::uint32_t claim_space();
     [[nodiscard]] RuleCount* count_of(std::uint32_t rule, bool make) const;
+    template <typename Key>
+    void fetch(const FlowRecord<Key>& either) const;
     template <typename Key>
     void released(const FlowRecord<Key>& initiator, const FlowRecord<Key>& reply);
 

@@ -55,12 +55,16 @@ std::uint64_t size_of(const model::AddressRange& range) {
     return saturating_add(distance.value_or(std::numeric_limits<std::uint64_t>::max()), 1);
 }
 
+/// A number below `size` that depends on the hash.
+std::uint64_t place_of(std::uint64_t hash, std::uint64_t size) {
+    return size <= UINT32_MAX ? (hash >> 32) * size >> 32 : hash % size;
+}
+
 /// The address so far into the pool; `index` is below its size.
-IpAddress at(const std::vector<model::AddressRange>& pool, std::uint64_t index) {
+IpAddress at(const std::vector<NatRules::PoolRange>& pool, std::uint64_t index) {
     for (const auto& range : pool) {
-        const auto size = size_of(range);
-        if (index < size) return range.first.plus(index).value_or(range.first);
-        index -= size;
+        if (index < range.size) return range.first.plus(index).value_or(range.first);
+        index -= range.size;
     }
     return pool.front().first;
 }
@@ -140,7 +144,8 @@ void NatRules::add(const model::Masquerade& rule, Zone zone, const Tables& table
     Masquerade entry{};
     for (const auto& range : rule.pool) {
         hash << range.first << range.last;
-        entry.pool_size = saturating_add(entry.pool_size, size_of(range));
+        entry.pool.push_back({range.first, range.last, size_of(range)});
+        entry.pool_size = saturating_add(entry.pool_size, entry.pool.back().size);
     }
     entry.id = hash.get();
     rules_.push_back({entry.id, Kind::masquerade, zone, rule.name});
@@ -148,7 +153,6 @@ void NatRules::add(const model::Masquerade& rule, Zone zone, const Tables& table
     entry.any_interface = rule.interface.empty();
     entry.source = rule.source;
     entry.except = rule.except;
-    entry.pool = rule.pool;
     entry.port_low = rule.port_low;
     entry.port_high = rule.port_high;
     entry.block = rule.block;
@@ -232,7 +236,8 @@ std::optional<NatRules::Outside> NatRules::outside(const Masquerade& rule, Inter
         outside.high = static_cast<std::uint16_t>(outside.low + rule.block - 1);
     } else {
         if (nth >= std::min<std::uint64_t>(size, kOutsidesMost)) return std::nullopt;
-        index = (hash_of(inside, rule.id) % size + nth) % size;
+        index = size == 1 ? 0 : place_of(hash_of(inside, rule.id), size) + nth;
+        if (index >= size) index -= size;
     }
     if (!rule.pool.empty()) {
         outside.address = at(rule.pool, index);
@@ -246,7 +251,7 @@ std::optional<NatRules::Outside> NatRules::outside(const Masquerade& rule, Inter
 
 bool NatRules::translates_to(const Masquerade& rule, const IpAddress& outside) const {
     if (!rule.pool.empty()) {
-        return std::ranges::any_of(rule.pool, [&](const model::AddressRange& range) {
+        return std::ranges::any_of(rule.pool, [&](const PoolRange& range) {
             return range.first <= outside && outside <= range.last;
         });
     }

@@ -48,6 +48,13 @@ public:
         std::uint32_t rule;
     };
 
+    /// Addresses of a pool that follow one another.
+    struct PoolRange {
+        IpAddress first;
+        IpAddress last;
+        std::uint64_t size;
+    };
+
     struct Masquerade {
         std::uint32_t id;
         Zone zone;
@@ -55,8 +62,8 @@ public:
         InterfaceIndex interface;  ///< unless any
         Prefix source;
         std::vector<Prefix> except;
-        std::vector<model::AddressRange> pool;  ///< empty: the interface's own address
-        std::uint64_t pool_size;                ///< addresses, at most 2^64-1; 0: the interface's own
+        std::vector<PoolRange> pool;  ///< empty: the interface's own address
+        std::uint64_t pool_size;      ///< addresses, at most 2^64-1; 0: the interface's own
         std::uint16_t port_low;
         std::uint16_t port_high;
         std::uint16_t block;

@@ -334,12 +334,13 @@ void Neighbours::solicit(const NeighbourKey& key, Entry& entry, std::uint32_t no
         {key, entry.state == NeighbourState::probe ? std::optional(entry.mac) : std::nullopt});
 }
 
-void Neighbours::step(const NeighbourKey& key, Entry& entry, std::uint32_t now, std::uint32_t generation,
+void Neighbours::step(const NeighbourKey& key, Entry& entry, std::uint32_t now, std::uint32_t since,
                       Work& work) {
     switch (entry.state) {
         case NeighbourState::reachable: {
             // While flows may carry the MAC it is probed so early that an answer comes before expiry.
-            const bool in_use = entry.generation == generation;
+            const bool in_use =
+                entry.generation != 0 && static_cast<std::int32_t>(entry.generation - since) >= 0;
             const auto early = in_use ? times_.tries * times_.retransmit : 0;
             if (now + early < entry.deadline) return;
             if (!in_use) entry.generation = 0;
@@ -378,7 +379,7 @@ bool Neighbours::ends(Entry& entry, std::uint32_t now) const {
     return entry.state == NeighbourState::stale && now - std::max(entry.used, entry.changed) >= times_.stale;
 }
 
-void Neighbours::due(std::uint32_t shard_number, std::uint32_t now, std::uint32_t generation, Work& work) {
+void Neighbours::due(std::uint32_t shard_number, std::uint32_t now, std::uint32_t since, Work& work) {
     auto& shard = (*shards_)[shard_number];
     const Guard guard(shard);
     for (auto it = shard.entries.begin(); it != shard.entries.end();) {
@@ -386,7 +387,7 @@ void Neighbours::due(std::uint32_t shard_number, std::uint32_t now, std::uint32_
         if (entry.gone) {
             take_waiting(entry, work.unanswered);
         } else {
-            step(key, entry, now, generation, work);
+            step(key, entry, now, since, work);
         }
         it = entry.gone || ends(entry, now) ? erase(shard, it) : std::next(it);
     }

@@ -152,7 +152,8 @@ public:
             released.clear();
         }
     };
-    void due(std::uint32_t shard, std::uint32_t now, std::uint32_t generation, Work& work);
+    /// `since`: the oldest generation whose flows may still be executed.
+    void due(std::uint32_t shard, std::uint32_t now, std::uint32_t since, Work& work);
 
     struct Duplicate {
         NeighbourKey key;    ///< the own address
@@ -233,7 +234,7 @@ private:
     void replace_mac(Entry& entry, const MacAddress& mac, std::uint32_t now);
     void take_waiting(Entry& entry, std::vector<WaitingFrame>& into);
     void solicit(const NeighbourKey& key, Entry& entry, std::uint32_t now, Work& work);
-    void step(const NeighbourKey& key, Entry& entry, std::uint32_t now, std::uint32_t generation, Work& work);
+    void step(const NeighbourKey& key, Entry& entry, std::uint32_t now, std::uint32_t since, Work& work);
     bool ends(Entry& entry, std::uint32_t now) const;
     void set_permanent(const PermanentNeighbour& neighbour);
 

@@ -46,6 +46,7 @@ struct NoHandOff final : HandOff {
 
 struct Unresolved final : FirstPackets {
     void resolve(const RoutedFrame*, std::uint16_t count) override { missed += count; }
+    void send_outer(TunnelIndex, rte_mbuf*) override { ++missed; }
     std::uint64_t missed = 0;
 };
 

@@ -154,6 +154,44 @@ TEST_P(RoutingTest, AChangeTakesEffectOnTheNextPacket) {
     EXPECT_EQ(bench.collect("p2").size(), 1U);
 }
 
+TEST_P(RoutingTest, OnlyFlowsOfAChangedRouteAreResolvedAgain) {
+    bench.inject("p0", ip_frame(there()));
+    collect_all();
+    auto& table = *bench.dataplane().flows().v4;
+    const FlowKey4 key{
+        {{10, 1, 0, 2}}, {{10, 2, 0, 2}}, Be16::from_host(1000), Be16::from_host(2000), 17, 0, 0};
+    FlowRecord<FlowKey4> record{};
+    const auto flow = table.find(key, table.hash(key), record);
+    ASSERT_NE(flow, kNoFlow);
+    // Resolve would not say this: as long as it is done, nobody has asked resolve.
+    record.destination_mac = {2, 0, 0, 0, 0, 0x77};
+    table.update(flow, record);
+    auto marked = out_at_p2(there());
+    marked.destination_mac = "02:00:00:00:00:77";
+    // More than are remembered, with packets in between.
+    for (int i = 0; i < 100; ++i) {
+        bench.apply_json(R"({"put": {"routes": [{"prefix": "172.20.)" + std::to_string(i) +
+                         R"(.0/24", "via": "10.2.0.2", "interface": "gw2"},
+                             {"prefix": "fd00:77::/64", "kind": "blackhole"}]}})");
+        bench.inject("p0", ip_frame(there()));
+        ASSERT_EQ(bench.collect("p2"), std::vector<Bytes>{ip_frame(marked)}) << "change " << i;
+    }
+    EXPECT_EQ(table.find(key, table.hash(key), record), flow);
+    EXPECT_EQ(record.generation, bench.dataplane().flow_generation());
+    bench.apply_json(
+        R"({"put": {"routes": [{"prefix": "10.2.0.2/32", "via": "10.2.0.2", "interface": "gw2"}]}})");
+    bench.inject("p0", ip_frame(there()));
+    EXPECT_EQ(bench.collect("p2"), std::vector<Bytes>{ip_frame(out_at_p2(there()))}) << "a route to it";
+    // Too many changes while it was silent.
+    table.update(flow, record);
+    for (int i = 0; i < 70; ++i) {
+        bench.apply_json(R"({"put": {"routes": [{"prefix": "172.21.)" + std::to_string(i) +
+                         R"(.0/24", "via": "10.2.0.2", "interface": "gw2"}]}})");
+    }
+    bench.inject("p0", ip_frame(there()));
+    EXPECT_EQ(bench.collect("p2"), std::vector<Bytes>{ip_frame(out_at_p2(there()))}) << "too old";
+}
+
 TEST_P(RoutingTest, EveryTruncationIsDroppedByName) {
     for (const bool v6 : {false, true}) {
         const auto whole = ip_frame(there(v6, 6));

@@ -274,8 +274,10 @@ TEST(Connection, IsFoundInBothDirectionsWithItsTranslation) {
     context.zone = tables.interfaces[World::kLan].zone;
     context.vrf = tables.interfaces[World::kLan].vrf;
     ASSERT_EQ(run(pipeline(), context), Step::go_on);
-    FlowRecord<FlowKey4> record;
-    ASSERT_EQ(enter_flow<FlowKey4>(context, record), Entered::yes);
+    Entry<FlowKey4> entry;
+    prepare_flow<FlowKey4>(context, entry);
+    ASSERT_EQ(enter_flow<FlowKey4>(context, entry), Entered::yes);
+    const auto& record = entry.record;
     EXPECT_EQ(record.generation, tables.generation);
     EXPECT_TRUE(record.has(kFlowTranslate));
     EXPECT_TRUE(record.has(kFlowInitiator));
