@@ -60,8 +60,8 @@ Bench::Bench(BenchOptions options) {
         return wire;
     };
     dataplane_ = std::make_unique<Dataplane>(std::move(real));
-    // Every worker has seen to the timers of this second before there is an interface: what one says of itself
-    // when it comes up is said when the test moves the clock, not whenever a thread happened to start.
+    // Every worker has seen to the timers of this second before there is an interface: what one says of
+    // itself when it comes up is said when the test moves the clock, not whenever a thread happened to start.
     settle();
 }
 
