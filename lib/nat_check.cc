@@ -161,8 +161,9 @@ void check_static_nats(const Config& config, Faults& faults) {
         }
         for (const auto& [other, masquerade] : config.masquerades) {
             const auto& pool = masquerade.pool;
-            if (masquerade.vrf == nat.vrf && std::any_of(pool.begin(), pool.end(), [&](const auto& range) {
-                    return in_range(range, nat.outside);
+            if (masquerade.vrf == nat.vrf &&
+                std::any_of(pool.begin(), pool.end(), [&outside = nat.outside](const auto& range) {
+                    return in_range(range, outside);
                 })) {
                 faults.push_back({"static_nats/" + name + "/outside",
                                   "is " + nat.outside.to_string() +

@@ -60,7 +60,7 @@ constexpr std::array<Transport, 256> make_transports() {
     if constexpr (!kVersion4) {
         // IANA's list of IPv6 extension headers, and "no next header" (RFC 8200 4.7). ESP hides what follows,
         // so it is a protocol to us.
-        for (const std::size_t header : {0, 43, 44, 51, 59, 60, 135, 139, 140})
+        for (const std::size_t header : {0U, 43U, 44U, 51U, 59U, 60U, 135U, 139U, 140U})
             table[header] = {Shape::slow, 8};
     }
     return table;

@@ -21,7 +21,6 @@ constexpr std::uint8_t kHopByHop = 0;
 constexpr std::uint8_t kRouting = 43;
 constexpr std::uint8_t kFragment = 44;
 constexpr std::uint8_t kAuthentication = 51;
-constexpr std::uint8_t kNoNextHeader = 59;
 constexpr std::uint8_t kDestination = 60;
 constexpr std::uint8_t kMobility = 135;
 

@@ -67,9 +67,9 @@ struct NoHandOff final : HandOff {
 };
 
 rte_mempool* start() {
-    std::vector<std::string> words = {"fuzz",        "--no-huge",   "--no-shconf", "--no-pci",
-                                      "-m",          "64",          "--lcores",    "0",
-                                      "--in-memory", "--log-level", "*:error",     "--no-telemetry"};
+    std::vector<std::string> words = {"fuzz",        "--no-huge", "--no-shconf",   "--no-pci",
+                                      "-m",          "64",        "--lcores",      "0",
+                                      "--log-level", "*:error",   "--no-telemetry"};
     std::vector<char*> argv;
     for (auto& word : words)
         argv.push_back(word.data());
