@@ -113,7 +113,7 @@ std::array<std::uint8_t, 64> content(std::uint64_t to, std::uint32_t flow) {
 /// Two ports, a bridge, a router interface, and flows from one port to the other.
 struct Router {
     Router(std::uint32_t flows, bool translate)
-        : memory({.entries4 = 2 * flows + 1024, .entries6 = 1024, .huge = true, .seed = 7}),
+        : memory({.entries4 = 4 * flows + 1024, .entries6 = 1024, .huge = true, .seed = 7}),
           v4(memory.table4(), memory.entries4(), 7, nullptr),
           v6(memory.table6(), memory.entries6(), 7, nullptr) {
         auto bridge = std::make_unique<BridgeView>();
