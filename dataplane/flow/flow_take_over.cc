@@ -14,6 +14,8 @@ namespace {
 /// now's.
 constexpr std::uint32_t kAgeMost = 1U << 30;
 constexpr std::uint8_t kScaleMost = 14;  // RFC 7323 2.3
+/// Hints are believed for places that there are.
+constexpr std::uint32_t kPlacesMask = (std::uint32_t{1} << FlowBucket::kPlaces) - 1;
 
 void mend(FlowTail& tail, std::uint32_t now) {
     constexpr auto kRelaxed = std::memory_order_relaxed;
@@ -43,6 +45,7 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
     for (std::uint32_t bucket = 0; bucket < bucket_count_; ++bucket) {
         buckets_[bucket].unlock();
         buckets_[bucket].set_elsewhere(1);  // until it is known: look in both
+        buckets_[bucket].unanswered &= kPlacesMask;
     }
     const auto paired = [this](FlowIndex index) {
         const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
