@@ -16,6 +16,8 @@
 #include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
+#include "viaduct/model_kinds.h"
+
 #include "dataplane_state.h"
 #include "port/ethdev.h"
 #include "port/vxlan_end.h"
@@ -69,9 +71,13 @@ void know_own_address(rte_mempool* /*pool*/, void* /*unused*/, void* buffer, uns
 
 /// Whether two configurations differ in nothing but routes.
 bool differ_in_routes_alone(const model::Config& a, const model::Config& b) {
-    return a.bridges == b.bridges && a.ports == b.ports && a.fdb == b.fdb && a.vrfs == b.vrfs &&
-           a.interfaces == b.interfaces && a.neighbours == b.neighbours && a.masquerades == b.masquerades &&
-           a.port_forwards == b.port_forwards && a.static_nats == b.static_nats && a.timeouts == b.timeouts;
+    bool alone = a.timeouts == b.timeouts;
+    model::for_each_kind([&](const auto& kind) {
+        using Object = typename std::decay_t<decltype(kind)>::Object;
+        if constexpr (!std::is_same_v<Object, model::Route>)
+            alone = alone && a.*kind.objects == b.*kind.objects;
+    });
+    return alone;
 }
 
 std::vector<RouteKey> touched_routes(const model::Change& change) {

@@ -57,7 +57,8 @@ TEST(Trace, SaysWhatThePacketThenDoes) {
     EXPECT_EQ(before.port, "world");
     EXPECT_EQ(before.interface, "wan");
     EXPECT_FALSE(before.routed.flow);
-    EXPECT_NE(text_of(before).find(" as 192.0.2.1 port "), std::string::npos) << text_of(before);
+    EXPECT_NE(text_of(before).find("masquerade pods as 192.0.2.1 port "), std::string::npos)
+        << text_of(before);
     EXPECT_TRUE(bench.collect("world").empty()) << "a trace has sent something";
 
     bench.inject("pod", frame);
