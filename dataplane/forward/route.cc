@@ -54,6 +54,15 @@ bool look_up(const FlowTable<Key>& table, Parsed<Key>& packet, FlowRecord<Key>& 
     return packet.flow != kNoFlow;
 }
 
+/// On a copy, so that the record of the packets that need none can stay in registers.
+template <typename Key>
+bool renewed(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, FlowRecord<Key>& record) {
+    auto copy = record;
+    if (!renew(table, topology, flow, copy)) return false;
+    record.generation = copy.generation;
+    return true;
+}
+
 }  // namespace
 
 template <typename Key>
@@ -69,7 +78,8 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
     for (std::uint16_t i = 0; i < kept; ++i) {
         auto& packet = parsed[i];
         if (!look_up(table, packet, record) ||
-            (record.generation != topology.flow_generation && !renew(table, topology, packet.flow, record)) ||
+            (record.generation != topology.flow_generation &&
+             !renewed(table, topology, packet.flow, record)) ||
             !executable(topology, packet, record) || !rewrite(packet, record, transport_of(packet)))
             [[unlikely]] {
             aside.add(*packet.routed);
