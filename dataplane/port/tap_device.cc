@@ -48,8 +48,32 @@ bool ask(int socket, unsigned long what, ifreq& request) {
     return ::ioctl(socket, what, &request) == 0;
 }
 
-/// Flags as the kernel has them now, and the carrier's, which SIOCGIFFLAGS lacks and reports late.
-std::optional<unsigned> link_flags(int index) {
+/// What the kernel says of an interface that is there, before anybody attaches to it: attaching changes some
+/// of it.
+struct Link {
+    unsigned flags = 0;           ///< with the carrier's, which SIOCGIFFLAGS lacks and reports late
+    bool viaducts = false;        ///< what a dataplane leaves: a TAP with virtio-net headers that persists
+    bool several_queues = false;  ///< it was made multi-queue
+};
+
+/// Calls take(type, payload, bytes) for each attribute in `bytes` bytes from `first`.
+void for_each_attribute(const rtattr* first, std::size_t bytes, const auto& take) {
+    auto left = static_cast<unsigned>(bytes);
+    for (auto* one = first; RTA_OK(one, left); one = RTA_NEXT(one, left))
+        take(one->rta_type & NLA_TYPE_MASK, RTA_DATA(one), RTA_PAYLOAD(one));
+}
+
+void read_tun(const rtattr* first, std::size_t bytes, Link& link) {
+    std::array<std::uint8_t, IFLA_TUN_MAX + 1> said{};
+    for_each_attribute(first, bytes, [&](int type, const void* payload, std::size_t size) {
+        if (type <= IFLA_TUN_MAX && size == 1) said[type] = *static_cast<const std::uint8_t*>(payload);
+    });
+    link.viaducts =
+        said[IFLA_TUN_TYPE] == IFF_TAP && said[IFLA_TUN_VNET_HDR] != 0 && said[IFLA_TUN_PERSIST] != 0;
+    link.several_queues = said[IFLA_TUN_MULTI_QUEUE] != 0;
+}
+
+std::optional<Link> link_of(int index) {
     const Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
     struct {
         nlmsghdr header;
@@ -65,7 +89,22 @@ std::optional<unsigned> link_flags(int index) {
     if (size < static_cast<ssize_t>(sizeof question)) return std::nullopt;
     std::memcpy(&question, answer.data(), sizeof question);
     if (question.header.nlmsg_type != RTM_NEWLINK) return std::nullopt;
-    return question.link.ifi_flags;
+    Link link;
+    link.flags = question.link.ifi_flags;
+    const auto first = NLMSG_ALIGN(sizeof question);
+    bool is_tun = false;
+    const auto info = [&](int type, const void* payload, std::size_t bytes) {
+        if (type == IFLA_INFO_KIND) is_tun = bytes >= 4 && std::memcmp(payload, "tun", 4) == 0;
+        if (type == IFLA_INFO_DATA && is_tun) read_tun(static_cast<const rtattr*>(payload), bytes, link);
+    };
+    for_each_attribute(reinterpret_cast<const rtattr*>(answer.data() + first),
+                       static_cast<std::size_t>(size) - first,
+                       [&](int type, const void* payload, std::size_t bytes) {
+                           if (type == IFLA_LINKINFO) {
+                               for_each_attribute(static_cast<const rtattr*>(payload), bytes, info);
+                           }
+                       });
+    return link;
 }
 
 /// The work of the thread inside the namespace.
@@ -115,13 +154,18 @@ private:
         }
         auto request = request_for(port_.tap.ifname);
         existed_ = ask(device_.control.get(), SIOCGIFINDEX, request);
+        several_ = port_.queues > 1;
         if (existed_) wait_for_owner(request.ifr_ifindex);
     }
 
     /// A TAP without an owner has no carrier.
-    void wait_for_owner(int index) const {
+    void wait_for_owner(int index) {
         const auto end = std::chrono::steady_clock::now() + kOwnerLeaves;
-        while ((link_flags(index).value_or(0) & kCarrier) != 0) {
+        for (;;) {
+            const auto link = link_of(index).value_or(Link());
+            if (!link.viaducts) refuse("already exists and is not a Viaduct tap; name another interface");
+            several_ = link.several_queues;
+            if ((link.flags & kCarrier) == 0) return;
             if (std::chrono::steady_clock::now() > end) {
                 refuse("already exists and is in use; name another interface or remove that one");
             }
@@ -129,21 +173,31 @@ private:
         }
     }
 
-    void attach_queue(bool first) {
+    /// One more descriptor of the interface; the first makes it when it is not there. Only a port of several
+    /// queues makes it multi-queue: such a TAP has 256 transmit queues in the kernel, and to give each its
+    /// qdisc is most of what setting it up, and taking it away, costs. The kernel attaches only with the flag
+    /// that it was made with.
+    Descriptor attach() const {
         Descriptor queue(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
         if (!queue) throw Refused("", "/dev/net/tun cannot be opened" + because());
         auto request = request_for(port_.tap.ifname);
-        // Always multi-queue: the kernel attaches only with the flag that the interface was made with, and a
-        // port may come back with another number of queues.
-        request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
-        if (::ioctl(queue.get(), TUNSETIFF, &request) != 0) {
-            const int error = errno;
-            if (existed_ && error == EINVAL)
-                refuse("already exists and is not a Viaduct tap; name another interface");
-            if (error == EBUSY) refuse("is in use by another process");
-            refuse("cannot be made" + because(error));
+        request.ifr_flags =
+            static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (several_ ? IFF_MULTI_QUEUE : 0));
+        if (::ioctl(queue.get(), TUNSETIFF, &request) == 0) return queue;
+        if (errno == EBUSY) refuse("is in use by another process");
+        refuse("cannot be made" + because());
+    }
+
+    void attach_queue(bool first) {
+        auto queue = attach();
+        if (first && existed_ && port_.queues > 1 && !several_) {
+            // It has one queue for good: as with any other change of a port's queues, it is made anew.
+            ::ioctl(queue.get(), TUNSETPERSIST, 0);
+            queue.close();
+            existed_ = false;
+            several_ = true;
+            queue = attach();
         }
-        if (first && existed_) check_kept(queue);
         const int header = kTapHeader;
         if (::ioctl(queue.get(), TUNSETVNETHDRSZ, &header) != 0 ||
             ::ioctl(queue.get(), TUNSETOFFLOAD, 0UL) != 0) {
@@ -151,17 +205,9 @@ private:
         }
         device_.queues.push_back(std::move(queue));
         if (!first) return;
-        request = request_for(port_.tap.ifname);
+        auto request = request_for(port_.tap.ifname);
         if (!ask(device_.control.get(), SIOCGIFINDEX, request)) refuse("is gone again" + because());
         device_.index = request.ifr_ifindex;
-    }
-
-    /// What a dataplane left persists; anything else is some process's own.
-    void check_kept(const Descriptor& queue) const {
-        ifreq request{};
-        if (::ioctl(queue.get(), TUNGETIFF, &request) != 0 || (request.ifr_flags & IFF_PERSIST) == 0) {
-            refuse("already exists and is not a Viaduct tap; name another interface");
-        }
     }
 
     void set_address() const {
@@ -181,6 +227,7 @@ private:
     const NetworkNamespace& where_;
     TapDevice device_;
     bool existed_ = false;
+    bool several_ = false;  ///< the interface is multi-queue
 };
 
 }  // namespace

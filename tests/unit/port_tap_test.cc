@@ -169,7 +169,7 @@ TEST_F(TapPort, TwoPodsPingEachOtherAlsoWithJumboFramesAndSeveralQueues) {
 
 TEST_F(TapPort, StaysForTheNextDataplaneWithItsAddresses) {
     const Namespace pod("a");
-    auto port = make(tap_in(pod));
+    auto port = make(tap_in(pod, 4));
     ASSERT_TRUE(pod.ip("link set eth0 up"));
     ASSERT_TRUE(pod.ip("address add 10.9.0.1/24 dev eth0"));
     for (const auto queues : std::to_array<std::uint16_t>({1, 3, 2})) {
@@ -182,6 +182,31 @@ TEST_F(TapPort, StaysForTheNextDataplaneWithItsAddresses) {
     }
     port->stop();
     EXPECT_FALSE(pod.ip("link show eth0"));
+}
+
+TEST_F(TapPort, OfOneQueueStaysForTheNextDataplaneAndIsMadeAnewForSeveral) {
+    const Namespace pod("a");
+    auto port = make(tap_in(pod));
+    ASSERT_TRUE(pod.ip("address add 10.9.0.1/24 dev eth0"));
+    port.reset();  // without stop(), as when the process ends
+    port = make(tap_in(pod));
+    EXPECT_TRUE(pod.shows("10.9.0.1/24"));
+    port.reset();
+    port = make(tap_in(pod, 3));
+    EXPECT_FALSE(pod.shows("10.9.0.1/24"));
+    ASSERT_TRUE(pod.ip("link set eth0 up"));
+    EXPECT_TRUE(eventually([&] { return port->active_queues() == 3; }));
+    EXPECT_TRUE(transmit_to(*port, 0, frame_of(60)));
+    port->stop();
+    EXPECT_FALSE(pod.ip("link show eth0"));
+}
+
+TEST_F(TapPort, MakesNoTransmitQueuesInTheKernelThatItDoesNotUse) {
+    const Namespace pod("a");
+    auto port = make(tap_in(pod));
+    ASSERT_TRUE(pod.ip("link set eth0 up"));
+    EXPECT_FALSE(pod.exec("test -e /sys/class/net/eth0/queues/tx-1"));
+    port->stop();
 }
 
 TEST_F(TapPort, IsGoneByNameWhenStopReturnsAndMayBeMadeAgainAtOnce) {
