@@ -9,7 +9,7 @@ import time
 
 from viaduct import daemons, process
 
-REQUESTS = 300
+REQUESTS = 1000
 IFNAME = "eth0"
 
 
