@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from viaduct import (  # noqa: E402
     cnitool as cnitool_module, containerd as containerd_module, cri as cri_module, daemons, debian_source,
-    hosts, isolation as isolation_module, netns, podman as podman_module, pods, qemu, testpmd, workdir)
+    hosts, isolation as isolation_module, netns, outside, podman as podman_module, pods, qemu, testpmd, workdir)
 
 
 def needs_programs(*names):
@@ -98,6 +98,16 @@ def isolation(directory):
     needs_programs("unshare", "nsenter")
     with isolation_module.Isolation(directory / "isolation") as it:
         yield it
+
+
+@pytest.fixture
+def make_outside(make_netns):
+    """make_outside(node, …) -> the namespace behind an uplink of the node."""
+
+    def make(node, **options):
+        return outside.Outside(node, make_netns("outside"), **options)
+
+    return make
 
 
 @pytest.fixture

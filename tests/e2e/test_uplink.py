@@ -1,15 +1,5 @@
 """Uplinks: DPDK's net_af_packet on a veth, with Linux behind it."""
-import pytest
-
 from viaduct import outside, pods, process
-
-
-@pytest.fixture
-def make_outside(make_netns):
-    def make(node, **options):
-        return outside.Outside(node, make_netns("outside"), **options)
-
-    return make
 
 
 def tap(space, bridge="br0", name="pod", **settings):

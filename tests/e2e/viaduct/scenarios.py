@@ -19,7 +19,7 @@ def expect_page(text, body):
         raise process.Failed(f'no page with "{body}": {text!r}')
 
 
-def _retry_fetch(fetch, body, what):
+def retry_fetch(fetch, body, what):
     """A server that was just started may not listen yet: until then fetch() fails or has nothing."""
 
     def answer():
@@ -46,7 +46,7 @@ def scenario_two_containers(podman, conflist, ips=None, macs=None):
         for name, other, address in zip(names, reversed(names), reversed(addresses)):
             podman.exec(name, "ping", "-c", "3", "-W", "5", address)
             fetch = image.fetch_page_command(address)
-            _retry_fetch(lambda: podman.exec(name, *fetch).stdout, f"page of {other}", other)
+            retry_fetch(lambda: podman.exec(name, *fetch).stdout, f"page of {other}", other)
         if macs:
             for name, mac in zip(names, macs):
                 if mac not in podman.exec(name, "ip", "link", "show", "dev", "eth0").stdout:
@@ -68,7 +68,7 @@ def scenario_ctr(containerd):
         address = containerd.address("ctr-a")
         containerd.exec("ctr-b", "ping", "-c", "3", "-W", "5", address)
         fetch = image.fetch_page_command(address)
-        _retry_fetch(lambda: containerd.exec("ctr-b", *fetch).stdout, "page of ctr-a", "ctr-a")
+        retry_fetch(lambda: containerd.exec("ctr-b", *fetch).stdout, "page of ctr-a", "ctr-a")
         containerd.run_foreground("ctr-c", "/bin/ping", "-c", "3", "-W", "5", address)
     finally:
         for name in list(containerd.containers):
@@ -86,7 +86,7 @@ def scenario_cri(cri):
     cri.exec(box, "ping", "-c", "3", "-W", "5", addresses[0])
     cri.exec(web, "ping", "-c", "3", "-W", "5", addresses[1])
     fetch = image.fetch_page_command(addresses[0])
-    _retry_fetch(lambda: cri.exec(box, *fetch).stdout.decode(), "page of cri-a", "cri-a")
+    retry_fetch(lambda: cri.exec(box, *fetch).stdout.decode(), "page of cri-a", "cri-a")
     for pod in pods:
         cri.remove_pod(pod)
     return addresses
