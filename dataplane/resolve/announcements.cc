@@ -74,6 +74,8 @@ void Announcements::notice(Resolver& resolver) {
 void Announcements::announce(Resolver& resolver) {
     for (auto& [address, life] : addresses_) {
         if (life.left == 0 || resolver.now() < life.next) continue;
+        // Before others are told to believe it: whoever has the address already says so to a probe alone.
+        if (life.left == kAnnouncements) send_probe(resolver, address.first, address.second);
         --life.left;
         life.next = resolver.now() + kAnnounceInterval;
         send_announcement(resolver, address.first, address.second);

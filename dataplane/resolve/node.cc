@@ -111,6 +111,17 @@ void send_announcement(Resolver& resolver, InterfaceIndex interface, const IpAdd
         compose_neighbour_advertisement({group_mac(group), mac, group, address}, {address, false, true}));
 }
 
+void send_probe(Resolver& resolver, InterfaceIndex interface, const IpAddress& address) {
+    const auto& mac = resolver.tables().interfaces[interface].mac;
+    if (address.is_v4()) {
+        return send_own(resolver, interface, compose_arp({true, mac, {}, {}, address}, kBroadcastMac));
+    }
+    const auto group = solicited_node_group(address);
+    const auto nobody = *IpAddress::from_bytes(std::array<std::uint8_t, 16>{});
+    send_own(resolver, interface,
+             compose_neighbour_solicitation({group_mac(group), mac, group, nobody}, address));
+}
+
 void defend(Resolver& resolver, InterfaceIndex interface, const IpAddress& address,
             const MacAddress& claimer) {
     resolver.shared().neighbours.note_duplicate({{interface, address}, claimer});

@@ -40,6 +40,10 @@ void send_solicitation(Resolver& resolver, const NeighbourKey& key, const std::o
 /// Tells everybody on the link that an own address is here: gratuitous ARP (RFC 5227 3), or an unsolicited
 /// advertisement (RFC 4861 7.2.6).
 void send_announcement(Resolver& resolver, InterfaceIndex interface, const IpAddress& address);
+/// Asks whether somebody else has an own address (RFC 5227 2.1.1, RFC 4862 5.4.2). The node uses it
+/// meanwhile, as RFC 4429 allows: a router that waits is a network that waits. Whoever answers is heard as
+/// claiming it.
+void send_probe(Resolver& resolver, InterfaceIndex interface, const IpAddress& address);
 /// Somebody else claims an own address (RFC 5227 2.4 b, RFC 4862 5.4): counted, told to people, and answered
 /// by an announcement, so that whoever believed him learns better; at most one in ten seconds.
 void defend(Resolver& resolver, InterfaceIndex interface, const IpAddress& address,

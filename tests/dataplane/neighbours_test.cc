@@ -330,8 +330,15 @@ TEST_F(Neighbourhood, AnnouncesItselfTwiceAndWhenItsMacChanges) {
             heard.push_back(std::move(frame));
     }
     const auto gratuitous = compose_arp({true, kLan, ip("10.1.0.1"), kNobody, ip("10.1.0.1")}, kBroadcastMac);
+    const auto probe = compose_arp({true, kLan, {}, kNobody, ip("10.1.0.1")}, kBroadcastMac);
+    const auto probe6 = compose_neighbour_solicitation(
+        {MacAddress::from_u64(0x3333ff000001), kLan, ip("ff02::1:ff00:1"), ip("::")}, ip("fd01::1"));
     EXPECT_EQ(std::count(heard.begin(), heard.end(), gratuitous), 2);
-    EXPECT_EQ(heard.size(), 6U) << "three addresses, one of them link-local";
+    EXPECT_EQ(std::count(heard.begin(), heard.end(), probe), 1);
+    EXPECT_EQ(std::count(heard.begin(), heard.end(), probe6), 1);
+    EXPECT_LT(std::find(heard.begin(), heard.end(), probe),
+              std::find(heard.begin(), heard.end(), gratuitous));
+    EXPECT_EQ(heard.size(), 9U) << "three addresses, one of them link-local";
     bench.apply_json(R"({"put":{"interfaces":[{"name":"gw","bridge":"lan","mac":"02:00:00:00:01:03",)"
                      R"("addresses":["10.1.0.1/24"]}]}})");
     tick();
@@ -339,6 +346,24 @@ TEST_F(Neighbourhood, AnnouncesItselfTwiceAndWhenItsMacChanges) {
     const auto moved = compose_arp(
         {true, MacAddress::from_u64(0x020000000103), ip("10.1.0.1"), kNobody, ip("10.1.0.1")}, kBroadcastMac);
     EXPECT_EQ(std::count(again.begin(), again.end(), moved), 1);
+}
+
+TEST_F(Neighbourhood, WhoAnswersItsProbesIsReportedAsADuplicate) {
+    tick();
+    for (const auto* own : {"10.1.0.1", "fd01::1"}) {
+        const auto before = bench.dataplane().neighbour_sums().counters.duplicates;
+        const auto answer = ip(own).is_v4()
+                                ? compose_arp({false, kHost, ip(own), kLan, ip("0.0.0.0")}, kLan)
+                                : compose_neighbour_advertisement(
+                                      {MacAddress::from_u64(0x333300000001), kHost, ip("ff02::1"), ip(own)},
+                                      {ip(own), false, true});
+        bench.inject("a", answer);
+        bench.settle();
+        EXPECT_EQ(bench.dataplane().neighbour_sums().counters.duplicates, before + 1) << own;
+    }
+    quieten();
+    bench.inject("a", compose_arp({true, kHost, ip("10.1.0.2"), kNobody, ip("10.1.0.1")}, kBroadcastMac));
+    EXPECT_EQ(bench.collect("a").size(), 1U) << "the node goes on using its addresses";
 }
 
 TEST_F(Neighbourhood, AnswersEchoOfBothFamilies) {
