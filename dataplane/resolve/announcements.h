@@ -1,5 +1,6 @@
-// What the node says on its links without being asked: whether somebody else has an address of its own and that
-// it is here, when it or its interface comes up or its MAC changes, and router advertisements at their times. One worker's, off the fast path.
+// What the node says on its links without being asked: whether somebody else has an address of its own and
+// that it is here, when it or its interface comes up or its MAC changes, and router advertisements at their
+// times. One worker's, off the fast path.
 #pragma once
 
 #include <cstdint>

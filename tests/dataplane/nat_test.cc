@@ -307,14 +307,14 @@ TEST_F(Nat, ErrorsFromOutsideReachWhoSentThePacket) {
     EXPECT_EQ(pass("up", error("198.51.100.7", udp, 3, 3), "pod"),
               one("icmp 198.51.100.7 > 10.0.0.2 ttl 63 type 3/3 [udp 10.0.0.2:5000 > 198.51.100.7:80]"));
     EXPECT_EQ(pass("up", error("203.0.113.1", {"192.0.2.1", "198.51.100.7", kTcp, 5000, 80}, 3, 4), "pod"),
-              one("icmp 203.0.113.1 > 10.0.0.2 ttl 63 type 3/4 [tcp 10.0.0.2:5000 > 198.51.100.7:80]"));
+              one("icmp 203.0.113.1 > 10.0.0.2 ttl 63 type 3/4 mtu 0 [tcp 10.0.0.2:5000 > 198.51.100.7:80]"));
     EXPECT_EQ(
         pass("up", error("203.0.113.1", {"192.0.2.1", "198.51.100.7", kIcmp, 5000}, 11, 0), "pod"),
         one("icmp 203.0.113.1 > 10.0.0.2 ttl 63 type 11/0 [icmp 10.0.0.2 > 198.51.100.7 request 5000]"));
     EXPECT_EQ(pass("pod", {"fd00::2", "2001:db8:1::7", kUdp, 5000, 80}, "up").size(), 1U);
     const PacketSpec six{"2001:db8::1", "2001:db8:1::7", kUdp, 5000, 80};
     EXPECT_EQ(pass("up", error("2001:db8:2::1", six, 2, 0), "pod"),
-              one("icmp6 2001:db8:2::1 > fd00::2 ttl 63 type 2/0 [udp [fd00::2]:5000 > "
+              one("icmp6 2001:db8:2::1 > fd00::2 ttl 63 type 2/0 mtu 0 [udp [fd00::2]:5000 > "
                   "[2001:db8:1::7]:80]"));
     // The connections go on.
     EXPECT_EQ(pass("up", {"198.51.100.7", "192.0.2.1", kTcp, 80, 5000}, "pod"),

@@ -162,9 +162,12 @@ std::string describe_icmp(const Bytes& b, const Layout& l) {
     const auto type = b[l.l4];
     const bool error = l.protocol == kIcmp ? type != 0 && type != 8 : type < 128;
     if (error) {
-        return " type " + std::to_string(type) + "/" + std::to_string(b[l.l4 + 1]) + " [" +
+        const bool too_big = l.protocol == kIcmp ? type == 3 && b[l.l4 + 1] == 4 : type == 2;
+        return " type " + std::to_string(type) + "/" + std::to_string(b[l.l4 + 1]) +
+               (too_big ? " mtu " + std::to_string(get16(b, l.l4 + 6)) : "") + " [" +
                describe_packet(b, l.l4 + 8, true) + "]";
     }
+    if (l.protocol == kIcmp6 && type > 129) return " type " + std::to_string(type);
     const bool request = type == 8 || type == 128;
     return std::string(request ? " request " : " reply ") + std::to_string(get16(b, l.l4 + 4));
 }
