@@ -5,8 +5,12 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <stdexcept>
+#include <vector>
 
 #include <json/json.h>
+
+#include "viaduct/capture.h"
 
 #include "cli/session.h"
 
@@ -28,48 +32,16 @@ std::string hex_of(std::string_view bytes) {
     return text;
 }
 
-/// A capture file of libpcap's classic form, of Ethernet frames, in either byte order.
-class Capture {
-public:
-    explicit Capture(const std::string& path) : path_(path) {
-        std::ifstream file(path, std::ios::binary);
-        if (!file) throw Failure("cannot read " + path + ": " + std::strerror(errno));
-        bytes_.assign(std::istreambuf_iterator<char>(file), {});
-        const auto magic = bytes_.size() < kFileHeader ? 0 : number(0);
-        // Microseconds and nanoseconds; ours and the other byte order.
-        swapped_ = magic == 0xd4c3b2a1 || magic == 0x4d3cb2a1;
-        if (!swapped_ && magic != 0xa1b2c3d4 && magic != 0xa1b23c4d)
-            throw Failure(path + " is no capture file of libpcap's classic form (\"tcpdump -w\" writes one)");
-        constexpr std::uint32_t ethernet = 1;
-        if ((number(20) & 0xffff) != ethernet) throw Failure(path + " has no Ethernet frames in it");
+std::vector<CapturedFrame> frames_of(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw Failure("cannot read " + path + ": " + std::strerror(errno));
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    try {
+        return read_capture(bytes);
+    } catch (const std::runtime_error& error) {
+        throw Failure(path + ": " + error.what());
     }
-    /// The next frame as it was captured; false at the end.
-    bool next(std::string& frame) {
-        if (at_ == bytes_.size()) return false;
-        if (bytes_.size() - at_ < kPacketHeader) throw Failure(path_ + " ends in the middle of a packet");
-        const auto captured = number(at_ + 8);
-        at_ += kPacketHeader;
-        if (captured > bytes_.size() - at_) throw Failure(path_ + " ends in the middle of a packet");
-        frame = bytes_.substr(at_, captured);
-        at_ += captured;
-        return true;
-    }
-
-private:
-    static constexpr std::size_t kFileHeader = 24;
-    static constexpr std::size_t kPacketHeader = 16;
-
-    [[nodiscard]] std::uint32_t number(std::size_t at) const {
-        std::uint32_t value = 0;
-        std::memcpy(&value, &bytes_[at], sizeof value);
-        return swapped_ ? __builtin_bswap32(value) : value;
-    }
-
-    std::string path_;
-    std::string bytes_;
-    std::size_t at_ = kFileHeader;
-    bool swapped_ = false;
-};
+}
 
 /// "SYN,ACK" or a number.
 std::uint64_t tcp_flags(const std::string& text) {
@@ -112,7 +84,8 @@ Asked read_words(Words& words) {
             asked.body[key == "source-mac" ? "source_mac" : key] = words.take("a value");
         }
     }
-    if (!asked.body.isMember("port")) throw Usage("needs --port PORT, by which the packet comes in");
+    if (!asked.body.isMember("port") && asked.pcap.empty())
+        throw Usage("needs --port PORT, by which the packet comes in");
     const bool in_words = asked.body.isMember("src") && asked.body.isMember("dst");
     if (!in_words && asked.pcap.empty() && !asked.body.isMember("frame"))
         throw Usage("needs --src and --dst, or --pcap FILE, or --frame HEX");
@@ -142,19 +115,25 @@ int trace(Session& session) {
         if (!session.printed(answer)) show(answer);
         return 0;
     }
-    Capture capture(asked.pcap);
+    const auto frames = frames_of(asked.pcap);
+    if (frames.size() > kPacketsMost) {
+        throw Failure(asked.pcap + " has " + std::to_string(frames.size()) + " packets; at most " +
+                      std::to_string(kPacketsMost) + " are traced (\"editcap -r\" picks some)");
+    }
+    const bool port_is_told = asked.body.isMember("port");
     Json::Value all(Json::arrayValue);
-    std::string frame;
-    for (std::size_t count = 0; capture.next(frame); ++count) {
-        if (count == kPacketsMost)
-            throw Failure("traces at most " + std::to_string(kPacketsMost) + " packets");
-        asked.body["frame"] = hex_of(frame);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const auto& frame = frames[i];
+        if (!port_is_told && frame.interface.empty())
+            throw Usage("needs --port PORT: " + asked.pcap + " does not say by which port its packets came");
+        if (!port_is_told) asked.body["port"] = frame.interface;
+        asked.body["frame"] = hex_of({reinterpret_cast<const char*>(frame.bytes.data()), frame.bytes.size()});
         auto answer = session.ask("POST", "/v1/state/trace", asked.body);
         if (session.arguments.json) {
             all.append(std::move(answer));
             continue;
         }
-        std::cout << (count == 0 ? "" : "\n") << "packet " << count + 1 << "\n";
+        std::cout << (i == 0 ? "" : "\n") << "packet " << i + 1 << "\n";
         show(answer);
     }
     session.printed(all);
@@ -175,7 +154,8 @@ Object trace_object() {
           "ask about a packet that comes in by PORT",
           trace}},
         "proto: tcp when it is not told. size: of the IP packet. mac: where the frame is sent; the router's\n"
-        "interface on the port's bridge when it is not told. pcap: frames as they came in by PORT.\n",
+        "interface on the port's bridge when it is not told. pcap: frames as they came in by PORT,\n"
+        "pcap or pcapng; a pcapng file may name the ports itself, as those of \"viaduct replay\" do.\n",
         {"viaduct trace --port web --src 10.1.0.2 --dst 192.0.2.1 --proto tcp --dport 80",
          "viaduct trace --port web --pcap web.pcap -j"}};
 }

@@ -15,6 +15,7 @@
 #include <json/json.h>
 #include <rte_eal.h>
 
+#include "viaduct/capture.h"
 #include "viaduct/fault.h"
 #include "viaduct/json.h"
 #include "viaduct/log.h"
@@ -24,7 +25,6 @@
 #include "dataplane.h"
 #include "flow/flow_memory.h"
 #include "port/wire.h"
-#include "replay/capture.h"
 
 namespace {
 
@@ -134,6 +134,9 @@ public:
             return wire;
         };
         dataplane_ = std::make_unique<Dataplane>(std::move(options));
+        // The worker's timers of the first second are over before there is anything to be announced: else
+        // that would be now or a second later, as the threads happen to run.
+        settle();
         auto json = parse_json(config, "--config");
         if (json.isObject() && !json.isMember("put")) {
             Json::Value change(Json::objectValue);

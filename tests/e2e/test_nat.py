@@ -251,3 +251,25 @@ def test_trace_of_a_masqueraded_connection(make_router):
     for word in (OUTSIDE.gateway[4], "inside4", server.port, server.mac):
         assert word in text, text
     assert flows(node) == [] or "40000" not in json.dumps(flows(node)), "a trace entered a flow"
+
+
+def test_trace_of_captured_packets(make_router, directory):
+    """pcap and pcapng, and the reason when a file is none."""
+    from scapy.all import IP, TCP, UDP, Ether, wrpcap, wrpcapng
+    node, made = masqueraded(make_router)
+    inside, server = made["inside"], made["server"]
+    inside.space.ping(server.address[4])
+    gateway = json.loads(inside.space.output("ip", "-j", "neigh", "show", INSIDE.gateway[4]))[0]["lladdr"]
+    ether = Ether(src=inside.mac, dst=gateway)
+    packets = [ether / IP(src=inside.address[4], dst=server.address[4]) / TCP(sport=40000, dport=80, flags="S"),
+               ether / IP(src="127.0.0.1", dst=server.address[4]) / UDP(sport=1, dport=2)]
+    for name, write in (("in.pcap", wrpcap), ("in.pcapng", wrpcapng)):
+        write(str(directory / name), packets)
+        traced = node.cli("trace", "--port", inside.port, "--pcap", directory / name)
+        assert [one["decision"] for one in traced] == ["forwarded", "dropped"], traced
+        assert traced[0]["port"] == server.port and traced[1]["reason"] == "martian", traced
+    (directory / "none").write_text("this is no capture")
+    refused = node.cli("trace", "--port", inside.port, "--pcap", directory / "none", check=False)
+    assert refused.returncode != 0 and "capture" in refused.stderr, refused
+    refused = node.cli("trace", "--pcap", directory / "in.pcap", check=False)
+    assert refused.returncode == 2 and "--port" in refused.stderr, refused

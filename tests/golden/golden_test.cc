@@ -22,17 +22,14 @@
 #include <gtest/gtest.h>
 #include <json/json.h>
 
+#include "viaduct/capture.h"
 #include "viaduct/json.h"
 
 #include "packets.h"
-#include "replay/capture.h"
 #include "temporary_directory.h"
 
 namespace viaduct::test {
 namespace {
-
-using dataplane::CapturedFrame;
-using dataplane::CaptureWriter;
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
 /// The router has said by then what it says when it starts.
@@ -238,7 +235,7 @@ TEST_P(Golden, PacketsComeOutAsTheCaseSaysRunAfterRun) {
     if (HasFatalFailure()) return;
     EXPECT_EQ(contents(directory.file("one")), contents(directory.file("two")));
     EXPECT_EQ(contents(directory.file("one.json")), contents(directory.file("two.json")));
-    script.compare(dataplane::read_capture(contents(directory.file("one"))));
+    script.compare(read_capture(contents(directory.file("one"))));
     const auto drops = drops_of(parse_json(contents(directory.file("one.json")), "counters"));
     const auto& expected = spec.isMember("drops") ? spec["drops"] : Json::Value(Json::objectValue);
     EXPECT_EQ(to_json_text(drops), to_json_text(expected));

@@ -7,10 +7,11 @@
 
 #include <gtest/gtest.h>
 
-#include "replay/capture.h"
+#include "viaduct/capture.h"
+
 #include "temporary_directory.h"
 
-namespace viaduct::dataplane {
+namespace viaduct {
 namespace {
 
 using test::TemporaryDirectory;
@@ -153,4 +154,4 @@ TEST_F(ReplayProcess, FaultsAreSaid) {
 }
 
 }  // namespace
-}  // namespace viaduct::dataplane
+}  // namespace viaduct

@@ -1,11 +1,11 @@
 // draft-ietf-opsawg-pcap (classic) and draft-ietf-opsawg-pcapng.
-#include "replay/capture.h"
+#include "viaduct/capture.h"
 
 #include <cstring>
 #include <optional>
 #include <stdexcept>
 
-namespace viaduct::dataplane {
+namespace viaduct {
 
 namespace {
 
@@ -241,4 +241,4 @@ void CaptureWriter::block(std::uint32_t type, std::string body) {
     put(file_, length);
 }
 
-}  // namespace viaduct::dataplane
+}  // namespace viaduct

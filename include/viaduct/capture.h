@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace viaduct::dataplane {
+namespace viaduct {
 
 struct CapturedFrame {
     std::uint64_t nanoseconds = 0;  ///< since 1970
@@ -33,4 +33,4 @@ private:
     std::string file_;
 };
 
-}  // namespace viaduct::dataplane
+}  // namespace viaduct
