@@ -16,7 +16,7 @@ bool covers(const RouteChange& change, const Address& address) {
 }  // namespace
 
 template <typename Key>
-bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, FlowRecord<Key>& record) {
+bool still_holds(const Topology& topology, const FlowRecord<Key>& record) {
     const auto age = topology.flow_generation - record.generation;
     if (age == 0 || age > topology.flow_generation - topology.flows_since || record.generation == 0)
         return false;
@@ -26,6 +26,15 @@ bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, Flow
             covers(*change, record.key.source) || covers(*change, record.new_source))
             return false;
     }
+    return true;
+}
+
+template bool still_holds(const Topology&, const FlowRecord<FlowKey4>&);
+template bool still_holds(const Topology&, const FlowRecord<FlowKey6>&);
+
+template <typename Key>
+bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, FlowRecord<Key>& record) {
+    if (!still_holds(topology, record)) return false;
     table.restamp(flow, record, topology.flow_generation);
     record.generation = topology.flow_generation;
     return true;

@@ -145,7 +145,10 @@ inline bool executable(const Topology& topology, const Parsed<Key>& packet, cons
 }
 
 /// Whether a record of another generation says what resolve would say now, because nothing has changed since
-/// but routes that have nothing to do with it; then it has the present generation.
+/// but routes that have nothing to do with it.
+template <typename Key>
+[[nodiscard]] bool still_holds(const Topology& topology, const FlowRecord<Key>& record);
+/// Gives such a record the present generation, here and in the table.
 template <typename Key>
 [[nodiscard]] bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow,
                          FlowRecord<Key>& record);

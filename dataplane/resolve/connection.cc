@@ -3,6 +3,7 @@
 // they still agree with.
 #include <spdlog/fmt/fmt.h>
 
+#include "forward/execute.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
 
@@ -41,8 +42,12 @@ Step look_up(Context& context) {
     context.kept = kept;
     context.say(kStage, [&] {
         const bool stale = record.generation != context.tables.generation;
+        const auto* becomes = !stale ? ""
+                              : still_holds(context.topology, record)
+                                  ? ", which goes on as it is: what changed since has nothing to do with it"
+                                  : ", to be resolved again";
         return fmt::format("{} direction of flow {}{}", context.reply ? "reply" : "original", context.flow,
-                           stale ? ", to be resolved again" : "");
+                           becomes);
     });
     return Step::go_on;
 }

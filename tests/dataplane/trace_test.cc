@@ -86,6 +86,21 @@ TEST(Trace, SaysWhatThePacketThenDoes) {
     EXPECT_EQ(describe(in[0]), "udp 203.0.113.9:53 > 10.0.0.2:5000 ttl 63");
 }
 
+TEST(Trace, SaysWhetherAChangeMattersToAFlow) {
+    Bench bench;
+    bench.apply_json(kConfig);
+    const auto frame = routed(query("203.0.113.9"), lan_mac(), kPod);
+    bench.inject("pod", frame);
+    ASSERT_EQ(bench.collect("world").size(), 1U);
+    const auto after = [&](const std::string& prefix) {
+        bench.apply_json(R"({"put": {"routes": [{"prefix": ")" + prefix +
+                         R"(", "next_hops": [{"via": "192.0.2.254", "interface": "wan"}]}]}})");
+        return text_of(bench.dataplane().trace({"pod", frame}));
+    };
+    EXPECT_NE(after("172.20.0.0/16").find("goes on as it is"), std::string::npos);
+    EXPECT_NE(after("203.0.113.0/24").find("to be resolved again"), std::string::npos);
+}
+
 TEST(Trace, NamesTheReasonOfADrop) {
     Bench bench;
     bench.apply_json(kConfig);
