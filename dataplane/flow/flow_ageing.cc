@@ -11,9 +11,6 @@ namespace {
 /// A flow that changes that often while it is looked at is left out of a list.
 constexpr int kListingAttempts = 100;
 
-/// A place's turn when both buckets are searched from `start` on.
-constexpr std::uint32_t kBothPlaces = 2 * FlowBucket::kPlaces;
-
 }  // namespace
 
 template <typename Key>
@@ -31,13 +28,14 @@ bool FlowTable<Key>::timed_out(const Record& record, FlowIndex index, FlowIndex 
     return flow_idle(entries_[index].tail, entries_[peer].tail, deadline.now) >= timeout;
 }
 
-/// From a place that depends on the newcomer, so that among equals it is not always the newest flow that
-/// goes.
+/// Not at the front: its buckets are shared by so many keys that in a flood a flow would have to give way
+/// there before it could be answered. From a place that depends on the newcomer, so that among equals it is
+/// not always the newest flow that goes.
 template <typename Key>
 auto FlowTable<Key>::unanswered_of(const Home& home) const -> Candidates {
     Candidates found;
     const auto turn = static_cast<std::uint32_t>(home.hash >> 16) % FlowBucket::kPlaces;
-    for (const auto bucket : {home.first, home.second}) {
+    for (const auto bucket : {home.buckets[1], home.buckets[2]}) {
         const auto marked = buckets_[bucket].marked();
         const auto after = marked >> turn << turn;
         for (auto rest : {after, marked ^ after}) {
@@ -53,14 +51,15 @@ auto FlowTable<Key>::unanswered_of(const Home& home) const -> Candidates {
 
 template <typename Key>
 bool FlowTable<Key>::is_crowded(const Home& home) const {
-    return buckets_[home.first].match(0) == 0 && buckets_[home.second].match(0) == 0;
+    return std::ranges::all_of(home.buckets,
+                               [this](std::uint32_t bucket) { return buckets_[bucket].match(0) == 0; });
 }
 
 template <typename Key>
 void FlowTable<Key>::fetch_victims(const Places& places) const {
     for (const auto* home : {&places.there, &places.back}) {
-        if (const auto free = buckets_[home->second].match(0); free != 0)
-            fetch(index_of(home->second, FlowBucket::place(free)));
+        if (const auto free = buckets_[home->buckets[2]].match(0); free != 0)
+            fetch(index_of(home->buckets[2], FlowBucket::place(free)));
         if (!is_crowded(*home)) continue;
         const auto candidates = unanswered_of(*home);
         for (std::uint32_t i = 0; i < candidates.count; ++i)
@@ -108,7 +107,7 @@ FlowIndex FlowTable<Key>::longest_silent(const Candidates& candidates) const {
 /// By the buckets' hints alone. A hint that is wrong is taken back, and the next one looked at.
 template <typename Key>
 auto FlowTable<Key>::unanswered_worst(const Home& home, std::uint32_t now) const -> std::optional<Named> {
-    for (std::uint32_t round = 0; round < kBothPlaces; ++round) {
+    for (std::uint32_t round = 0; round < 2 * FlowBucket::kPlaces; ++round) {
         const auto index = longest_silent(unanswered_of(home));
         if (index == kNoFlow) break;
         const auto peer = tail(index).peer.load(std::memory_order_relaxed);
@@ -129,10 +128,10 @@ auto FlowTable<Key>::worst_of(const Home& home, std::uint32_t now) const -> std:
     std::optional<Named> worst;
     auto worst_yield = Yield::never;
     std::uint32_t worst_idle = 0;
-    for (std::uint32_t step = 0; step < kBothPlaces; ++step) {
-        const auto turn = (static_cast<std::uint32_t>(home.hash >> 16) + step) % kBothPlaces;
-        const auto index = turn < FlowBucket::kPlaces ? index_of(home.first, turn)
-                                                      : index_of(home.second, turn - FlowBucket::kPlaces);
+    constexpr auto kAll = kSteps * FlowBucket::kPlaces;
+    for (std::uint32_t i = 0; i < kAll; ++i) {
+        const auto turn = (static_cast<std::uint32_t>(home.hash >> 16) + i) % kAll;
+        const auto index = index_of(home.buckets[turn / FlowBucket::kPlaces], turn % FlowBucket::kPlaces);
         const auto peer = entries_[index].tail.peer.load(std::memory_order_relaxed);
         Record record{};
         if (!taken(index) || peer >= capacity() || !snapshot(index, record)) continue;
@@ -169,6 +168,18 @@ bool FlowTable<Key>::expire_entry(FlowIndex index, Deadline deadline, std::uint3
 }
 
 template <typename Key>
+void FlowTable<Key>::compare_front() {
+    std::uint64_t behind = 0;
+    std::uint64_t in_front = 0;
+    for (std::uint32_t front = 0; front < front_count_; ++front) {
+        behind += buckets_[front].elsewhere();
+        in_front += FlowBucket::kPlaces -
+                    static_cast<std::uint32_t>(__builtin_popcountll(buckets_[front].match(0))) / 2;
+    }
+    mostly_behind_.store(behind > in_front, std::memory_order_relaxed);
+}
+
+template <typename Key>
 std::uint32_t FlowTable<Key>::expire(std::uint32_t first, std::uint32_t count, std::uint32_t now,
                                      const model::FlowTimeouts& timeouts) {
     const auto shortest = shortest_timeout(timeouts);
@@ -176,6 +187,7 @@ std::uint32_t FlowTable<Key>::expire(std::uint32_t first, std::uint32_t count, s
     const auto end =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{first} + count, bucket_count_));
     std::uint32_t gone = 0;
+    if (first == 0) compare_front();
     if (first < end) fetch_tails(first);
     for (auto bucket = first; bucket < end; ++bucket) {
         if (bucket + 2 < end) rte_prefetch0(&buckets_[bucket + 2]);
@@ -234,6 +246,7 @@ std::uint32_t FlowTable<Key>::visit(std::uint32_t first, std::uint32_t count,
                                                                                    std::uint32_t) const; \
     template std::optional<FlowTable<Key>::Named> FlowTable<Key>::worst_of(const Home&, std::uint32_t)   \
         const;                                                                                           \
+    template void FlowTable<Key>::compare_front();                                                       \
     template std::uint32_t FlowTable<Key>::expire(std::uint32_t, std::uint32_t, std::uint32_t,           \
                                                   const model::FlowTimeouts&);                           \
     template std::uint32_t FlowTable<Key>::visit(std::uint32_t, std::uint32_t,                           \

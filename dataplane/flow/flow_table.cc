@@ -6,8 +6,6 @@
 
 #include <rte_lcore.h>
 
-#include "flow/flow_locks.h"
-
 namespace viaduct::dataplane {
 
 namespace {
@@ -19,14 +17,18 @@ constexpr int kEvictionsMost = 8;
 /// A reader or remover that meets a writer each time gives up: that many times in a row, it is no writer.
 constexpr int kAttemptsMost = 1'000;
 
-/// Beyond this, a key's second bucket gets the entry if it has more room: so the table fills to seven eighths
-/// before any bucket pair is full, while few entries lie elsewhere.
-constexpr std::uint32_t kFirstBucketMost = 25;
+/// Beyond this, a key's third bucket gets the entry if it has more room than its second: so the table fills
+/// to seven eighths before all buckets of a key are full, while few entries lie in their third.
+constexpr std::uint32_t kSecondBucketMost = 25;
+
+/// Buckets at the front at most: room for 14,336 entries, and 32 KiB.
+constexpr std::uint32_t kFrontMost = 512;
+constexpr std::uint32_t kFrontShare = 4;  ///< and at most one in so many
 
 std::uint32_t bucket_count_for(std::uint32_t entries) {
     const auto places = std::uint64_t{entries} * 8 / 7;
     return static_cast<std::uint32_t>(
-        std::max<std::uint64_t>(2, (places + FlowBucket::kPlaces - 1) / FlowBucket::kPlaces));
+        std::max<std::uint64_t>(3, (places + FlowBucket::kPlaces - 1) / FlowBucket::kPlaces));
 }
 
 /// A record and its tail lie in one pair of lines, which memory delivers together.
@@ -48,6 +50,7 @@ FlowTable<Key>::FlowTable(std::byte* memory, std::uint32_t entries, std::uint64_
                           FlowObserver<Key>* observer)
     : buckets_(reinterpret_cast<FlowBucket*>(memory)),
       bucket_count_(bucket_count_for(entries)),
+      front_count_(std::clamp(bucket_count_ / kFrontShare, 1U, kFrontMost)),
       seed_(seed),
       observer_(observer) {
     entries_ = reinterpret_cast<Entry*>(memory + bytes_of_buckets(bucket_count_));
@@ -62,7 +65,7 @@ auto FlowTable<Key>::shard() -> Shard& {
 template <typename Key>
 auto FlowTable<Key>::home_of(const Key& key) const -> Home {
     const auto h = hash(key);
-    return {h, first_bucket(h), second_bucket(h), signature_of(h)};
+    return {h, {bucket_of(h, 0), bucket_of(h, 1), bucket_of(h, 2)}, signature_of(h)};
 }
 
 /// The record whole, whosever it is; waits for a writer, whose few stores do not take long.
@@ -85,7 +88,8 @@ bool FlowTable<Key>::snapshot(FlowIndex index, Record& into) const {
 
 template <typename Key>
 FlowIndex FlowTable<Key>::find(const Key& key, std::uint64_t hash, Record& into) const {
-    for (const auto bucket : {first_bucket(hash), second_bucket(hash)}) {
+    for (std::uint32_t step = 0; step < kSteps; ++step) {
+        const auto bucket = bucket_of(hash, step);
         for (auto matches = buckets_[bucket].match(signature_of(hash)); matches != 0;
              matches = FlowBucket::without_first(matches)) {
             const auto index = index_of(bucket, FlowBucket::place(matches));
@@ -138,7 +142,10 @@ void FlowTable<Key>::start_tail(FlowIndex index, FlowIndex peer, std::uint32_t r
 
 template <typename Key>
 void FlowTable<Key>::publish(FlowIndex index, const Home& home) {
-    if (bucket_of(index) != home.first) buckets_[home.first].add_elsewhere();
+    for (std::uint32_t step = 0; home.buckets[step] != bucket_of(index); ++step)
+        buckets_[home.buckets[step]].add_elsewhere();
+    if (!mostly_behind() && buckets_[home.buckets[0]].elsewhere() > FlowBucket::kPlaces)
+        mostly_behind_.store(true, std::memory_order_relaxed);
     buckets_[bucket_of(index)].mark(place_of(index));
     buckets_[bucket_of(index)].set_signature(place_of(index), home.signature);
 }
@@ -146,14 +153,15 @@ void FlowTable<Key>::publish(FlowIndex index, const Home& home) {
 template <typename Key>
 void FlowTable<Key>::clear(FlowIndex index, const Home& home) {
     buckets_[bucket_of(index)].set_signature(place_of(index), 0);
-    if (bucket_of(index) != home.first) buckets_[home.first].subtract_elsewhere();
+    for (std::uint32_t step = 0; home.buckets[step] != bucket_of(index); ++step)
+        buckets_[home.buckets[step]].subtract_elsewhere();
     // Whoever kept the index shall not take what is left for the flow.
     write(index, Record{});
 }
 
 template <typename Key>
 FlowIndex FlowTable<Key>::locate(const Home& home, const Key& key) const {
-    for (const auto bucket : {home.first, home.second}) {
+    for (const auto bucket : home.buckets) {
         for (auto matches = buckets_[bucket].match(home.signature); matches != 0;
              matches = FlowBucket::without_first(matches)) {
             const auto index = index_of(bucket, FlowBucket::place(matches));
@@ -164,40 +172,51 @@ FlowIndex FlowTable<Key>::locate(const Home& home, const Key& key) const {
     return kNoFlow;
 }
 
-/// Nothing of this home lies in its second bucket, nor will what is entered now: that bucket need be neither
-/// read nor locked, which halves the cache lines that a new flow touches.
+/// The last step at which something of this home may lie, or will lie if it is entered now: buckets of later
+/// ones need be neither read nor locked, which spares the cache lines that a new flow would touch.
 template <typename Key>
-bool FlowTable<Key>::first_will_do(const Home& home) const {
-    const auto& bucket = buckets_[home.first];
-    const auto room = static_cast<std::uint32_t>(__builtin_popcountll(bucket.match(0))) / 2;
+std::uint32_t FlowTable<Key>::reach_of(const Home& home) const {
+    constexpr auto kLast = kSteps - 1;
+    const auto room = [&](std::uint32_t step) {
+        return static_cast<std::uint32_t>(__builtin_popcountll(buckets_[home.buckets[step]].match(0))) / 2;
+    };
+    std::uint32_t reach = 0;
+    while (reach < kLast && buckets_[home.buckets[reach]].elsewhere() != 0)
+        ++reach;
+    if (reach == kLast) return kLast;
     // One more than free_place() asks for: both directions may have this bucket.
-    return bucket.elsewhere() == 0 && room > FlowBucket::kPlaces - kFirstBucketMost + 1;
+    if (room(0) > 1) return reach;
+    return room(1) > FlowBucket::kPlaces - kSecondBucketMost + 1 ? 1 : kLast;
 }
 
 template <typename Key>
-FlowIndex FlowTable<Key>::free_place(const Home& home, FlowIndex except) const {
-    const auto free_of = [&](std::uint32_t bucket) {
+FlowIndex FlowTable<Key>::free_place(const Home& home, std::uint32_t reach, FlowIndex except) const {
+    const auto free_at = [&](std::uint32_t step) {
+        if (step > reach) return std::uint64_t{0};
+        const auto bucket = home.buckets[step];
         auto free = buckets_[bucket].match(0);
         if (except != kNoFlow && bucket_of(except) == bucket)
             free &= ~(std::uint64_t{3} << (2 * place_of(except)));
         return free;
     };
-    const auto first = free_of(home.first);
+    const auto at = [&](std::uint32_t step, std::uint64_t free) {
+        return index_of(home.buckets[step], FlowBucket::place(free));
+    };
+    if (const auto front = free_at(0); front != 0) return at(0, front);
+    const auto first = free_at(1);
     const auto room = __builtin_popcountll(first) / 2;
-    if (room > static_cast<int>(FlowBucket::kPlaces - kFirstBucketMost))
-        return index_of(home.first, FlowBucket::place(first));
-    const auto second = free_of(home.second);
-    if (room != 0 && room >= __builtin_popcountll(second) / 2)
-        return index_of(home.first, FlowBucket::place(first));
-    return second == 0 ? kNoFlow : index_of(home.second, FlowBucket::place(second));
+    if (room > static_cast<int>(FlowBucket::kPlaces - kSecondBucketMost)) return at(1, first);
+    const auto second = free_at(2);
+    if (room != 0 && room >= __builtin_popcountll(second) / 2) return at(1, first);
+    return second == 0 ? kNoFlow : at(2, second);
 }
 
 /// Under the locks of all buckets that may be written.
 template <typename Key>
-auto FlowTable<Key>::enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
+auto FlowTable<Key>::enter(const Places& places, Reach reach, const Record& forward, const Record& reverse,
                            std::uint32_t rule, std::uint32_t now) -> Pair {
-    const auto one = free_place(there, kNoFlow);
-    const auto other = one == kNoFlow ? kNoFlow : free_place(back, one);
+    const auto one = free_place(places.there, reach.there, kNoFlow);
+    const auto other = one == kNoFlow ? kNoFlow : free_place(places.back, reach.back, one);
     if (other == kNoFlow) return {Inserted::full, one, kNoFlow};
     auto record = forward;
     record.flags |= kFlowInitiator;
@@ -207,8 +226,8 @@ auto FlowTable<Key>::enter(const Record& forward, const Home& there, const Recor
     start_tail(other, one, rule, now);
     write(one, record);
     write(other, reply);
-    publish(one, there);
-    publish(other, back);
+    publish(one, places.there);
+    publish(other, places.back);
     return {Inserted::yes, one, other};
 }
 
@@ -217,8 +236,11 @@ auto FlowTable<Key>::places(const Key& forward, const Key& reverse) const -> Pla
     Places places;
     places.there = home_of(forward);
     places.back = home_of(reverse);
-    for (const auto bucket : {places.there.first, places.back.first})
-        __builtin_prefetch(&buckets_[bucket], 1);
+    const bool behind = mostly_behind();
+    for (const auto* home : {&places.there, &places.back}) {
+        __builtin_prefetch(&buckets_[home->buckets[0]], 1);
+        if (behind) __builtin_prefetch(&buckets_[home->buckets[1]], 1);
+    }
     return places;
 }
 
@@ -226,10 +248,11 @@ template <typename Key>
 bool FlowTable<Key>::fetch(const Places& places) const {
     bool roomy = true;
     for (const auto* home : {&places.there, &places.back}) {
-        if (const auto free = buckets_[home->first].match(0); free != 0)
-            fetch(index_of(home->first, FlowBucket::place(free)));
-        if (first_will_do(*home)) continue;
-        __builtin_prefetch(&buckets_[home->second], 1);
+        const auto reach = reach_of(*home);
+        if (const auto index = free_place(*home, std::min(reach, 1U), kNoFlow); index != kNoFlow)
+            fetch(index);
+        if (reach < 2) continue;
+        __builtin_prefetch(&buckets_[home->buckets[2]], 1);
         roomy = false;
     }
     return roomy;
@@ -241,22 +264,27 @@ auto FlowTable<Key>::insert(const Places& places, const Record& forward, const R
     if (forward.key == reverse.key) return {Inserted::clashes};
     const auto& there = places.there;
     const auto& back = places.back;
-    bool both_buckets = false;
+    Reach reach{reach_of(there), reach_of(back)};
     for (int attempt = 0; attempt < kEvictionsMost; ++attempt) {
         const Home* lacking = nullptr;
         {
-            const FlowLocks locks(buckets_,
-                                  {there.first, back.first, both_buckets ? there.second : there.first,
-                                   both_buckets ? back.second : back.first});
-            if (!both_buckets && !(first_will_do(there) && first_will_do(back))) {
-                both_buckets = true;
+            FlowLocks::Buckets which;
+            for (std::uint32_t step = 0; step <= reach.there; ++step)
+                which.add(there.buckets[step]);
+            for (std::uint32_t step = 0; step <= reach.back; ++step)
+                which.add(back.buckets[step]);
+            const FlowLocks locks(buckets_, which);
+            // Others were here before the locks were.
+            const Reach now_reach{reach_of(there), reach_of(back)};
+            if (now_reach.there > reach.there || now_reach.back > reach.back) {
+                reach = {std::max(reach.there, now_reach.there), std::max(reach.back, now_reach.back)};
                 continue;
             }
             if (const auto index = locate(there, forward.key); index != kNoFlow)
                 return {Inserted::exists, index, tail(index).peer.load(std::memory_order_relaxed)};
             if (const auto index = locate(back, reverse.key); index != kNoFlow)
                 return {Inserted::clashes, kNoFlow, index};
-            const auto pair = enter(forward, there, reverse, back, rule, now);
+            const auto pair = enter(places, reach, forward, reverse, rule, now);
             if (pair.result == Inserted::yes) {
                 shard().inserted.fetch_add(1, std::memory_order_relaxed);
                 return pair;
@@ -275,8 +303,9 @@ auto FlowTable<Key>::insert(const Places& places, const Record& forward, const R
 template <typename Key>
 bool FlowTable<Key>::update(FlowIndex index, const Record& record) {
     if (index >= capacity()) return false;
-    const auto bucket = bucket_of(index);
-    const FlowLocks locks(buckets_, {bucket, bucket, bucket, bucket});
+    FlowLocks::Buckets which;
+    which.add(bucket_of(index));
+    const FlowLocks locks(buckets_, which);
     if (!holds(index, record.key)) return false;
     auto changed = record;
     // Only writers change it, and this one has the lock.
@@ -291,6 +320,16 @@ bool FlowTable<Key>::update(FlowIndex index, const Record& record) {
 template <typename Key>
 bool FlowTable<Key>::remove(FlowIndex index, const Key& key) {
     return take_out(index, key, Why::removed, {});
+}
+
+/// The bucket of an entry and those before it, which count it. False: it is in none of its own.
+template <typename Key>
+bool FlowTable<Key>::name_buckets(const Home& home, FlowIndex index, FlowLocks::Buckets& which) const {
+    for (const auto bucket : home.buckets) {
+        which.add(bucket);
+        if (bucket == bucket_of(index)) return true;
+    }
+    return false;
 }
 
 /// Which buckets have to be locked is read without a lock, and checked under them. Another thread may take
@@ -308,8 +347,9 @@ bool FlowTable<Key>::take_out(FlowIndex index, const Key& key, Why why, Deadline
         if (!snapshot(peer, other)) return false;
         const auto other_home = home_of(other.key);
         {
-            const FlowLocks locks(buckets_,
-                                  {bucket_of(index), home.first, bucket_of(peer), other_home.first});
+            FlowLocks::Buckets which;
+            if (!name_buckets(home, index, which) || !name_buckets(other_home, peer, which)) return false;
+            const FlowLocks locks(buckets_, which);
             if (!holds(index, key)) return false;
             if (tail(index).peer.load(std::memory_order_relaxed) != peer || !holds(peer, other.key)) continue;
             // Both are as they were last written, now that nobody writes.

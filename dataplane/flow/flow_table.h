@@ -1,14 +1,16 @@
 // The flow table: every connection's two directions, for all workers, in memory that outlives the process.
 //
 // Theory of operation. A bucket is one cache line of 16-bit signatures, compared at once; a signature's place
-// names the entry, so there is no free list and no pointer. A key has two possible buckets; the second is
-// looked at only when the first says that something of its own lies elsewhere. Readers take no lock: they
-// find a signature, copy the record by 64-bit words, and compare the sequence number before and after.
-// Writers lock buckets, at most the four that a pair of directions can lie in, in ascending order. An entry
-// never moves while it lives. A place may be given to another flow at once: the sequence number tells
+// names the entry, so there is no free list and no pointer. A key has three possible buckets: one at the
+// front of the table, which is small, and two behind it; the next is looked at only when the one before says
+// that something of its own lies elsewhere. So few flows lie close together, in caches and address
+// translations, however large the table is; when there are many, readers begin behind the front. They take no
+// lock: they find a signature, copy the record by 64-bit words, and compare the sequence number before and
+// after. Writers lock buckets, at most the six that a pair of directions can lie in, in ascending order. An
+// entry never moves while it lives. A place may be given to another flow at once: the sequence number tells
 // readers.
 //
-// When both buckets of a key are full, the worst of their entries goes: flows that were never answered or are
+// When all buckets of a key are full, the worst of their entries goes: flows that were never answered or are
 // half open first, then closed ones, then those that were answered once and idle since. An established or
 // answered flow that was active lately never does: the newcomer is refused (flow_state.h).
 #pragma once
@@ -27,6 +29,7 @@
 #include "viaduct/routing_model.h"
 
 #include "flow/flow_bucket.h"
+#include "flow/flow_locks.h"
 #include "flow/flow_state.h"
 #include "flow/record.h"
 
@@ -53,7 +56,7 @@ struct FlowTableCounters {
 
 /// How a table lies in memory: a change of the layout is a change of kFlowLayout, or an older process's table
 /// would be misread.
-inline constexpr std::uint32_t kFlowLayout = 2;
+inline constexpr std::uint32_t kFlowLayout = 3;
 
 /// A record and its tail, side by side.
 template <typename Key>
@@ -93,10 +96,13 @@ public:
     // --- any worker, no lock ---
 
     [[nodiscard]] std::uint64_t hash(const Key& key) const { return flow_hash(key, seed_); }
-    void prefetch(std::uint64_t hash) const { rte_prefetch0(&buckets_[first_bucket(hash)]); }
-    /// By signature alone: the entry that is most likely the key's, its record and tail being fetched;
-    /// kNoFlow when there is none. What matches is only known by `read`.
+    void prefetch(std::uint64_t hash) const {
+        rte_prefetch0(&buckets_[bucket_of(hash, mostly_behind() ? 1 : 0)]);
+    }
+    /// By signature alone: the entry that is most likely the key's, its record being fetched; kNoFlow when
+    /// there is none. What matches is only known by `read`.
     [[nodiscard]] FlowIndex candidate(std::uint64_t hash) const;
+    void fetch_tail(FlowIndex index) const { __builtin_prefetch(&entries_[index].tail, 1); }
     /// The whole record if it is the key's; false when it is not, or is being written, or was a chance match
     /// (then `find` knows).
     [[nodiscard]] bool read(FlowIndex index, const Key& key, Record& into) const;
@@ -182,12 +188,17 @@ private:
     /// and looking at more would cost more than the flood.
     static constexpr std::size_t kCandidates = 2;
 
-    /// Where a key may lie.
+    /// Where a key may lie: its buckets, no two the same, in the order in which they are looked at.
+    static constexpr std::uint32_t kSteps = 3;
     struct Home {
         std::uint64_t hash;
-        std::uint32_t first;
-        std::uint32_t second;
+        std::array<std::uint32_t, kSteps> buckets;
         std::uint16_t signature;
+    };
+    /// The first two buckets of each way of a pair, or all three, or only the first.
+    struct Reach {
+        std::uint32_t there;  ///< the last step, 0 to kSteps - 1
+        std::uint32_t back;
     };
     /// An entry that is a flow's, and whose.
     struct Named {
@@ -209,14 +220,18 @@ private:
     static constexpr std::size_t kShards = 16;
     Shard& shard();
 
-    [[nodiscard]] std::uint32_t first_bucket(std::uint64_t hash) const {
-        return static_cast<std::uint32_t>((hash >> 32) * bucket_count_ >> 32);
-    }
-    [[nodiscard]] std::uint32_t second_bucket(std::uint64_t hash) const {
-        const auto other = (hash * 0xc2b2ae3d27d4eb4fU) >> 32;
-        const auto bucket = static_cast<std::uint32_t>(other * bucket_count_ >> 32);
-        if (bucket != first_bucket(hash)) return bucket;
-        return bucket + 1 == bucket_count_ ? 0 : bucket + 1;
+    /// The bucket of a hash's `step`: each from bits of its own.
+    [[nodiscard]] std::uint32_t bucket_of(std::uint64_t hash, std::uint32_t step) const {
+        const auto scale = [](std::uint64_t bits, std::uint32_t count) {
+            return static_cast<std::uint32_t>((bits & UINT32_MAX) * count >> 32);
+        };
+        if (step == 0) return scale(hash >> 32, front_count_);
+        const auto back_count = bucket_count_ - front_count_;
+        const auto first = front_count_ + scale(hash >> 16, back_count);
+        if (step == 1) return first;
+        const auto second = front_count_ + scale((hash * 0xc2b2ae3d27d4eb4fU) >> 32, back_count);
+        if (second != first) return second;
+        return second + 1 == bucket_count_ ? front_count_ : second + 1;
     }
     static std::uint16_t signature_of(std::uint64_t hash) {
         const auto low = static_cast<std::uint16_t>(hash);
@@ -227,6 +242,7 @@ private:
     }
     static std::uint32_t bucket_of(FlowIndex index) { return index / FlowBucket::kPlaces; }
     static std::uint32_t place_of(FlowIndex index) { return index % FlowBucket::kPlaces; }
+    [[nodiscard]] bool mostly_behind() const { return mostly_behind_.load(std::memory_order_relaxed); }
     [[nodiscard]] Home home_of(const Key& key) const;
     [[nodiscard]] bool taken(FlowIndex index) const {
         return buckets_[bucket_of(index)].signature(place_of(index)) != 0;
@@ -237,6 +253,7 @@ private:
     }
     static std::uint64_t load(const Word* word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
     static void store(Word* word, std::uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+    void fetch_record(FlowIndex index) const;
     void fetch(FlowIndex index) const;
     bool snapshot(FlowIndex index, Record& into) const;
 
@@ -247,9 +264,9 @@ private:
     void publish(FlowIndex index, const Home& home);
     void clear(FlowIndex index, const Home& home);
     [[nodiscard]] FlowIndex locate(const Home& home, const Key& key) const;
-    [[nodiscard]] FlowIndex free_place(const Home& home, FlowIndex except) const;
-    [[nodiscard]] bool first_will_do(const Home& home) const;
-    Pair enter(const Record& forward, const Home& there, const Record& reverse, const Home& back,
+    [[nodiscard]] FlowIndex free_place(const Home& home, std::uint32_t reach, FlowIndex except) const;
+    [[nodiscard]] std::uint32_t reach_of(const Home& home) const;
+    Pair enter(const Places& places, Reach reach, const Record& forward, const Record& reverse,
                std::uint32_t rule, std::uint32_t now);
 
     /// Entries that may have to give way for `home`, in the order in which they are looked at.
@@ -265,17 +282,22 @@ private:
     [[nodiscard]] std::optional<Named> unanswered_worst(const Home& home, std::uint32_t now) const;
     [[nodiscard]] std::optional<Named> worst_of(const Home& home, std::uint32_t now) const;
     [[nodiscard]] FlowState state_of(const Record& record, FlowIndex index, FlowIndex peer) const;
+    bool name_buckets(const Home& home, FlowIndex index, FlowLocks::Buckets& which) const;
     bool take_out(FlowIndex index, const Key& key, Why why, Deadline deadline);
     [[nodiscard]] bool timed_out(const Record& record, FlowIndex index, FlowIndex peer,
                                  Deadline deadline) const;
     bool expire_entry(FlowIndex index, Deadline deadline, std::uint32_t shortest);
     void fetch_tails(std::uint32_t bucket) const;
+    void compare_front();
     bool see(FlowIndex index, Seen& seen) const;
     [[nodiscard]] bool sound(FlowIndex index) const;
 
     FlowBucket* buckets_ = nullptr;
     Entry* entries_ = nullptr;
     std::uint32_t bucket_count_ = 0;
+    std::uint32_t front_count_ = 0;  ///< of them: the first ones, which are keys' step 0
+    /// A hint where to look first: more entries lie behind the front than in it.
+    std::atomic<bool> mostly_behind_{false};
     std::uint32_t kept_ = 0;  ///< pairs taken over
     std::uint64_t seed_ = 0;
     FlowObserver<Key>* observer_ = nullptr;
@@ -290,27 +312,39 @@ class FlowTable<KeyType>::Places {
 };
 
 template <typename Key>
-inline void FlowTable<Key>::fetch(FlowIndex index) const {
+inline void FlowTable<Key>::fetch_record(FlowIndex index) const {
     const auto* entry = reinterpret_cast<const std::byte*>(&entries_[index]);
     rte_prefetch0(entry);
     if constexpr (sizeof(Record) > 64) rte_prefetch0(entry + 64);
-    __builtin_prefetch(&entries_[index].tail, 1);
+}
+
+template <typename Key>
+inline void FlowTable<Key>::fetch(FlowIndex index) const {
+    fetch_record(index);
+    fetch_tail(index);
 }
 
 template <typename Key>
 inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
     const auto signature = signature_of(hash);
-    auto bucket = first_bucket(hash);
-    auto matches = buckets_[bucket].match(signature);
-    if (matches == 0) {
-        if (buckets_[bucket].elsewhere() == 0) return kNoFlow;
-        bucket = second_bucket(hash);
-        matches = buckets_[bucket].match(signature);
+    const auto at = [&](std::uint32_t bucket) {
+        const auto matches = buckets_[bucket].match(signature);
         if (matches == 0) return kNoFlow;
+        const auto index = index_of(bucket, FlowBucket::place(matches));
+        fetch_record(index);
+        return index;
+    };
+    const bool behind = mostly_behind();
+    const auto front = bucket_of(hash, 0);
+    if (!behind) {
+        const auto found = at(front);
+        if (found != kNoFlow || buckets_[front].elsewhere() == 0) return found;
     }
-    const auto index = index_of(bucket, FlowBucket::place(matches));
-    fetch(index);
-    return index;
+    const auto first = bucket_of(hash, 1);
+    auto found = at(first);
+    if (found != kNoFlow) return found;
+    if (buckets_[first].elsewhere() != 0) found = at(bucket_of(hash, 2));
+    return found == kNoFlow && behind ? at(front) : found;
 }
 
 template <typename Key>

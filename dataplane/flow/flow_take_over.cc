@@ -34,7 +34,7 @@ bool FlowTable<Key>::sound(FlowIndex index) const {
     if (!taken(index) || (record.sequence & 1) != 0) return false;
     const auto home = home_of(record.key);
     const auto bucket = bucket_of(index);
-    if (bucket != home.first && bucket != home.second) return false;
+    if (std::ranges::find(home.buckets, bucket) == home.buckets.end()) return false;
     if (buckets_[bucket].signature(place_of(index)) != home.signature) return false;
     return locate(home, record.key) == index;
 }
@@ -44,7 +44,7 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
     TakenOver result;
     for (std::uint32_t bucket = 0; bucket < bucket_count_; ++bucket) {
         buckets_[bucket].unlock();
-        buckets_[bucket].set_elsewhere(1);  // until it is known: look in both
+        buckets_[bucket].set_elsewhere(1);  // until it is known: look in all
         buckets_[bucket].unanswered &= kPlacesMask;
     }
     const auto paired = [this](FlowIndex index) {
@@ -73,11 +73,13 @@ auto FlowTable<Key>::take_over(std::uint32_t now) -> TakenOver {
         auto& entry = entries_[index];
         entry.record.generation = 0;
         mend(entry.tail, now);
-        if (const auto home = home_of(entry.record.key); bucket_of(index) != home.first)
-            buckets_[home.first].add_elsewhere();
+        const auto home = home_of(entry.record.key);
+        for (std::uint32_t step = 0; home.buckets[step] != bucket_of(index); ++step)
+            buckets_[home.buckets[step]].add_elsewhere();
         if (entry.record.has(kFlowInitiator)) ++result.kept;
     }
     kept_ = result.kept;
+    compare_front();
     return result;
 }
 

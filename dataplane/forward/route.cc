@@ -72,8 +72,10 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
     std::array<Parsed<Key>, kBurst> parsed;
     Aside aside;
     const auto kept = parse_burst(forwarder, table, frames, count, parsed.data(), aside);
-    for (std::uint16_t i = 0; i < kept; ++i)
+    for (std::uint16_t i = 0; i < kept; ++i) {
         parsed[i].flow = table.candidate(parsed[i].hash);
+        if (parsed[i].flow != kNoFlow) table.fetch_tail(parsed[i].flow);
+    }
     FlowRecord<Key> record;
     for (std::uint16_t i = 0; i < kept; ++i) {
         auto& packet = parsed[i];

@@ -57,6 +57,7 @@ struct Filled {
     explicit Filled(std::uint32_t entries, bool fill = true)
         : memory({.entries4 = Key::kWords == 2 ? entries : 1,
                   .entries6 = Key::kWords == 2 ? 1 : entries,
+                  .huge = true,
                   .seed = kSeed}),
           table(Key::kWords == 2 ? memory.table4() : memory.table6(), entries, kSeed, nullptr) {
         for (std::uint64_t number = 0; fill && number < entries / 2; ++number)

@@ -283,9 +283,45 @@ TYPED_TEST(FlowTableTest, AClockBehindAnotherWorkersForgetsNothing) {
     EXPECT_EQ(this->table->entries(), 2U);
 }
 
+TYPED_TEST(FlowTableTest, FewFlowsLieTogetherAtTheFrontOfALargeTable) {
+    constexpr FlowIndex kFront = 512 * FlowBucket::kPlaces;
+    this->make(1'000'000);
+    const auto behind = [&](std::uint32_t flows) {
+        std::uint32_t count = 0;
+        for (std::uint32_t number = 0; number < flows; ++number) {
+            const auto key = numbered_key<TypeParam>(number);
+            FlowRecord<TypeParam> found;
+            const auto index = this->table->find(key, this->table->hash(key), found);
+            EXPECT_NE(index, kNoFlow) << number;
+            if (index >= kFront) ++count;
+        }
+        return count;
+    };
+    std::uint32_t flows = 0;
+    for (; flows < 1'000; ++flows)
+        enter(*this->table, numbered_key<TypeParam>(flows));
+    EXPECT_EQ(behind(flows), 0U);
+    for (; flows < 50'000; ++flows)
+        enter(*this->table, numbered_key<TypeParam>(flows));
+    EXPECT_GT(behind(flows), flows / 2) << "and many do not crowd there";
+    // What is found first and what is not there are told right, whichever end is looked at first.
+    for (const bool swept : {false, true}) {
+        if (swept) this->expire_all(0);
+        for (std::uint32_t number = 0; number < flows; ++number) {
+            const auto key = numbered_key<TypeParam>(number);
+            EXPECT_NE(this->table->candidate(this->table->hash(key)), kNoFlow) << number;
+        }
+    }
+    EXPECT_EQ(this->expire_all(1'000'000), flows);
+    EXPECT_EQ(this->table->entries(), 0U);
+    for (flows = 0; flows < 1'000; ++flows)
+        enter(*this->table, numbered_key<TypeParam>(flows));
+    EXPECT_EQ(behind(flows), 0U) << "an empty table fills from the front again";
+}
+
 TYPED_TEST(FlowTableTest, TheWorstGivesWayFirst) {
-    // Two buckets: 28 flows. Each round, one flow of each kind beside established ones; a newcomer takes the
-    // place of the worst.
+    // Three buckets: 42 flows. Behind a front that is full, one flow of each kind beside established ones;
+    // each round a newcomer takes the place of the worst.
     struct Kind {
         const char* name;
         std::uint8_t protocol, first, second;
@@ -301,9 +337,11 @@ TYPED_TEST(FlowTableTest, TheWorstGivesWayFirst) {
         {"established and idle for long", kTcp, kTcpAck, kTcpAck, kNow - 5000},
     };
     this->make(1);
-    ASSERT_EQ(this->table->buckets(), 2U);
+    ASSERT_EQ(this->table->buckets(), 3U);
     std::map<std::uint32_t, const char*> kinds;
     std::uint32_t number = 0;
+    while (this->table->entries() < FlowBucket::kPlaces)
+        this->establish(enter(*this->table, numbered_key<TypeParam>(number++, kTcp), kNow), kNow);
     for (const auto& kind : order) {
         const auto pair = enter(*this->table, numbered_key<TypeParam>(number, kind.protocol), kind.seen);
         this->table->tail(pair.forward).tcp_seen = kind.first;

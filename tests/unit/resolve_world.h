@@ -37,7 +37,9 @@ public:
     static constexpr InterfaceIndex kLan = 0;
     static constexpr InterfaceIndex kWan = 1;
 
-    World() {
+    /// `entries`: room in each flow table.
+    explicit World(std::uint32_t entries = 1024)
+        : memory{FlowMemoryOptions{.entries4 = entries, .entries6 = entries, .seed = 7}} {
         config.interfaces["lan"] = interface("lan", {"10.0.0.1/24", "2001:db8:1::1/64"});
         config.interfaces["wan"] = interface("wan", {"192.0.2.1/24", "2001:db8:2::1/64"});
         route("0.0.0.0/0", "192.0.2.254");
@@ -120,7 +122,7 @@ public:
         rte_mbuf_refcnt_set(frame.get(), 1);
     }
     model::Config config;
-    FlowMemory memory{FlowMemoryOptions{.entries4 = 1024, .entries6 = 1024, .seed = 7}};
+    FlowMemory memory;
     std::unique_ptr<ResolveShared> shared = std::make_unique<ResolveShared>(7);
     FlowTable<FlowKey4> v4{memory.table4(), memory.entries4(), memory.seed(), &shared->nat_ports};
     FlowTable<FlowKey6> v6{memory.table6(), memory.entries6(), memory.seed(), &shared->nat_ports};
