@@ -97,7 +97,7 @@ public:
 
     [[nodiscard]] std::uint64_t hash(const Key& key) const { return flow_hash(key, seed_); }
     void prefetch(std::uint64_t hash) const {
-        rte_prefetch0(&buckets_[bucket_of(hash, mostly_behind() ? 1 : 0)]);
+        rte_prefetch0(&buckets_[mostly_behind() ? bucket_of(hash, 1) : bucket_of(hash, 0)]);
     }
     /// By signature alone: the entry that is most likely the key's, its record being fetched; kNoFlow when
     /// there is none. What matches is only known by `read`.
@@ -336,15 +336,13 @@ inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
     };
     const bool behind = mostly_behind();
     const auto front = bucket_of(hash, 0);
-    if (!behind) {
-        const auto found = at(front);
-        if (found != kNoFlow || buckets_[front].elsewhere() == 0) return found;
-    }
     const auto first = bucket_of(hash, 1);
-    auto found = at(first);
+    auto found = at(behind ? first : front);
     if (found != kNoFlow) return found;
-    if (buckets_[first].elsewhere() != 0) found = at(bucket_of(hash, 2));
-    return found == kNoFlow && behind ? at(front) : found;
+    if (!behind && buckets_[front].elsewhere() == 0) return kNoFlow;
+    found = at(behind ? front : first);
+    if (found != kNoFlow || buckets_[first].elsewhere() == 0) return found;
+    return at(bucket_of(hash, 2));
 }
 
 template <typename Key>

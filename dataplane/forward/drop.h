@@ -48,6 +48,7 @@ enum class Drop : std::uint8_t {
     nat_unsupported,
     unrelated_error,
     flow_table_full,
+    flow_setup_limit,
     neighbour_unknown,
     neighbour_queue_full,
     // receive side, out of a tunnel
@@ -113,6 +114,7 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"nat_unsupported", "a packet that cannot be translated"},
     {"unrelated_error", "an ICMP error that speaks of no flow"},
     {"flow_table_full", "no room for another flow, and none that would give way"},
+    {"flow_setup_limit", "a new flow, while established ones need the rest of the worker's time"},
     {"neighbour_unknown", "the next hop does not answer"},
     {"neighbour_queue_full", "too many packets wait for the next hop's answer"},
     {"tunnel_bad_header",

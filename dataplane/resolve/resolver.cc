@@ -5,6 +5,7 @@
 #include <bitset>
 #include <optional>
 
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include "forward/switch.h"
@@ -22,6 +23,8 @@ namespace {
 /// Other workers meet the same flow's first packets: after so many defeats the packet is the network's loss.
 constexpr unsigned kRoundsMost = 4;
 constexpr std::uint8_t kIcmp6 = 58;
+/// For a window's length where DPDK has not measured the clock (no EAL): about any CPU's.
+constexpr std::uint64_t kUnmeasuredHz = 2'000'000'000;
 /// Packets by which the buckets that a packet asked for are read later.
 constexpr unsigned kFetchBehind = 3;
 /// Transport headers that are read or changed, and an ICMP error's packet inside as far.
@@ -35,15 +38,20 @@ bool is_neighbour_discovery(const Packet& packet) {
 }  // namespace
 
 Resolver::Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers)
-    : forwarder_(forwarder), shared_(shared), number_(number), workers_(workers) {}
+    : forwarder_(forwarder),
+      shared_(shared),
+      number_(number),
+      workers_(workers),
+      setup_share_(rte_get_tsc_hz() != 0 ? rte_get_tsc_hz() : kUnmeasuredHz) {}
 
 Resolver::~Resolver() = default;
 
 void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
     std::array<Item, kBurst> items;
     std::uint16_t flows = 0;
+    limited_ = setup_share_.begin(rte_rdtsc(), count);
     for (std::uint16_t i = 0; i < count; ++i) {
-        if (take_apart(frames[i], items[flows])) ++flows;
+        if (take_apart(frames[i], items[flows]) && !is_beyond_limit(items[flows])) ++flows;
     }
     recent_hops_.clear();
     // Bursts are of one family, nearly always.
@@ -56,6 +64,18 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
         });
         from = to;
     }
+    setup_share_.end(rte_rdtsc());
+}
+
+/// By the table's signatures alone: a flow that exists is never mistaken for a new one.
+bool Resolver::is_beyond_limit(const Item& item) {
+    if (!limited_ || is_icmp_error(item.packet)) [[likely]]
+        return false;
+    const auto known = for_family(item.packet.v4, [&]<typename Key>(const Key*) {
+        return forwarder_.flows().of<Key>().candidate(item.hash) != kNoFlow;
+    });
+    if (!known) drop(item.packet.routed, Drop::flow_setup_limit);
+    return !known;
 }
 
 void Resolver::resolve_one(const RoutedFrame& routed) {

@@ -10,6 +10,7 @@
 #include "forward/forwarder.h"
 #include "resolve/announcements.h"
 #include "resolve/context.h"
+#include "resolve/flow_setup_share.h"
 #include "resolve/fragments.h"
 #include "resolve/recent_hops.h"
 #include "resolve/shared.h"
@@ -31,6 +32,8 @@ public:
     void send_outer(TunnelIndex tunnel, rte_mbuf* packet) override;
     /// Timers; about once a turn, after the forwarder's begin(). Cheap when nothing is due.
     void housekeeping();
+    /// Ends a turn in which the worker took in so many frames.
+    void end_turn(std::uint32_t frames) { setup_share_.turn(frames); }
     [[nodiscard]] std::uint64_t held() const override;
 
     // --- for this folder's other files; worker's thread ---
@@ -71,6 +74,8 @@ private:
         std::uint64_t hash = 0;
     };
 
+    /// Whether a packet that would begin a flow must not now; it is dropped then.
+    bool is_beyond_limit(const Item& item);
     /// Frames that have a way of their own go it; true for those that belong to flows.
     bool take_apart(const RoutedFrame& routed, Item& item);
     /// Headers in the frame's first segment, and nobody else who reads them there. False: there is no buffer,
@@ -95,6 +100,8 @@ private:
     const std::uint16_t workers_;
     Fragments fragments_{Fragments::frames_most(forwarder_.pool()->size)};
     RecentHops recent_hops_;
+    FlowSetupShare setup_share_;
+    bool limited_ = false;  ///< for this burst: no new flows
     std::uint32_t last_second_ = 0;
     Announcements announcements_;
 };

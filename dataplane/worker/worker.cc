@@ -128,6 +128,7 @@ void Worker::run() {
         resolver_.housekeeping();
         forwarder_.flush();
         turns_.add(1);
+        resolver_.end_turn(work);
         sweep(topology, work == 0);
         if (work != 0) {
             if (rest_ == Rest::armed) arm(view, false);

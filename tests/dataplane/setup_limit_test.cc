@@ -1,0 +1,177 @@
+// How much of a worker's time new flows get: the rule by a clock of the test's own, and what the resolver
+// makes of it with packets and the machine's clock.
+#include <chrono>
+#include <cstring>
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <rte_mbuf.h>
+
+#include "bench.h"
+#include "forward/route.h"
+#include "packets.h"
+#include "resolve/flow_setup_share.h"
+#include "resolve/resolver.h"
+#include "unit/resolve_world.h"
+
+namespace viaduct::dataplane {
+namespace {
+
+constexpr std::uint64_t kHz = 1'000'000;
+constexpr std::uint64_t kWindow = kHz / FlowSetupShare::kWindowsPerSecond;
+
+TEST(FlowSetupShare, NewFlowsGetTheirShareBesideOthersAndNoMore) {
+    FlowSetupShare share(kHz);
+    std::uint64_t now = 10 * kWindow;
+    for (unsigned turn = 0; turn < 10; ++turn) {
+        EXPECT_FALSE(share.begin(now, 32)) << "nobody is limited before a window has been seen";
+        share.end(now += kWindow / 10);
+        share.turn(320);
+    }
+    const auto most = static_cast<std::uint64_t>(static_cast<double>(kWindow) * FlowSetupShare::kShare);
+    std::uint64_t spent = 0;
+    while (!share.begin(now, 32)) {
+        ASSERT_LT(spent, most);
+        share.end(now += most / 4);
+        spent += most / 4;
+        share.turn(320);
+    }
+    EXPECT_EQ(spent, most);
+    share.end(now);
+    EXPECT_FALSE(share.begin(now + kWindow, 32)) << "the next window has time again";
+}
+
+/// Whether new flows are refused in the second of two windows in which a burst of 32 packets that are of no
+/// flow comes in each turn of `frames`, and nearly all time goes into them.
+bool refuses(std::uint32_t frames, unsigned idle_turns) {
+    FlowSetupShare share(kHz);
+    bool refused = false;
+    for (std::uint64_t now = 10 * kWindow; now < 12 * kWindow; now += kWindow / 20) {
+        refused = share.begin(now, 32) || refused;
+        share.end(now + kWindow / 20 - 1);
+        share.turn(frames);
+        for (unsigned i = 0; i < idle_turns; ++i)
+            share.turn(0);
+    }
+    return refused;
+}
+
+TEST(FlowSetupShare, NobodyIsRefusedWhereNobodyIsSparedForIt) {
+    EXPECT_TRUE(refuses(320, 0));
+    EXPECT_FALSE(refuses(64, 0)) << "as many first packets as others: a node of short connections";
+    EXPECT_FALSE(refuses(32, 0)) << "nothing but first packets";
+    EXPECT_FALSE(refuses(320, 2)) << "a worker that has time to spare";
+}
+
+/// Takes frames as a guest would that reads all.
+class Swallow final : public Port {
+public:
+    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
+    std::uint16_t transmit(std::uint16_t, rte_mbuf** frames, std::uint16_t count) override {
+        taken += count;
+        rte_pktmbuf_free_bulk(frames, count);
+        return count;
+    }
+    [[nodiscard]] bool link_up() const override { return true; }
+    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
+    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
+    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
+    void set_mtu(std::uint32_t) override {}
+    void stop() override {}
+    std::uint64_t taken = 0;
+};
+
+struct NoHandOff final : HandOff {
+    std::uint16_t hand_off(std::uint16_t, PortIndex, rte_mbuf**, std::uint16_t) override { return 0; }
+};
+
+/// A router whose worker's turns the test makes.
+class SetupLimit : public ::testing::Test {
+protected:
+    SetupLimit() {
+        for (PortIndex port = 0; port < 2; ++port)
+            world.topology->ports[port].port = &sink;
+        world.topology->workers.resize(1);
+        forwarder.set_first_packets(resolver);
+    }
+    ~SetupLimit() override { rte_mempool_free(pool); }
+
+    static rte_mempool* make_pool() {
+        test::start_eal();
+        auto* made = rte_pktmbuf_pool_create("setup-limit", 1023, 0, 0, 2048, SOCKET_ID_ANY);
+        if (made == nullptr) throw std::runtime_error("no memory for packet buffers");
+        return made;
+    }
+    /// A burst of one packet each of the 32 flows that begin with number `flow`. The worker's turn took in
+    /// `frames` in all.
+    void send(std::uint32_t flow, std::uint32_t frames) {
+        std::array<RoutedFrame, kBurst> routed;
+        for (auto& one : routed) {
+            const auto bytes =
+                test::routed({.source = "10.0.0.2",
+                              .destination = "203.0.113.9",
+                              .source_port = static_cast<std::uint16_t>(1 + flow % 60'000),
+                              .destination_port = static_cast<std::uint16_t>(1 + flow / 60'000)},
+                             "02:00:00:00:01:01", "02:00:00:00:0a:00");
+            ++flow;
+            auto* frame = rte_pktmbuf_alloc(pool);
+            ASSERT_NE(frame, nullptr);
+            std::memcpy(rte_pktmbuf_append(frame, static_cast<std::uint16_t>(bytes.size())), bytes.data(),
+                        bytes.size());
+            one = {frame, 0, World::kLan, 14, false};
+        }
+        forwarder.begin(*world.topology, world.now);
+        route_burst<FlowKey4>(forwarder, routed.data(), kBurst);
+        forwarder.flush();
+        resolver.end_turn(frames);
+        sent += kBurst;
+    }
+    [[nodiscard]] std::uint64_t refused() const {
+        return (*counters)[0].drops[static_cast<std::size_t>(Drop::flow_setup_limit)].get();
+    }
+
+    rte_mempool* pool = make_pool();
+    World world{200'000};
+    Swallow sink;
+    NoHandOff no_hand_off;
+    std::unique_ptr<CounterBlock> counters = std::make_unique<CounterBlock>();
+    Forwarder forwarder{0, pool, *counters, no_hand_off, world.flows()};
+    Resolver resolver{forwarder, *world.shared, 0, 1};
+    std::uint64_t sent = 0;
+};
+
+TEST_F(SetupLimit, AFloodLeavesTimeForFlowsThatAreThere) {
+    using Clock = std::chrono::steady_clock;
+    send(0, kBurst);
+    ASSERT_EQ(sink.taken, kBurst);
+    // Ten times as many frames are of flows that are there, says the worker.
+    std::uint32_t flow = kBurst;
+    for (const auto end = Clock::now() + std::chrono::seconds(20); refused() == 0 && Clock::now() < end;) {
+        send(flow, 10 * kBurst);
+        flow = flow < 150'000 ? flow + kBurst : kBurst;
+    }
+    ASSERT_GT(refused(), 0U) << "all the time went into new flows";
+    EXPECT_EQ(sink.taken + refused(), sent) << "every packet was sent, or dropped for this reason";
+
+    // A change makes every flow one to be resolved again: they are, whoever else is refused.
+    world.build();
+    for (PortIndex port = 0; port < 2; ++port)
+        world.topology->ports[port].port = &sink;
+    world.topology->workers.resize(1);
+    for (int round = 0; round < 1'000; ++round) {
+        send(1'000'000 + static_cast<std::uint32_t>(round) * kBurst, 10 * kBurst);
+        const auto before = sink.taken;
+        send(0, 10 * kBurst);
+        ASSERT_EQ(sink.taken - before, kBurst) << "round " << round;
+    }
+}
+
+TEST_F(SetupLimit, AFloodOfNothingElseIsResolvedAsFarAsItGoes) {
+    for (std::uint32_t flow = 0; flow < 60'000; flow += kBurst)
+        send(flow, kBurst);
+    EXPECT_EQ(refused(), 0U);
+    EXPECT_EQ(sink.taken, sent);
+}
+
+}  // namespace
+}  // namespace viaduct::dataplane
