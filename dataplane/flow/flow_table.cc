@@ -245,17 +245,15 @@ auto FlowTable<Key>::places(const Key& forward, const Key& reverse) const -> Pla
 }
 
 template <typename Key>
-bool FlowTable<Key>::fetch(const Places& places) const {
-    bool roomy = true;
-    for (const auto* home : {&places.there, &places.back}) {
-        const auto reach = reach_of(*home);
-        if (const auto index = free_place(*home, std::min(reach, 1U), kNoFlow); index != kNoFlow)
-            fetch(index);
-        if (reach < 2) continue;
-        __builtin_prefetch(&buckets_[home->buckets[2]], 1);
-        roomy = false;
-    }
-    return roomy;
+bool FlowTable<Key>::fetch(Places& places) const {
+    const auto one = [this](const Home& home) {
+        const auto reach = reach_of(home);
+        if (const auto index = free_place(home, std::min(reach, 1U), kNoFlow); index != kNoFlow) fetch(index);
+        if (reach == kSteps - 1) __builtin_prefetch(&buckets_[home.buckets[reach]], 1);
+        return reach;
+    };
+    places.reach = {one(places.there), one(places.back)};
+    return std::max(places.reach.there, places.reach.back) < kSteps - 1;
 }
 
 template <typename Key>
@@ -264,7 +262,7 @@ auto FlowTable<Key>::insert(const Places& places, const Record& forward, const R
     if (forward.key == reverse.key) return {Inserted::clashes};
     const auto& there = places.there;
     const auto& back = places.back;
-    Reach reach{reach_of(there), reach_of(back)};
+    auto reach = places.reach;
     for (int attempt = 0; attempt < kEvictionsMost; ++attempt) {
         const Home* lacking = nullptr;
         {

@@ -118,7 +118,7 @@ public:
     /// that the pair will most likely get. False: somebody may have to give way, and `fetch_victims` starts
     /// the loads of who that may be, `fetch_victims_peers` those of their other directions.
     [[nodiscard]] Places places(const Key& forward, const Key& reverse) const;
-    [[nodiscard]] bool fetch(const Places& places) const;
+    [[nodiscard]] bool fetch(Places& places) const;
     void fetch_victims(const Places& places) const;
     void fetch_victims_peers(const Places& places) const;
     void fetch_victims_holdings(const Places& places) const;
@@ -195,10 +195,10 @@ private:
         std::array<std::uint32_t, kSteps> buckets;
         std::uint16_t signature;
     };
-    /// The first two buckets of each way of a pair, or all three, or only the first.
+    /// Up to which step, 0 to kSteps - 1, the buckets of each direction matter.
     struct Reach {
-        std::uint32_t there;  ///< the last step, 0 to kSteps - 1
-        std::uint32_t back;
+        std::uint32_t there = 0;
+        std::uint32_t back = 0;
     };
     /// An entry that is a flow's, and whose.
     struct Named {
@@ -309,6 +309,7 @@ class FlowTable<KeyType>::Places {
     friend class FlowTable;
     Home there;
     Home back;
+    Reach reach{};  ///< as far as has been seen; more may turn out to be needed
 };
 
 template <typename Key>

@@ -6,6 +6,8 @@
 
 #include <rte_mbuf.h>
 
+#include "forward/checksum.h"
+
 namespace viaduct::dataplane {
 
 namespace {
@@ -28,13 +30,21 @@ std::uint16_t be16(const std::uint8_t* at) {
     return static_cast<std::uint16_t>(at[0] << 8 | at[1]);
 }
 
+/// So many bytes of a frame where they lie, or in `scratch` when they lie apart; null when they are not
+/// there.
+const std::uint8_t* bytes_at(const rte_mbuf* frame, std::uint32_t offset, std::uint32_t length,
+                             std::uint8_t* scratch) {
+    return static_cast<const std::uint8_t*>(rte_pktmbuf_read(frame, offset, length, scratch));
+}
+
 template <std::size_t kLength>
-IpAddress address(const std::uint8_t* at) {
-    return IpAddress::from_bytes({at, kLength}).value_or(IpAddress{});
+inline IpAddress address(const std::uint8_t* at) {
+    return *IpAddress::from_bytes({at, kLength});
 }
 
 /// RFC 1071 over a header.
 bool sums_up(const std::uint8_t* header, std::size_t length) {
+    if (length == 20) return ipv4_checksum_holds(header);
     std::uint32_t sum = 0;
     for (std::size_t i = 0; i + 1 < length; i += 2)
         sum += be16(header + i);
@@ -43,16 +53,17 @@ bool sums_up(const std::uint8_t* header, std::size_t length) {
 }
 
 Drop read_ipv4(std::uint32_t available, Packet& packet) {
-    std::array<std::uint8_t, 60> ip;
+    std::array<std::uint8_t, 60> scratch;
     const auto* frame = packet.routed.frame;
-    if (!read_bytes(frame, packet.l3_offset, 20, ip.data())) return Drop::bad_ip_header;
+    const auto* ip = bytes_at(frame, packet.l3_offset, 20, scratch.data());
+    if (ip == nullptr) return Drop::bad_ip_header;
     const auto header = (ip[0] & 0xfU) * 4;
     packet.length = be16(&ip[2]);
-    if (ip[0] >> 4 != 4 || header < 20 || packet.length < header || packet.length > available ||
-        !read_bytes(frame, packet.l3_offset, header, ip.data())) {
+    if (ip[0] >> 4 != 4 || header < 20 || packet.length < header || packet.length > available)
         return Drop::bad_ip_header;
-    }
-    if (!sums_up(ip.data(), header)) return Drop::bad_checksum;
+    if (header > 20) ip = bytes_at(frame, packet.l3_offset, header, scratch.data());
+    if (ip == nullptr) return Drop::bad_ip_header;
+    if (!sums_up(ip, header)) return Drop::bad_checksum;
     const auto fragment = be16(&ip[6]);
     packet.v4 = true;
     packet.source = address<4>(&ip[12]);
@@ -104,8 +115,9 @@ Drop pass_extensions(std::uint8_t next, std::uint32_t offset, Packet& packet) {
 }
 
 Drop read_ipv6(std::uint32_t available, Packet& packet) {
-    std::array<std::uint8_t, 40> ip;
-    if (!read_bytes(packet.routed.frame, packet.l3_offset, ip.size(), ip.data())) return Drop::bad_ip_header;
+    std::array<std::uint8_t, 40> scratch;
+    const auto* ip = bytes_at(packet.routed.frame, packet.l3_offset, scratch.size(), scratch.data());
+    if (ip == nullptr) return Drop::bad_ip_header;
     const std::uint32_t length = 40U + be16(&ip[4]);
     if (ip[0] >> 4 != 6 || length > available || length > UINT16_MAX) return Drop::bad_ip_header;
     packet.v4 = false;
@@ -116,6 +128,14 @@ Drop read_ipv6(std::uint32_t available, Packet& packet) {
     packet.dscp_ecn = static_cast<std::uint8_t>(be16(&ip[0]) >> 4);
     packet.dont_fragment = true;
     return pass_extensions(ip[6], 40, packet);
+}
+
+/// 0: not there.
+std::uint16_t ethertype_of(const RoutedFrame& routed) {
+    std::array<std::uint8_t, 2> scratch;
+    if (routed.frame->pkt_len < routed.l2_length) return 0;
+    const auto* type = bytes_at(routed.frame, routed.l2_length - 2U, 2, scratch.data());
+    return type == nullptr ? std::uint16_t{0} : be16(type);
 }
 
 /// Bytes of a transport's header without which it cannot be.
@@ -156,16 +176,17 @@ Drop read_transport(Packet& packet) {
     const auto least = least_header(packet);
     if (packet.l4_offset == 0 || least == 0) return Drop::count_;
     const auto left = packet.length - std::uint32_t{packet.l4_offset} + packet.l3_offset;
-    std::array<std::uint8_t, 20> header;
     // A fragment's header may be cut short by who wants to hide it (RFC 1858): it is put together first.
     if (left < least && packet.fragment) {
         packet.l4_offset = 0;
         return Drop::count_;
     }
-    if (left < least || !read_bytes(packet.routed.frame, packet.l4_offset, least, header.data()))
-        return Drop::bad_transport_header;
+    if (left < least) return Drop::bad_transport_header;
+    std::array<std::uint8_t, 20> scratch;
+    const auto* header = bytes_at(packet.routed.frame, packet.l4_offset, least, scratch.data());
+    if (header == nullptr) return Drop::bad_transport_header;
     if (packet.protocol == kIcmp || packet.protocol == kIcmp6) {
-        read_icmp(header.data(), packet);
+        read_icmp(header, packet);
         return Drop::count_;
     }
     packet.source_port = be16(&header[0]);
@@ -188,22 +209,16 @@ bool read_bytes(const rte_mbuf* frame, std::uint32_t offset, std::uint32_t lengt
 }
 
 bool is_arp(const RoutedFrame& routed) {
-    std::array<std::uint8_t, 2> type;
-    return routed.frame->pkt_len >= routed.l2_length &&
-           read_bytes(routed.frame, routed.l2_length - 2U, 2, type.data()) && be16(type.data()) == 0x0806;
+    return ethertype_of(routed) == 0x0806;
 }
 
 Drop read_packet(const RoutedFrame& routed, Packet& packet) {
     packet = {};
     packet.routed = routed;
     packet.l3_offset = routed.l2_length;
-    std::array<std::uint8_t, 2> ethertype;
-    if (routed.frame->pkt_len < routed.l2_length ||
-        !read_bytes(routed.frame, routed.l2_length - 2U, 2, ethertype.data()))
-        return Drop::not_ip;
-    const auto available = routed.frame->pkt_len - routed.l2_length;
-    const auto type = be16(ethertype.data());
+    const auto type = ethertype_of(routed);
     if (type != 0x0800 && type != 0x86dd) return Drop::not_ip;
+    const auto available = routed.frame->pkt_len - routed.l2_length;
     const auto refused = type == 0x0800 ? read_ipv4(available, packet) : read_ipv6(available, packet);
     return refused == Drop::count_ ? read_transport(packet) : refused;
 }

@@ -196,7 +196,7 @@ void Resolver::resolve_flows(const Item* items, std::uint16_t count) {
     std::bitset<kBurst> later;
     std::bitset<kBurst> crowded;
     const auto fetch = [&](unsigned i) {
-        const auto& [context, entry] = decisions[i];
+        auto& [context, entry] = decisions[i];
         crowded[i] = context && context->flow == kNoFlow && !table.fetch(entry.places);
     };
     for (unsigned i = 0; i < count; ++i) {

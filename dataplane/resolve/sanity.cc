@@ -19,8 +19,15 @@ bool is_mapped_v4(const IpAddress& address) {
     return true;
 }
 
+/// By its first byte alone: of a block in which nothing can be wrong with an address, as nearly all are.
+bool is_plain(const IpAddress& address) {
+    const auto first = address.bytes()[0];
+    return address.is_v4() ? first > 0 && first < 224 && first != 127 : first > 0 && first < 255;
+}
+
 /// What is wrong with an address at either end; empty when nothing.
 std::string_view fault_at_either_end(const IpAddress& address) {
+    if (is_plain(address)) return "";
     if (address.is_loopback()) return "a loopback address";
     if (!address.is_v4()) {
         if (address.is_unspecified()) return "the unspecified address";
@@ -32,6 +39,7 @@ std::string_view fault_at_either_end(const IpAddress& address) {
 }
 
 bool is_group(const IpAddress& address) {
+    if (is_plain(address)) return false;
     constexpr std::array<std::uint8_t, 4> broadcast{255, 255, 255, 255};
     if (address.is_multicast()) return true;
     return address.is_v4() && std::equal(broadcast.begin(), broadcast.end(), address.bytes().begin());

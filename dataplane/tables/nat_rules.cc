@@ -88,9 +88,11 @@ std::size_t NatRules::PlaceHash::operator()(const Place& place) const {
 }
 
 bool NatRules::Masquerade::covers(const IpAddress& inside, const IpAddress& destination) const {
-    return source.contains(inside) && std::none_of(except.begin(), except.end(), [&](const Prefix& prefix) {
-               return prefix.contains(destination);
-           });
+    return source.contains(inside) && !excepts(destination);
+}
+
+bool NatRules::Masquerade::excepts(const IpAddress& destination) const {
+    return std::ranges::any_of(except, [&](const Prefix& prefix) { return prefix.contains(destination); });
 }
 
 NatRules::NatRules(const model::Config& config, const Tables& tables) {
@@ -210,7 +212,7 @@ const NatRules::Masquerade* NatRules::masquerade(Zone zone, const IpAddress& sou
         for (const auto index : found->second) {
             const auto& rule = masquerades_[index];
             if (!rule.any_interface && rule.interface != egress) continue;
-            return rule.covers(source, destination) ? &rule : nullptr;
+            return rule.excepts(destination) ? nullptr : &rule;
         }
     }
     return nullptr;

@@ -71,6 +71,7 @@ public:
 
         /// Whether packets between these two are meant: the exceptions name destinations.
         [[nodiscard]] bool covers(const IpAddress& inside, const IpAddress& destination) const;
+        [[nodiscard]] bool excepts(const IpAddress& destination) const;
     };
 
     /// An outside address and the ports of it that an inside address may use.

@@ -79,7 +79,7 @@ struct Filled {
             places[i] = table.places(key, key.reversed());
         }
         bool roomy = true;
-        for (const auto& place : places)
+        for (auto& place : places)
             roomy = table.fetch(place) && roomy;
         if (!roomy) {
             for (const auto& place : places)
