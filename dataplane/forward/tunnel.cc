@@ -246,14 +246,15 @@ const TunnelEnds::Slot* TunnelEnds::slot(std::uint64_t hash) const {
 }
 
 template <typename Address>
-bool TunnelEnds::is_end(Zone zone, const Address& local, Be16 udp_port) const {
-    return slot(end_hash(zone, local, udp_port)) != nullptr;
+std::uint64_t TunnelEnds::end(Zone zone, const Address& local, Be16 udp_port) const {
+    const auto hash = end_hash(zone, local, udp_port);
+    return slot(hash) == nullptr ? 0 : hash;
 }
 
 template <typename Address>
-TunnelEnds::Found TunnelEnds::find(const std::vector<Tunnel>& tunnels, Zone zone, const Address& local,
-                                   const Address& remote, Be16 udp_port, std::uint32_t vni) const {
-    const auto end = end_hash(zone, local, udp_port);
+TunnelEnds::Found TunnelEnds::find(std::uint64_t end, const std::vector<Tunnel>& tunnels, Zone zone,
+                                   const Address& local, const Address& remote, Be16 udp_port,
+                                   std::uint32_t vni) const {
     const auto with_vni = vni_hash(end, vni);
     const auto* found = slot(peer_hash(with_vni, remote));
     if (found != nullptr && found->tunnel != kNoTunnel) [[likely]] {
@@ -263,15 +264,14 @@ TunnelEnds::Found TunnelEnds::find(const std::vector<Tunnel>& tunnels, Zone zone
             return {Answer::found, found->tunnel};
         }
     }
-    if (slot(end) == nullptr) return {Answer::not_ours};
     return {slot(with_vni) == nullptr ? Answer::unknown_vni : Answer::unknown_peer};
 }
 
-template bool TunnelEnds::is_end(Zone, const Ipv4Bytes&, Be16) const;
-template bool TunnelEnds::is_end(Zone, const Ipv6Bytes&, Be16) const;
-template TunnelEnds::Found TunnelEnds::find(const std::vector<Tunnel>&, Zone, const Ipv4Bytes&,
+template std::uint64_t TunnelEnds::end(Zone, const Ipv4Bytes&, Be16) const;
+template std::uint64_t TunnelEnds::end(Zone, const Ipv6Bytes&, Be16) const;
+template TunnelEnds::Found TunnelEnds::find(std::uint64_t, const std::vector<Tunnel>&, Zone, const Ipv4Bytes&,
                                             const Ipv4Bytes&, Be16, std::uint32_t) const;
-template TunnelEnds::Found TunnelEnds::find(const std::vector<Tunnel>&, Zone, const Ipv6Bytes&,
+template TunnelEnds::Found TunnelEnds::find(std::uint64_t, const std::vector<Tunnel>&, Zone, const Ipv6Bytes&,
                                             const Ipv6Bytes&, Be16, std::uint32_t) const;
 
 }  // namespace viaduct::dataplane

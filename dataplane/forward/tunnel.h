@@ -78,9 +78,9 @@ constexpr std::uint8_t decapsulated_ecn(std::uint8_t inner, std::uint8_t outer) 
 /// Which tunnel a received packet is of.
 class TunnelEnds {
 public:
-    enum class Answer : std::uint8_t { found, not_ours, unknown_vni, unknown_peer };
+    enum class Answer : std::uint8_t { found, unknown_vni, unknown_peer };
     struct Found {
-        Answer answer = Answer::not_ours;
+        Answer answer = Answer::unknown_vni;
         TunnelIndex tunnel = kNoTunnel;
     };
 
@@ -91,12 +91,14 @@ public:
     [[nodiscard]] bool may_be(Be16 destination_port) const {
         return (ports_ >> (destination_port.to_host() & 63U) & 1U) != 0;
     }
-    /// Whether some end has this address and port.
+    /// Names the ends that have this address and port, for `find`; 0 when there are none.
     template <typename Address>
-    [[nodiscard]] bool is_end(Zone zone, const Address& local, Be16 udp_port) const;
+    [[nodiscard]] std::uint64_t end(Zone zone, const Address& local, Be16 udp_port) const;
+    /// The tunnel of a packet to `end`, which `local` and `udp_port` have led to.
     template <typename Address>
-    [[nodiscard]] Found find(const std::vector<Tunnel>& tunnels, Zone zone, const Address& local,
-                             const Address& remote, Be16 udp_port, std::uint32_t vni) const;
+    [[nodiscard]] Found find(std::uint64_t end, const std::vector<Tunnel>& tunnels, Zone zone,
+                             const Address& local, const Address& remote, Be16 udp_port,
+                             std::uint32_t vni) const;
 
 private:
     struct Slot {

@@ -3,13 +3,16 @@
 //
 // In the ledger a tunnel's end sends frames and receives them as any port does. The packets that carry them
 // are the node's own: originated where they leave, consumed where they came in.
+#include <algorithm>
+
 #include "forward/forwarder.h"
 
 namespace viaduct::dataplane {
 
 void Forwarder::encapsulate() {
-    const auto burst = tunnelled_;
+    std::array<Tunnelled, kBurst> burst;  // what is sent may itself be for a tunnel
     const auto count = tunnelled_count_;
+    std::copy_n(tunnelled_.begin(), count, burst.begin());
     tunnelled_count_ = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         auto [frame, index] = burst[i];
@@ -78,8 +81,9 @@ void Forwarder::come_out(PortIndex from, TunnelIndex tunnel, rte_mbuf* frame) {
 }
 
 void Forwarder::take_in_from_tunnels() {
-    const auto out = out_;
+    std::array<Tunnelled, kOutMost> out;  // what is switched may come out of another tunnel
     const auto count = out_count_;
+    std::copy_n(out_.begin(), count, out.begin());
     out_count_ = 0;
     for (std::uint32_t begin = 0; begin < count;) {
         // A run from one peer goes on as one burst.

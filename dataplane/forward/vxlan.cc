@@ -90,7 +90,8 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet) {
     const auto& topology = forwarder.topology();
     const auto& routed = *packet.routed;
     const auto& key = packet.key;
-    if (!topology.tunnel_ends.is_end(key.zone, key.destination, key.destination_port)) return false;
+    const auto end = topology.tunnel_ends.end(key.zone, key.destination, key.destination_port);
+    if (end == 0) return false;
     auto* frame = routed.frame;
     const auto headers = routed.l2_length + std::uint32_t{kIpHeader<Key>};
     const auto length = routed.l2_length + std::uint32_t{packet.length};
@@ -99,7 +100,7 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet) {
     auto refused = check_outer(packet, udp, frame->data_len - headers);
     TunnelEnds::Found found;
     if (refused == Drop::count_) {
-        found = topology.tunnel_ends.find(topology.tunnels, key.zone, key.destination, key.source,
+        found = topology.tunnel_ends.find(end, topology.tunnels, key.zone, key.destination, key.source,
                                           key.destination_port, read_be32(udp + 12) >> 8);
         if (found.answer == TunnelEnds::Answer::unknown_vni) refused = Drop::tunnel_unknown_vni;
         if (found.answer == TunnelEnds::Answer::unknown_peer) refused = Drop::tunnel_unknown_peer;
