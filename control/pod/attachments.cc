@@ -310,7 +310,17 @@ void Attachments::remove_effects(const Record& record) {
     remove_files(record);
 }
 
+/// A full disk keeps no pod from ending.
 void Attachments::erase(const Record& record, bool withdrawn) {
+    try {
+        erase_record(record, withdrawn);
+    } catch (const store::DiskFull&) {
+        database_.make_room();
+        erase_record(record, withdrawn);
+    }
+}
+
+void Attachments::erase_record(const Record& record, bool withdrawn) {
     const auto& key = record.request.key;
     store::Transaction tx(database_);
     const std::scoped_lock lock(mutex_);

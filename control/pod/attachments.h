@@ -104,6 +104,7 @@ private:
     model::Change what_leaves(const Record& record);
     void leave_dataplane(const Record& record);
     void erase(const Record& record, bool withdrawn);
+    void erase_record(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);
     void mark(const Key& key, State state);
     std::optional<Record> find(const Key& key) const;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -20,6 +21,12 @@
 namespace viaduct::store {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr off_t kReserveBytes = 256 * 1024;
+/// Once it was given up, space for it is looked for so often.
+constexpr std::chrono::minutes kReserveAgain{1};
 
 /// What a code means to the person who has to mend it.
 std::string reason_of(sqlite3* connection, int code) {
@@ -68,7 +75,9 @@ struct Database::State {
     }
 
     [[noreturn]] void fail(int code) const {
-        throw Error("the store " + path + ": " + reason_of(connection, code));
+        const auto what = "the store " + path + ": " + reason_of(connection, code);
+        if ((code & 0xff) == SQLITE_FULL) throw DiskFull(what);
+        throw Error(what);
     }
     void execute(const char* sql) const {
         if (const int code = sqlite3_exec(connection, sql, nullptr, nullptr, nullptr); code != SQLITE_OK)
@@ -77,10 +86,15 @@ struct Database::State {
     void lock_out_others();
     void open();
     void migrate(const std::vector<Migration>& migrations);
+    void keep_reserve();
     void check_known(const std::vector<Migration>& migrations) const;
     [[nodiscard]] int version_of(const std::string& room) const;
 
+    [[nodiscard]] std::string reserve() const { return path + ".reserve"; }
+
     std::string path;
+    bool reserved = false;
+    Clock::time_point reserve_tried;
     http::Descriptor lock;
     sqlite3* connection = nullptr;
     std::mutex mutex;                  ///< held by the transaction that is open
@@ -127,6 +141,16 @@ void Database::State::open() {
     const bool sound = text != nullptr && std::strcmp(reinterpret_cast<const char*>(text), "ok") == 0;
     sqlite3_finalize(check);
     if (!sound) fail(code == SQLITE_ROW ? SQLITE_CORRUPT : code);
+}
+
+/// Space for the file to grow by while the log is folded into it. Without it nothing is lost but that.
+void Database::State::keep_reserve() {
+    const auto now = Clock::now();
+    if (reserved || (reserve_tried != Clock::time_point{} && now - reserve_tried < kReserveAgain)) return;
+    reserve_tried = now;
+    const http::Descriptor file(::open(reserve().c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    reserved = file.valid() && ::posix_fallocate(file.get(), 0, kReserveBytes) == 0;
+    if (!reserved) ::unlink(reserve().c_str());
 }
 
 int Database::State::version_of(const std::string& room) const {
@@ -183,9 +207,19 @@ Database::Database(const std::string& path, const std::vector<Migration>& migrat
     state_->lock_out_others();
     state_->open();
     state_->migrate(migrations);
+    state_->keep_reserve();
 }
 
 Database::~Database() = default;
+
+void Database::make_room() {
+    const std::scoped_lock lock(state_->mutex);
+    ::unlink(state_->reserve().c_str());
+    state_->reserved = false;
+    state_->reserve_tried = Clock::now();
+    // Fails when even the reserve is not enough: then what is tried next fails, and says so.
+    sqlite3_wal_checkpoint_v2(state_->connection, nullptr, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
+}
 
 const std::string& Database::path() const {
     return state_->path;
@@ -326,6 +360,7 @@ void Transaction::commit() {
     finish_statements();
     state_.execute("COMMIT");
     state_.kept = kept_;
+    state_.keep_reserve();
     end();
 }
 

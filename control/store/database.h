@@ -20,6 +20,12 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+/// There is no space for what was to be written; see Database::make_room.
+class DiskFull : public Error {
+public:
+    using Error::Error;
+};
+
 /// One step of one room's tables. Each room (a folder with tables) numbers its own steps 1, 2, ... without
 /// gaps; a step that was released never changes, a new one is added after it.
 struct Migration {
@@ -42,6 +48,11 @@ public:
     Database& operator=(const Database&) = delete;
 
     [[nodiscard]] const std::string& path() const;
+
+    /// After DiskFull, for what gives space back and must not wait for some (a pod's end): lets go of a
+    /// reserve on the disk and begins the log anew in the space that it has. Whoever fills the disk cannot
+    /// take that. Outside any transaction of this thread.
+    void make_room();
 
 private:
     friend class Transaction;

@@ -40,10 +40,16 @@ def test_a_full_disk(node, make_netns, small_disk):
     schemas.check_error(outcome, mentions=["full"])
     assert f"net{number}:" not in space.output("ip", "link") and f"net{number}@" not in space.output("ip", "link")
     assert f"c{number}" not in [each["container"] for each in attachments(node)]
+    # Pods end all the same, though whoever fills the disk takes what is given up for that.
+    for done in range(number):
+        assert node.cni("DEL", network, f"c{done}", space.path, ifname=f"net{done}").status == 0
+        with filler.open("ab", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 512)
+    assert attachments(node) == [] and node.dataplane_api("GET", "/v1/ports").body["ports"] == []
     filler.unlink()
     assert node.cni("ADD", network, f"c{number}", space.path, ifname=f"net{number}").status == 0
-    for done in range(number + 1):
-        assert node.cni("DEL", network, f"c{done}", space.path, ifname=f"net{done}").status == 0
+    assert node.cni("DEL", network, f"c{number}", space.path, ifname=f"net{number}").status == 0
     assert attachments(node) == []
 
 

@@ -260,5 +260,45 @@ TEST(Database, RefusesInWordsOnAFullDisk) {
     EXPECT_NE(at_start.find("the disk is full"), std::string::npos) << at_start;
 }
 
+TEST(Database, MakesRoomForWhatGivesSpaceBack) {
+    const SmallDisk disk;
+    if (!disk.mounted()) GTEST_SKIP() << "a tmpfs cannot be mounted here (needs root)";
+    Database database(disk.path() + "v.db", kTables);
+    ASSERT_TRUE(std::filesystem::exists(database.path() + ".reserve"));
+    const auto change = [&](const char* sql, int i) {
+        Transaction tx(database);
+        tx.run(sql, std::to_string(i) + std::string(100, 'x'));
+        tx.commit();
+    };
+    const auto write = [&](int i) { change("INSERT INTO item VALUES (?, 1)", i); };
+    const auto erase = [&](int i) { change("DELETE FROM item WHERE name = ?", i); };
+    // Somebody else takes every byte that is left, and every byte that is given up.
+    std::ofstream filler(disk.path() + "filler", std::ios::binary);
+    const auto fill = [&] {
+        filler.clear();
+        while (filler.write("x", 1).flush()) {
+        }
+    };
+    constexpr int kFirst = 30;
+    int written = 0;
+    for (; written < kFirst; ++written)
+        write(written);
+    fill();
+    std::string told;
+    for (; written < 1000 && told.empty(); ++written)
+        told = error_of([&] { write(written); });
+    ASSERT_NE(told.find("the disk is full"), std::string::npos) << told;
+    for (int i = 0; i < kFirst; ++i) {
+        try {
+            erase(i);
+        } catch (const DiskFull&) {
+            database.make_room();
+            fill();
+            ASSERT_EQ(error_of([&] { erase(i); }), "") << i;
+        }
+    }
+    EXPECT_EQ(count(database), written - 1 - kFirst);
+}
+
 }  // namespace
 }  // namespace viaduct::store
