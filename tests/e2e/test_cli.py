@@ -1,7 +1,8 @@
 """The command line as the README shows it: each verb once, JSON for programs, one sentence for what is wrong."""
+import re
 import subprocess
 
-from viaduct import daemons, pods
+from viaduct import daemons, pods, process, workdir
 
 
 def ok(node, *words, json=False):
@@ -75,3 +76,34 @@ def test_help_and_a_daemon_that_is_down(node):
         assert done.returncode == 0 and "viaduct" in done.stdout, words
     node.stop_control()
     assert str(node.control_socket) in refused(node, "link", "show")
+
+
+def complete(node, line):
+    """What bash offers for the last word of a line."""
+    words = line.split(" ")
+    script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _viaduct; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    environment = {"PATH": f"{daemons.program('cli').parent}:/usr/bin:/bin", "VIADUCT_SOCKET": str(node.control_socket)}
+    done = process.run(["bash", "-c", script, "bash", workdir.REPOSITORY / "configs/bash-completion/viaduct", *words],
+                       env=environment)
+    return done.stdout.split()
+
+
+def test_bash_completion_knows_the_verbs_and_the_names(node):
+    help_text = process.run([daemons.program("cli"), "--help"]).stdout
+    objects = re.findall(r"^  ([a-z]+) +\S", help_text.split("Objects:")[1].split("Options:")[0], re.M)
+    assert len(objects) > 10
+    assert [word for word in complete(node, "viaduct ") if not word.startswith("-")] == objects
+    for name in objects:
+        if name in ("trace", "replay"):
+            continue
+        usage = process.run([daemons.program("cli"), name, "--help"]).stdout
+        verbs = dict.fromkeys(re.findall(rf"^  viaduct {name} ([a-z]+)", usage.split("Commands:")[1].split("Examples:")[0],
+                                         re.M))
+        offered = complete(node, f"viaduct {name} ")
+        assert set(verbs) <= set(offered), name
+    node.cli("bridge", "add", "wide", json=False)
+    node.cli("bridge", "add", "wire", json=False)
+    assert complete(node, "viaduct bridge del wi") == ["wide", "wire"]
+    assert complete(node, "viaduct port add web type v") == ["vhost-user", "vxlan"]
+    assert "--pcap" in complete(node, "viaduct trace ")
