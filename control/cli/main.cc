@@ -102,13 +102,13 @@ int run(const std::vector<std::string>& words) {
     return command.run(session);
 }
 
-/// A replay needs a whole dataplane, so it is a program of its own, which lies beside this one. Returns only
-/// when it cannot be started.
+/// A replay needs a whole dataplane, so it is a program of its own, which lies beside this one, or in a build
+/// among the dataplane's. Returns only when it cannot be started.
 int replay(char** argv) {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    const auto beside = (self.parent_path() / "viaduct-replay").string();
-    ::execv(beside.c_str(), argv + 1);
+    for (const auto& directory : {self.parent_path(), self.parent_path().parent_path() / "dataplane"})
+        ::execv((directory / "viaduct-replay").c_str(), argv + 1);
     ::execvp("viaduct-replay", argv + 1);
     throw Failure(std::string("viaduct-replay cannot be started: ") + std::strerror(errno));
 }

@@ -107,3 +107,8 @@ def test_bash_completion_knows_the_verbs_and_the_names(node):
     assert complete(node, "viaduct bridge del wi") == ["wide", "wire"]
     assert complete(node, "viaduct port add web type v") == ["vhost-user", "vxlan"]
     assert "--pcap" in complete(node, "viaduct trace ")
+
+
+def test_replay_is_started_by_the_command_line():
+    done = process.run([daemons.program("cli"), "replay", "--help"])
+    assert "--in CAPTURE" in done.stdout
