@@ -86,6 +86,18 @@ bool FlowTable<Key>::snapshot(FlowIndex index, Record& into) const {
     return false;
 }
 
+/// In the buckets in which it is less likely, the front before the last.
+template <typename Key>
+FlowIndex FlowTable<Key>::candidate_elsewhere(std::uint64_t hash) const {
+    const bool behind = mostly_behind();
+    const auto front = bucket_of(hash, 0);
+    const auto first = bucket_of(hash, 1);
+    if (!behind && buckets_[front].elsewhere() == 0) return kNoFlow;
+    const auto index = by_signature(behind ? front : first, hash);
+    if (index != kNoFlow || buckets_[first].elsewhere() == 0) return index;
+    return by_signature(bucket_of(hash, 2), hash);
+}
+
 template <typename Key>
 FlowIndex FlowTable<Key>::find(const Key& key, std::uint64_t hash, Record& into) const {
     for (std::uint32_t step = 0; step < kSteps; ++step) {

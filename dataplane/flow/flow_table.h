@@ -96,9 +96,7 @@ public:
     // --- any worker, no lock ---
 
     [[nodiscard]] std::uint64_t hash(const Key& key) const { return flow_hash(key, seed_); }
-    void prefetch(std::uint64_t hash) const {
-        rte_prefetch0(&buckets_[mostly_behind() ? bucket_of(hash, 1) : bucket_of(hash, 0)]);
-    }
+    void prefetch(std::uint64_t hash) const { rte_prefetch0(&buckets_[bucket_of(hash, likely_step())]); }
     /// By signature alone: the entry that is most likely the key's, its record being fetched; kNoFlow when
     /// there is none. What matches is only known by `read`.
     [[nodiscard]] FlowIndex candidate(std::uint64_t hash) const;
@@ -243,6 +241,9 @@ private:
     static std::uint32_t bucket_of(FlowIndex index) { return index / FlowBucket::kPlaces; }
     static std::uint32_t place_of(FlowIndex index) { return index % FlowBucket::kPlaces; }
     [[nodiscard]] bool mostly_behind() const { return mostly_behind_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint32_t likely_step() const { return mostly_behind() ? 1 : 0; }
+    [[nodiscard]] FlowIndex by_signature(std::uint32_t bucket, std::uint64_t hash) const;
+    [[nodiscard]] FlowIndex candidate_elsewhere(std::uint64_t hash) const;
     [[nodiscard]] Home home_of(const Key& key) const;
     [[nodiscard]] bool taken(FlowIndex index) const {
         return buckets_[bucket_of(index)].signature(place_of(index)) != 0;
@@ -327,23 +328,17 @@ inline void FlowTable<Key>::fetch(FlowIndex index) const {
 
 template <typename Key>
 inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
-    const auto signature = signature_of(hash);
-    const auto at = [&](std::uint32_t bucket) {
-        const auto matches = buckets_[bucket].match(signature);
-        if (matches == 0) return kNoFlow;
-        const auto index = index_of(bucket, FlowBucket::place(matches));
-        fetch_record(index);
-        return index;
-    };
-    const bool behind = mostly_behind();
-    const auto front = bucket_of(hash, 0);
-    const auto first = bucket_of(hash, 1);
-    auto found = at(behind ? first : front);
-    if (found != kNoFlow) return found;
-    if (!behind && buckets_[front].elsewhere() == 0) return kNoFlow;
-    found = at(behind ? front : first);
-    if (found != kNoFlow || buckets_[first].elsewhere() == 0) return found;
-    return at(bucket_of(hash, 2));
+    const auto index = by_signature(bucket_of(hash, likely_step()), hash);
+    return index != kNoFlow ? index : candidate_elsewhere(hash);
+}
+
+template <typename Key>
+inline FlowIndex FlowTable<Key>::by_signature(std::uint32_t bucket, std::uint64_t hash) const {
+    const auto matches = buckets_[bucket].match(signature_of(hash));
+    if (matches == 0) return kNoFlow;
+    const auto index = index_of(bucket, FlowBucket::place(matches));
+    fetch_record(index);
+    return index;
 }
 
 template <typename Key>
