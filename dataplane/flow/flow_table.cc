@@ -86,10 +86,11 @@ bool FlowTable<Key>::snapshot(FlowIndex index, Record& into) const {
     return false;
 }
 
-/// In the buckets in which it is less likely, the front before the last.
+/// In the buckets but that of step `seen`, 0 or 1, which has been looked at: the hint may be another by now.
+/// The front comes before the last.
 template <typename Key>
-FlowIndex FlowTable<Key>::candidate_elsewhere(std::uint64_t hash) const {
-    const bool behind = mostly_behind();
+FlowIndex FlowTable<Key>::candidate_elsewhere(std::uint64_t hash, std::uint32_t seen) const {
+    const bool behind = seen != 0;
     const auto front = bucket_of(hash, 0);
     const auto first = bucket_of(hash, 1);
     if (!behind && buckets_[front].elsewhere() == 0) return kNoFlow;

@@ -243,7 +243,7 @@ private:
     [[nodiscard]] bool mostly_behind() const { return mostly_behind_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint32_t likely_step() const { return mostly_behind() ? 1 : 0; }
     [[nodiscard]] FlowIndex by_signature(std::uint32_t bucket, std::uint64_t hash) const;
-    [[nodiscard]] FlowIndex candidate_elsewhere(std::uint64_t hash) const;
+    [[nodiscard]] FlowIndex candidate_elsewhere(std::uint64_t hash, std::uint32_t seen) const;
     [[nodiscard]] Home home_of(const Key& key) const;
     [[nodiscard]] bool taken(FlowIndex index) const {
         return buckets_[bucket_of(index)].signature(place_of(index)) != 0;
@@ -328,8 +328,9 @@ inline void FlowTable<Key>::fetch(FlowIndex index) const {
 
 template <typename Key>
 inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
-    const auto index = by_signature(bucket_of(hash, likely_step()), hash);
-    return index != kNoFlow ? index : candidate_elsewhere(hash);
+    const auto step = likely_step();
+    const auto index = by_signature(bucket_of(hash, step), hash);
+    return index != kNoFlow ? index : candidate_elsewhere(hash, step);
 }
 
 template <typename Key>

@@ -41,8 +41,8 @@ public:
 private:
     void begin_window(std::uint64_t now) {
         // What went beyond the share of a limited window is taken from those that follow.
-        const auto allowed = limited_ ? (now - window_began_) / window_ * most_ : spent_;
-        spent_ = spent_ > allowed ? spent_ - allowed : 0;
+        const auto paid = (now - window_began_) / window_ * most_;
+        spent_ = limited_ && spent_ > paid ? spent_ - paid : 0;
         // A turn that takes frames in is ten times as long as one that finds none, and more.
         const bool saturated = idle_turns_ <= busy_turns_;
         limited_ = saturated && frames_ > 2 * unknown_;

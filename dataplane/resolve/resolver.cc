@@ -49,9 +49,9 @@ Resolver::~Resolver() = default;
 void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
     std::array<Item, kBurst> items;
     std::uint16_t flows = 0;
-    limited_ = setup_share_.begin(rte_rdtsc(), count);
+    const bool limited = setup_share_.begin(rte_rdtsc(), count);
     for (std::uint16_t i = 0; i < count; ++i) {
-        if (take_apart(frames[i], items[flows]) && !is_beyond_limit(items[flows])) ++flows;
+        if (take_apart(frames[i], items[flows]) && !(limited && drop_if_new(items[flows]))) ++flows;
     }
     recent_hops_.clear();
     // Bursts are of one family, nearly always.
@@ -68,9 +68,8 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
 }
 
 /// By the table's signatures alone: a flow that exists is never mistaken for a new one.
-bool Resolver::is_beyond_limit(const Item& item) {
-    if (!limited_ || is_icmp_error(item.packet)) [[likely]]
-        return false;
+bool Resolver::drop_if_new(const Item& item) {
+    if (is_icmp_error(item.packet)) return false;
     const auto known = for_family(item.packet.v4, [&]<typename Key>(const Key*) {
         return forwarder_.flows().of<Key>().candidate(item.hash) != kNoFlow;
     });

@@ -74,8 +74,8 @@ private:
         std::uint64_t hash = 0;
     };
 
-    /// Whether a packet that would begin a flow must not now; it is dropped then.
-    bool is_beyond_limit(const Item& item);
+    /// While new flows are limited: drops a packet that would begin one. False: it would not.
+    bool drop_if_new(const Item& item);
     /// Frames that have a way of their own go it; true for those that belong to flows.
     bool take_apart(const RoutedFrame& routed, Item& item);
     /// Headers in the frame's first segment, and nobody else who reads them there. False: there is no buffer,
@@ -101,7 +101,6 @@ private:
     Fragments fragments_{Fragments::frames_most(forwarder_.pool()->size)};
     RecentHops recent_hops_;
     FlowSetupShare setup_share_;
-    bool limited_ = false;  ///< for this burst: no new flows
     std::uint32_t last_second_ = 0;
     Announcements announcements_;
 };

@@ -38,7 +38,13 @@ TEST(FlowSetupShare, NewFlowsGetTheirShareBesideOthersAndNoMore) {
     }
     EXPECT_EQ(spent, most);
     share.end(now);
-    EXPECT_FALSE(share.begin(now + kWindow, 32)) << "the next window has time again";
+    EXPECT_FALSE(share.begin(now += kWindow, 32)) << "the next window has time again";
+    share.turn(320);
+    share.end(now + 2 * most);
+    EXPECT_TRUE(share.begin(now += kWindow, 32)) << "what went beyond is taken from the next one";
+    share.turn(320);
+    share.end(now);
+    EXPECT_FALSE(share.begin(now + kWindow, 32)) << "and then it is paid";
 }
 
 /// Whether new flows are refused in the second of two windows in which a burst of 32 packets that are of no

@@ -27,13 +27,16 @@ def small_disk(node):
 def test_a_full_disk(node, make_netns, small_disk):
     space = make_netns()
     network = pods.network(node, "10.95.0.0/24", bridge="br0")
+    before = 5
+    for number in range(before):
+        assert node.cni("ADD", network, f"c{number}", space.path, ifname=f"net{number}").status == 0
     filler = small_disk / "filler"
     with filler.open("wb", buffering=0) as file:
         with pytest.raises(OSError):
             while True:
                 file.write(b"x" * 512)
     # What the store has open may take a few more rows; then it is full and says so.
-    for number in range(200):
+    for number in range(before, 200):
         outcome = node.cni("ADD", network, f"c{number}", space.path, ifname=f"net{number}")
         if outcome.status != 0:
             break
