@@ -12,26 +12,16 @@
 
 #include "forward/checksum.h"
 #include "forward/forwarder.h"
+#include "unit/idle_port.h"
 
 namespace viaduct::dataplane::micro {
 
 inline constexpr std::size_t kFrameBytes = 60;
 
 /// Takes everything and does nothing: the benchmark fills the same frames again.
-class Sink final : public Port {
+class Sink final : public IdlePort {
 public:
-    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
     std::uint16_t transmit(std::uint16_t, rte_mbuf**, std::uint16_t count) override { return count; }
-    [[nodiscard]] bool link_up() const override { return true; }
-    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
-    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
-    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
-    void set_mtu(std::uint32_t) override {}
-    void stop() override {}
-};
-
-struct NoHandOff final : HandOff {
-    std::uint16_t hand_off(std::uint16_t, PortIndex, rte_mbuf**, std::uint16_t) override { return 0; }
 };
 
 /// A burst of frames in buffers of their own, as a port's would be.

@@ -12,6 +12,7 @@
 #include "packets.h"
 #include "resolve/flow_setup_share.h"
 #include "resolve/resolver.h"
+#include "unit/idle_port.h"
 #include "unit/resolve_world.h"
 
 namespace viaduct::dataplane {
@@ -70,25 +71,14 @@ TEST(FlowSetupShare, NobodyIsRefusedWhereNobodyIsSparedForIt) {
 }
 
 /// Takes frames as a guest would that reads all.
-class Swallow final : public Port {
+class Swallow final : public IdlePort {
 public:
-    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
     std::uint16_t transmit(std::uint16_t, rte_mbuf** frames, std::uint16_t count) override {
         taken += count;
         rte_pktmbuf_free_bulk(frames, count);
         return count;
     }
-    [[nodiscard]] bool link_up() const override { return true; }
-    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
-    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
-    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
-    void set_mtu(std::uint32_t) override {}
-    void stop() override {}
     std::uint64_t taken = 0;
-};
-
-struct NoHandOff final : HandOff {
-    std::uint16_t hand_off(std::uint16_t, PortIndex, rte_mbuf**, std::uint16_t) override { return 0; }
 };
 
 /// A router whose worker's turns the test makes.

@@ -22,6 +22,7 @@
 #include "flow/flow_memory.h"
 #include "forward/forwarder.h"
 #include "forward/switch.h"
+#include "idle_port.h"
 #include "resolve/resolver.h"
 #include "resolve/shared.h"
 #include "tables/tables_builder.h"
@@ -41,9 +42,8 @@ void require(bool holds, const char* what) {
 }
 
 /// Looks at every frame that leaves and lets it go.
-class Sink final : public Port {
+class Sink final : public IdlePort {
 public:
-    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
     std::uint16_t transmit(std::uint16_t, rte_mbuf** frames, std::uint16_t count) override {
         for (std::uint16_t i = 0; i < count; ++i) {
             const char* why = nullptr;
@@ -54,16 +54,6 @@ public:
         }
         return count;
     }
-    [[nodiscard]] bool link_up() const override { return true; }
-    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
-    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
-    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
-    void set_mtu(std::uint32_t) override {}
-    void stop() override {}
-};
-
-struct NoHandOff final : HandOff {
-    std::uint16_t hand_off(std::uint16_t, PortIndex, rte_mbuf**, std::uint16_t) override { return 0; }
 };
 
 rte_mempool* start() {

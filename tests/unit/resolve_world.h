@@ -11,24 +11,12 @@
 #include "viaduct/model.h"
 
 #include "flow/flow_memory.h"
+#include "idle_port.h"
 #include "resolve/commit.h"
 #include "resolve/trace.h"
 #include "tables/tables_builder.h"
 
 namespace viaduct::dataplane {
-
-/// A port that is there, and carries nothing.
-class IdlePort final : public Port {
-public:
-    std::uint16_t receive(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
-    std::uint16_t transmit(std::uint16_t, rte_mbuf**, std::uint16_t) override { return 0; }
-    [[nodiscard]] bool link_up() const override { return true; }
-    [[nodiscard]] std::uint16_t active_queues() const override { return 1; }
-    [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
-    [[nodiscard]] int wait_descriptor(std::uint16_t) const override { return -1; }
-    void set_mtu(std::uint32_t) override {}
-    void stop() override {}
-};
 
 /// lan: 10.0.0.1/24, 2001:db8:1::1/64 (interface 0, port 0); wan: 192.0.2.1/24, 2001:db8:2::1/64 (interface
 /// 1, port 1). Hosts: 10.0.0.2 and 2001:db8:1::2 on lan, gateways 192.0.2.254 and 2001:db8:2::fe on wan.
