@@ -312,12 +312,7 @@ void Attachments::remove_effects(const Record& record) {
 
 /// A full disk keeps no pod from ending.
 void Attachments::erase(const Record& record, bool withdrawn) {
-    try {
-        erase_record(record, withdrawn);
-    } catch (const store::DiskFull&) {
-        database_.make_room();
-        erase_record(record, withdrawn);
-    }
+    store::give_back(database_, [&] { erase_record(record, withdrawn); });
 }
 
 void Attachments::erase_record(const Record& record, bool withdrawn) {

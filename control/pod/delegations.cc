@@ -86,9 +86,11 @@ void Delegations::finish(const std::string& token) {
     }
     // Lost in a power cut, it is owed again, and a DEL more does no harm: the next ADD makes it before its
     // own.
-    store::Transaction tx(database_, store::Transaction::Survives::process);
-    tx.run("DELETE FROM delegation WHERE token = ?", token);
-    tx.commit();
+    store::give_back(database_, [&] {
+        store::Transaction tx(database_, store::Transaction::Survives::process);
+        tx.run("DELETE FROM delegation WHERE token = ?", token);
+        tx.commit();
+    });
 }
 
 std::vector<Owed> Delegations::of_key(const Key& key, bool dead_only) const {

@@ -165,4 +165,16 @@ private:
     bool content_changed_ = false;
 };
 
+/// Runs what gives space back, in transactions of its own, and once more with room made where the disk is
+/// full.
+template <typename Work>
+void give_back(Database& database, const Work& work) {
+    try {
+        return work();
+    } catch (const DiskFull&) {
+        database.make_room();
+    }
+    work();
+}
+
 }  // namespace viaduct::store
