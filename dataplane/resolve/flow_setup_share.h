@@ -4,9 +4,12 @@
 // and those beyond are dropped; where most frames are first packets (a flood of nothing else, a node of short
 // connections) there is nobody to be spared for, and all go on.
 //
-// Time is cut into windows; what was seen in one decides about the next.
+// Time is cut into windows; what was seen in those before decides about the next. It takes many in which the
+// worker had no time to spare: a first packet that is dropped costs its client a second, and what a short
+// burst brings, the rings hold.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace viaduct::dataplane {
@@ -18,6 +21,8 @@ public:
     /// Of a window for resolve: some 200,000 flows a second. The rest has to carry more than half of what the
     /// worker carries otherwise, with caches that new flows wash out, and to receive what is dropped.
     static constexpr double kShare = 0.2;
+    /// So many more windows without time to spare than with some, and new flows are limited.
+    static constexpr std::uint64_t kPatience = 100;
 
     /// `cycles_per_second`: of the clock that begin() and end() are given.
     explicit FlowSetupShare(std::uint64_t cycles_per_second)
@@ -41,11 +46,16 @@ public:
 private:
     void begin_window(std::uint64_t now) {
         // What went beyond the share of a limited window is taken from those that follow.
-        const auto paid = (now - window_began_) / window_ * most_;
+        const auto windows = (now - window_began_) / window_;
+        const auto paid = windows * most_;
         spent_ = limited_ && spent_ > paid ? spent_ - paid : 0;
         // A turn that takes frames in is ten times as long as one that finds none, and more.
         const bool saturated = idle_turns_ <= busy_turns_;
-        limited_ = saturated && frames_ > 2 * unknown_;
+        if (saturated && frames_ > 2 * unknown_)
+            pressed_ = std::min(pressed_ + 1, kPatience);
+        else
+            pressed_ -= std::min(windows, pressed_);
+        limited_ = pressed_ == kPatience;
         window_began_ = now;
         frames_ = unknown_ = idle_turns_ = busy_turns_ = 0;
     }
@@ -59,6 +69,7 @@ private:
     std::uint64_t unknown_ = 0;
     std::uint64_t idle_turns_ = 0;
     std::uint64_t busy_turns_ = 0;
+    std::uint64_t pressed_ = 0;  ///< windows without time to spare, less those with some
     bool limited_ = false;
 };
 

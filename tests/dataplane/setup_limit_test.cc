@@ -3,9 +3,11 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 
 #include "bench.h"
 #include "forward/route.h"
@@ -21,14 +23,26 @@ namespace {
 constexpr std::uint64_t kHz = 1'000'000;
 constexpr std::uint64_t kWindow = kHz / FlowSetupShare::kWindowsPerSecond;
 
+/// Windows in each of which bursts of 32 packets that are of no flow take all the time; each comes in a turn
+/// of `frames`, beside `idle_turns` that find nothing. Returns how many bursts were refused.
+unsigned press(FlowSetupShare& share, std::uint64_t& now, std::uint64_t windows, std::uint32_t frames,
+               unsigned idle_turns = 0) {
+    constexpr std::uint64_t kBursts = 20;
+    unsigned refused = 0;
+    for (std::uint64_t i = 0; i < windows * kBursts; ++i) {
+        if (share.begin(now, 32)) ++refused;
+        share.end(now += kWindow / kBursts);
+        share.turn(frames);
+        for (unsigned turn = 0; turn < idle_turns; ++turn)
+            share.turn(0);
+    }
+    return refused;
+}
+
 TEST(FlowSetupShare, NewFlowsGetTheirShareBesideOthersAndNoMore) {
     FlowSetupShare share(kHz);
     std::uint64_t now = 10 * kWindow;
-    for (unsigned turn = 0; turn < 10; ++turn) {
-        EXPECT_FALSE(share.begin(now, 32)) << "nobody is limited before a window has been seen";
-        share.end(now += kWindow / 10);
-        share.turn(320);
-    }
+    EXPECT_EQ(press(share, now, FlowSetupShare::kPatience, 320), 0U) << "a burst is not a flood";
     const auto most = static_cast<std::uint64_t>(static_cast<double>(kWindow) * FlowSetupShare::kShare);
     std::uint64_t spent = 0;
     while (!share.begin(now, 32)) {
@@ -48,26 +62,29 @@ TEST(FlowSetupShare, NewFlowsGetTheirShareBesideOthersAndNoMore) {
     EXPECT_FALSE(share.begin(now + kWindow, 32)) << "and then it is paid";
 }
 
-/// Whether new flows are refused in the second of two windows in which a burst of 32 packets that are of no
-/// flow comes in each turn of `frames`, and nearly all time goes into them.
-bool refuses(std::uint32_t frames, unsigned idle_turns) {
-    FlowSetupShare share(kHz);
-    bool refused = false;
-    for (std::uint64_t now = 10 * kWindow; now < 12 * kWindow; now += kWindow / 20) {
-        refused = share.begin(now, 32) || refused;
-        share.end(now + kWindow / 20 - 1);
-        share.turn(frames);
-        for (unsigned i = 0; i < idle_turns; ++i)
-            share.turn(0);
-    }
-    return refused;
+TEST(FlowSetupShare, NobodyIsRefusedWhereNobodyIsSparedForIt) {
+    const auto refused = [](std::uint32_t frames, unsigned idle_turns) {
+        FlowSetupShare share(kHz);
+        std::uint64_t now = 10 * kWindow;
+        return press(share, now, 3 * FlowSetupShare::kPatience, frames, idle_turns) > 0;
+    };
+    EXPECT_TRUE(refused(320, 0));
+    EXPECT_FALSE(refused(64, 0)) << "as many first packets as others: a node of short connections";
+    EXPECT_FALSE(refused(32, 0)) << "nothing but first packets";
+    EXPECT_FALSE(refused(320, 2)) << "a worker that has time to spare";
 }
 
-TEST(FlowSetupShare, NobodyIsRefusedWhereNobodyIsSparedForIt) {
-    EXPECT_TRUE(refuses(320, 0));
-    EXPECT_FALSE(refuses(64, 0)) << "as many first packets as others: a node of short connections";
-    EXPECT_FALSE(refuses(32, 0)) << "nothing but first packets";
-    EXPECT_FALSE(refuses(320, 2)) << "a worker that has time to spare";
+TEST(FlowSetupShare, TimeToSpareIsRemembered) {
+    FlowSetupShare share(kHz);
+    std::uint64_t now = 10 * kWindow;
+    unsigned refused = 0;
+    for (unsigned burst = 0; burst < 50; ++burst) {
+        refused += press(share, now, FlowSetupShare::kPatience / 2, 320);
+        now += FlowSetupShare::kPatience * kWindow;
+        for (unsigned turn = 0; turn < 100'000; ++turn)
+            share.turn(0);
+    }
+    EXPECT_EQ(refused, 0U) << "bursts with rest between them";
 }
 
 /// Takes frames as a guest would that reads all.
@@ -146,15 +163,22 @@ TEST_F(SetupLimit, AFloodLeavesTimeForFlowsThatAreThere) {
     using Clock = std::chrono::steady_clock;
     send(0, kBurst);
     ASSERT_EQ(sink.taken, kBurst);
-    // Ten times as many frames are of flows that are there, says the worker.
+    // Ten times as many frames are of flows that are there, says the worker, window after window.
     std::uint32_t flow = kBurst;
+    const auto next = [&flow] { return std::exchange(flow, flow < 90'000 ? flow + kBurst : kBurst); };
+    for (std::uint64_t i = 0; i <= FlowSetupShare::kPatience; ++i) {
+        const auto began = Clock::now();
+        send(next(), 10 * kBurst);
+        while (Clock::now() <
+               began + std::chrono::microseconds(1'000'000 / FlowSetupShare::kWindowsPerSecond))
+            rte_pause();
+    }
+    EXPECT_EQ(refused(), 0U) << "they have not taken much";
     for (const auto end = Clock::now() + std::chrono::seconds(20); refused() == 0 && Clock::now() < end;) {
         // Made before, so that time goes into the flows and not into the test's packets.
-        std::array<Burst, 16> bursts;
-        for (auto& burst : bursts) {
-            burst = make(flow);
-            flow = flow < 90'000 ? flow + kBurst : kBurst;
-        }
+        std::array<Burst, 28> bursts;
+        for (auto& burst : bursts)
+            burst = make(next());
         for (const auto& burst : bursts)
             send(burst, 10 * kBurst);
     }
