@@ -372,6 +372,7 @@ inline bool FlowTable<Key>::read(FlowIndex index, const Key& key, Record& into) 
         differs |= to[at] ^ wanted[at];
     }
     if (differs != 0) return false;
+#pragma GCC unroll 16
     for (std::size_t at = Key::kWords; at < kSequenceWord; ++at)
         to[at] = load(from + at);
     to[kSequenceWord] = before;
