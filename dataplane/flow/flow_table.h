@@ -96,10 +96,14 @@ public:
     // --- any worker, no lock ---
 
     [[nodiscard]] std::uint64_t hash(const Key& key) const { return flow_hash(key, seed_); }
-    void prefetch(std::uint64_t hash) const { rte_prefetch0(&buckets_[bucket_of(hash, likely_step())]); }
+    /// Where `prefetch` and `candidate` begin: asked for once a burst.
+    [[nodiscard]] std::uint32_t likely_step() const { return mostly_behind() ? 1 : 0; }
+    void prefetch(std::uint64_t hash, std::uint32_t step) const {
+        rte_prefetch0(&buckets_[bucket_of(hash, step)]);
+    }
     /// By signature alone: the entry that is most likely the key's, its record being fetched; kNoFlow when
     /// there is none. What matches is only known by `read`.
-    [[nodiscard]] FlowIndex candidate(std::uint64_t hash) const;
+    [[nodiscard]] FlowIndex candidate(std::uint64_t hash, std::uint32_t step) const;
     void fetch_tail(FlowIndex index) const { __builtin_prefetch(&entries_[index].tail, 1); }
     /// The whole record if it is the key's; false when it is not, or is being written, or was a chance match
     /// (then `find` knows).
@@ -241,7 +245,6 @@ private:
     static std::uint32_t bucket_of(FlowIndex index) { return index / FlowBucket::kPlaces; }
     static std::uint32_t place_of(FlowIndex index) { return index % FlowBucket::kPlaces; }
     [[nodiscard]] bool mostly_behind() const { return mostly_behind_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint32_t likely_step() const { return mostly_behind() ? 1 : 0; }
     [[nodiscard]] FlowIndex by_signature(std::uint32_t bucket, std::uint64_t hash) const;
     [[nodiscard]] FlowIndex candidate_elsewhere(std::uint64_t hash, std::uint32_t seen) const;
     [[nodiscard]] Home home_of(const Key& key) const;
@@ -327,8 +330,7 @@ inline void FlowTable<Key>::fetch(FlowIndex index) const {
 }
 
 template <typename Key>
-inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash) const {
-    const auto step = likely_step();
+inline FlowIndex FlowTable<Key>::candidate(std::uint64_t hash, std::uint32_t step) const {
     const auto index = by_signature(bucket_of(hash, step), hash);
     return index != kNoFlow ? index : candidate_elsewhere(hash, step);
 }

@@ -2,6 +2,7 @@
 // complement sums do not mind the byte order.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -54,11 +55,15 @@ inline std::uint16_t adjusted_checksum(std::uint16_t checksum, std::uint32_t dif
 inline bool ipv4_checksum_holds(const std::uint8_t* header) {
     const auto a = load64(header);
     const auto b = load64(header + 8);
-    // Three words below 2^33 each, so nothing is lost.
-    const std::uint64_t sum =
-        (a & 0xffffffff) + (a >> 32) + (b & 0xffffffff) + (b >> 32) + load32(header + 16);
-    const std::uint64_t once = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    return fold(static_cast<std::uint32_t>(once)) == 0xffff;
+    const std::uint64_t c = load32(header + 16);
+    // One's complement: what is carried out comes in again. Each half of a sum takes the other's carry as
+    // they are exchanged.
+    auto sum = a + b;
+    sum += sum < b ? 1 : 0;
+    sum += c;
+    sum += sum < c ? 1 : 0;
+    const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+    return (half + std::rotl(half, 16)) >> 16 == 0xffff;
 }
 
 }  // namespace viaduct::dataplane

@@ -65,9 +65,15 @@ public:
         if (stage.count == kBurst) [[unlikely]]
             flush_port(to);
     }
-    /// A frame that a bridge delivers to a router interface. Routed by whole bursts, at the end of the turn
-    /// at the latest.
-    void deliver(const RoutedFrame& routed) { collect(routed_[family_of(routed)], routed); }
+    /// Frames with the same Ethernet header, at least one, that a bridge delivers to a router interface;
+    /// `like` says all but which. Routed by whole bursts, at the end of the turn at the latest.
+    void deliver(RoutedFrame like, rte_mbuf** frames, std::uint16_t count) {
+        auto& burst = routed_[family_of(frames[0], like.l2_length)];
+        for (std::uint16_t i = 0; i < count; ++i) {
+            like.frame = frames[i];
+            collect(burst, like);
+        }
+    }
     /// One that is addressed to a group, and that others hold too: it may only be read.
     void deliver_shared(const RoutedFrame& routed) { collect(routed_[kNeither], routed); }
     /// A frame that leaves by a tunnel, which is there. Wrapped by whole bursts, at the end of the turn at
@@ -119,10 +125,9 @@ private:
         std::array<RoutedFrame, kBurst> frames;
     };
 
-    static Family family_of(const RoutedFrame& routed) {
+    static Family family_of(const rte_mbuf* frame, std::uint16_t l2_length) {
         Be16 ethertype;
-        std::memcpy(&ethertype, rte_pktmbuf_mtod_offset(routed.frame, void*, routed.l2_length - 2),
-                    sizeof ethertype);
+        std::memcpy(&ethertype, rte_pktmbuf_mtod_offset(frame, const void*, l2_length - 2), sizeof ethertype);
         if (ethertype == Be16::from_host(0x0800)) return kIpv4;
         return ethertype == Be16::from_host(0x86dd) ? kIpv6 : kNeither;
     }

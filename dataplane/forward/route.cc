@@ -25,6 +25,7 @@ std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, con
                           std::uint16_t count, Parsed<Key>* parsed, Aside& aside) {
     const auto* interfaces = forwarder.topology().interfaces.data();
     const auto& ends = forwarder.topology().tunnel_ends;
+    const auto step = table.likely_step();
     std::uint16_t kept = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         auto& packet = parsed[kept];
@@ -36,7 +37,7 @@ std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, con
             open_tunnel(forwarder, packet))
             continue;
         packet.hash = table.hash(packet.key);
-        table.prefetch(packet.hash);
+        table.prefetch(packet.hash, step);
         ++kept;
     }
     return kept;
@@ -54,13 +55,16 @@ bool look_up(const FlowTable<Key>& table, Parsed<Key>& packet, FlowRecord<Key>& 
     return packet.flow != kNoFlow;
 }
 
-/// On a copy, so that the record of the packets that need none can stay in registers.
+/// Whether a record that is not executable as it is has become so: it was of another generation. On a copy,
+/// so that the record of the packets that need none can stay in registers.
 template <typename Key>
-bool renewed(FlowTable<Key>& table, const Topology& topology, FlowIndex flow, FlowRecord<Key>& record) {
+bool renewed(FlowTable<Key>& table, const Topology& topology, const Parsed<Key>& packet,
+             FlowRecord<Key>& record) {
+    if (record.generation == topology.flow_generation) return false;
     auto copy = record;
-    if (!renew(table, topology, flow, copy)) return false;
+    if (!renew(table, topology, packet.flow, copy)) return false;
     record.generation = copy.generation;
-    return true;
+    return executable(topology, packet, record);
 }
 
 }  // namespace
@@ -72,18 +76,17 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
     std::array<Parsed<Key>, kBurst> parsed;
     Aside aside;
     const auto kept = parse_burst(forwarder, table, frames, count, parsed.data(), aside);
+    const auto step = table.likely_step();
     for (std::uint16_t i = 0; i < kept; ++i) {
-        parsed[i].flow = table.candidate(parsed[i].hash);
+        parsed[i].flow = table.candidate(parsed[i].hash, step);
         if (parsed[i].flow != kNoFlow) table.fetch_tail(parsed[i].flow);
     }
     FlowRecord<Key> record;
     for (std::uint16_t i = 0; i < kept; ++i) {
         auto& packet = parsed[i];
         if (!look_up(table, packet, record) ||
-            (record.generation != topology.flow_generation &&
-             !renewed(table, topology, packet.flow, record)) ||
-            !executable(topology, packet, record) || !rewrite(packet, record, transport_of(packet)))
-            [[unlikely]] {
+            (!executable(topology, packet, record) && !renewed(table, topology, packet, record)) ||
+            !rewrite(packet, record, transport_of(packet))) [[unlikely]] {
             aside.add(*packet.routed);
             continue;
         }

@@ -1,12 +1,13 @@
-// Bursts through a bridge. Theory of operation: three passes over at most kBurst frames. The first reads
-// headers, refuses what is malformed and computes the keys of source and destination, starting the loads of
-// their FDB buckets; the second looks both up; the third rewrites tags and stages the frame for its output.
-// Consecutive frames mostly have the same addresses (they come from one guest), so a key equal to the one
-// before reuses its answer.
+// Bursts through a bridge. Theory of operation: two passes over at most kBurst frames. The first reads
+// headers, refuses what is malformed and gathers runs: consecutive frames with the same Ethernet header, as
+// most are that come from one guest. Of each run it computes the keys of source and destination and starts
+// the loads of their FDB buckets. The second looks both up, once a run, and delivers or stages its frames,
+// rewriting tags.
 #include "forward/switch.h"
 
 #include <cstring>
 
+#include "forward/checksum.h"
 #include "forward/forwarder.h"
 
 namespace viaduct::dataplane {
@@ -19,27 +20,29 @@ constexpr std::uint16_t kTagEthertype = 0x8100;  // IEEE 802.1Q customer tag; ot
 constexpr std::uint64_t kGroupBit = 0x010000000000;
 constexpr std::uint64_t kReservedGroups = 0x0180c2000000;  // ..00 to ..0f
 
-/// A frame on its way through the passes.
+/// A frame, and what its header says.
 struct Classified {
     rte_mbuf* frame;
+    std::uint64_t destination;  ///< FdbKey
+    std::uint16_t vlan;         ///< 0 on a bridge that does not filter
+    bool tagged;                ///< carries the tag of `vlan` now
+};
+
+/// Consecutive frames that are alike.
+struct Run {
+    Classified like;  ///< with the first one's frame
     std::uint64_t source;
-    std::uint64_t destination;
     std::uint64_t source_hash;
     std::uint64_t destination_hash;
-    std::uint16_t vlan;  ///< 0 on a bridge that does not filter
-    bool tagged;         ///< carries the tag of `vlan` now
+    std::uint64_t begin;  ///< the header's first eight bytes and the eight before its end
+    std::uint64_t end;
+    std::uint32_t tag;      ///< the four that follow, with `like.tagged`
+    std::uint32_t longest;  ///< a frame of this kind may be
+    std::uint16_t count;
 };
 
 std::uint64_t load_mac(const std::uint8_t* at) {
-    std::uint64_t word;
-    std::memcpy(&word, at, sizeof word);
-    return __builtin_bswap64(word) >> 16;
-}
-
-std::uint16_t load_be16(const std::uint8_t* at) {
-    std::uint16_t word;
-    std::memcpy(&word, at, sizeof word);
-    return __builtin_bswap16(word);
+    return __builtin_bswap64(load64(at)) >> 16;
 }
 
 /// What is wrong with a frame at all, whatever it is for; count_ when nothing.
@@ -49,7 +52,7 @@ Drop check_frame(const PortView& port, const rte_mbuf* frame, const std::uint8_t
     if ((source & kGroupBit) != 0 || source == 0) return Drop::bad_source;
     if ((load_mac(header) & ~std::uint64_t{0xf}) == kReservedGroups) return Drop::reserved_multicast;
     if (frame->pkt_len > port.frame_most) {
-        const bool tagged = load_be16(header + 12) == kTagEthertype;
+        const bool tagged = read_be16(header + 12) == kTagEthertype;
         if (!tagged || frame->pkt_len > port.frame_most + kTag) return Drop::oversize;
     }
     return Drop::count_;
@@ -57,11 +60,11 @@ Drop check_frame(const PortView& port, const rte_mbuf* frame, const std::uint8_t
 
 /// Finds a frame's VLAN (802.1Q 6.9.1). Priority-tagged frames lose their tag, as they are of no VLAN.
 Drop classify_vlan(const PortView& port, Classified& c, std::uint8_t* header) {
-    c.tagged = load_be16(header + 12) == kTagEthertype;
+    c.tagged = read_be16(header + 12) == kTagEthertype;
     c.vlan = port.untagged_vlan;
     if (c.tagged) {
         if (c.frame->data_len < kEthernetHeader + kTag) return Drop::bad_vlan;
-        const auto id = load_be16(header + 14) & 0xfff;
+        const auto id = read_be16(header + 14) & 0xfff;
         if (id == 0xfff) return Drop::bad_vlan;
         if (id == 0) {
             std::memmove(header + kTag, header, 12);
@@ -109,7 +112,7 @@ bool too_big(const PortView& port, const Classified& c) {
     // On a bridge that does not filter, a tag is seen in the frame itself.
     if (c.frame->pkt_len <= port.frame_most) return false;
     const auto* header = rte_pktmbuf_mtod(c.frame, const std::uint8_t*);
-    return load_be16(header + 12) != kTagEthertype || c.frame->pkt_len > port.frame_most + kTag;
+    return read_be16(header + 12) != kTagEthertype || c.frame->pkt_len > port.frame_most + kTag;
 }
 
 /// The rare half of looking at a source: new, moved, or last seen in an earlier second.
@@ -254,49 +257,84 @@ void send_to(Forwarder& forwarder, FdbValue found, Classified& c) {
 }
 
 template <bool kVlanFiltering>
-void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, Classified& c, FdbValue found) {
-    if (!found.present()) [[unlikely]]
-        return flood(forwarder, {from}, bridge, c);
+void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, const Run& run, rte_mbuf** frames,
+            FdbValue found) {
     const auto to = found.port();
-    if (to >= kGatewayFirst) {
+    if (found.present() && to >= kGatewayFirst) [[likely]] {
         const auto interface = static_cast<InterfaceIndex>(to - kGatewayFirst);
-        return forwarder.deliver({c.frame, from, interface, l2_length(c), false});
+        return forwarder.deliver({nullptr, from, interface, l2_length(run.like), false}, frames, run.count);
     }
-    if (to == from) [[unlikely]]
-        return forwarder.drop(from, Drop::same_port, c.frame);
-    send_to<kVlanFiltering>(forwarder, found, c);
+    for (std::uint16_t i = 0; i < run.count; ++i) {
+        auto c = run.like;
+        c.frame = frames[i];
+        if (!found.present()) [[unlikely]] {
+            flood(forwarder, {from}, bridge, c);
+        } else if (to == from) [[unlikely]] {
+            forwarder.drop(from, Drop::same_port, c.frame);
+        } else {
+            send_to<kVlanFiltering>(forwarder, found, c);
+        }
+    }
 }
 
-/// First pass. Returns how many frames are left.
+/// Whether a frame is one of the run's: what was found of the first one's header holds for it, too.
 template <bool kVlanFiltering>
-std::uint16_t classify(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
-                       std::uint16_t count, Classified* classified) {
+bool is_alike(const Run& run, const rte_mbuf* frame, const std::uint8_t* header) {
+    const bool tagged = kVlanFiltering && run.like.tagged;
+    if (frame->data_len < kEthernetHeader + (tagged ? kTag : 0) || frame->pkt_len > run.longest) return false;
+    if (((load64(header) ^ run.begin) | (load64(header + 6) ^ run.end)) != 0) return false;
+    return !tagged || load32(header + kEthernetHeader) == run.tag;
+}
+
+/// Begins a run; not with a frame that is refused.
+template <bool kVlanFiltering>
+Drop begin_run(const PortView& port, rte_mbuf* frame, std::uint8_t* header, Run& run) {
+    auto& c = run.like;
+    c = {frame, 0, 0, false};
+    auto refused = check_frame(port, frame, header);
+    if (refused != Drop::count_) return refused;
+    run.begin = load64(header);
+    run.end = load64(header + 6);
+    if constexpr (kVlanFiltering) {
+        if (refused = classify_vlan(port, c, header); refused != Drop::count_) return refused;
+        if (c.tagged) run.tag = load32(header + kEthernetHeader);
+        header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    }
+    run.longest = port.frame_most + (read_be16(header + 12) == kTagEthertype ? kTag : 0);
+    // A priority tag is gone from this frame, and has to go from the next: none is alike.
+    if (load64(header + 6) != run.end) run.longest = 0;
+    run.count = 1;
     const auto& fdb = *port.bridge->fdb;
+    c.destination = fdb_key(load_mac(header), c.vlan);
+    run.source = fdb_key(load_mac(header + 6), c.vlan);
+    run.destination_hash = fdb.hash(c.destination);
+    run.source_hash = fdb.hash(run.source);
+    fdb.prefetch(run.destination_hash);
+    fdb.prefetch(run.source_hash);
+    return Drop::count_;
+}
+
+/// First pass. Frames that are left move together. Returns how many runs they make.
+template <bool kVlanFiltering>
+std::uint16_t gather(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                     std::uint16_t count, Run* runs) {
     std::uint16_t kept = 0;
+    std::uint16_t begun = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
-        auto& c = classified[kept];
-        c.frame = frames[i];
-        auto* header = rte_pktmbuf_mtod(c.frame, std::uint8_t*);
-        auto refused = check_frame(port, c.frame, header);
-        c.vlan = 0;
-        c.tagged = false;
-        if constexpr (kVlanFiltering) {
-            if (refused == Drop::count_) refused = classify_vlan(port, c, header);
-            header = rte_pktmbuf_mtod(c.frame, std::uint8_t*);
-        }
-        if (refused != Drop::count_) [[unlikely]] {
-            forwarder.drop(from, refused, c.frame);
+        auto* frame = frames[i];
+        auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+        if (begun != 0 && is_alike<kVlanFiltering>(runs[begun - 1], frame, header)) [[likely]] {
+            ++runs[begun - 1].count;
+        } else if (const auto refused = begin_run<kVlanFiltering>(port, frame, header, runs[begun]);
+                   refused == Drop::count_) {
+            ++begun;
+        } else {
+            forwarder.drop(from, refused, frame);
             continue;
         }
-        c.destination = fdb_key(load_mac(header), c.vlan);
-        c.source = fdb_key(load_mac(header + 6), c.vlan);
-        c.destination_hash = fdb.hash(c.destination);
-        c.source_hash = fdb.hash(c.source);
-        fdb.prefetch(c.destination_hash);
-        fdb.prefetch(c.source_hash);
-        ++kept;
+        frames[kept++] = frame;
     }
-    return kept;
+    return begun;
 }
 
 template <bool kVlanFiltering>
@@ -304,32 +342,34 @@ void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rt
                   std::uint16_t count) {
     const auto& bridge = *port.bridge;
     const auto& fdb = *bridge.fdb;
-    std::array<Classified, kBurst> classified;
-    const auto kept = classify<kVlanFiltering>(forwarder, from, port, frames, count, classified.data());
+    std::array<Run, kBurst> runs;
+    const auto begun = gather<kVlanFiltering>(forwarder, from, port, frames, count, runs.data());
 
     // What an entry is that needs no looking after.
     const auto fresh = FdbValue::make(from, false, forwarder.now(), forwarder.source_tunnel());
     FdbKey last_source = 0;
     FdbKey last_destination = 0;
     FdbValue found;
-    for (std::uint16_t i = 0; i < kept; ++i) {
-        auto& c = classified[i];
-        if (c.source != last_source) {
-            last_source = c.source;
-            const auto value = fdb.find(c.source, c.source_hash);
+    for (std::uint16_t i = 0; i < begun; ++i) {
+        const auto& run = runs[i];
+        if (run.source != last_source) {
+            last_source = run.source;
+            const auto value = fdb.find(run.source, run.source_hash);
             if (value.word != fresh.word) [[unlikely]] {
-                note_source(forwarder, from, port, c.source, c.source_hash, value);
+                note_source(forwarder, from, port, run.source, run.source_hash, value);
                 last_destination = 0;  // what was just learned may be what the next frame asks for
             }
         }
-        if (c.destination != last_destination) {
-            last_destination = c.destination;
-            const bool group = (c.destination & kGroupBit) != 0;
-            found = fdb.find(c.destination, c.destination_hash);
+        const auto destination = run.like.destination;
+        if (destination != last_destination) {
+            last_destination = destination;
+            const bool group = (destination & kGroupBit) != 0;
+            found = fdb.find(destination, run.destination_hash);
             // Only a static entry says where a group address goes.
             if (group && !found.is_static()) found = {};
         }
-        output<kVlanFiltering>(forwarder, from, bridge, c, found);
+        output<kVlanFiltering>(forwarder, from, bridge, run, frames, found);
+        frames += run.count;
     }
 }
 
@@ -358,9 +398,9 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
     c.frame = frame;
     c.vlan = view.vlan;
     c.destination = fdb_key(load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)), view.vlan);
-    c.destination_hash = bridge.fdb->hash(c.destination);
     FdbValue found;
-    if ((c.destination & kGroupBit) == 0) found = bridge.fdb->find(c.destination, c.destination_hash);
+    if ((c.destination & kGroupBit) == 0)
+        found = bridge.fdb->find(c.destination, bridge.fdb->hash(c.destination));
     if (!found.present()) return flood(forwarder, {from, true, originated}, bridge, c);
     const auto to = found.port();
     if (to >= kGatewayFirst) {

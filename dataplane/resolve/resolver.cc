@@ -71,7 +71,8 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
 bool Resolver::drop_if_new(const Item& item) {
     if (is_icmp_error(item.packet)) return false;
     const auto known = for_family(item.packet.v4, [&]<typename Key>(const Key*) {
-        return forwarder_.flows().of<Key>().candidate(item.hash) != kNoFlow;
+        const auto& table = forwarder_.flows().of<Key>();
+        return table.candidate(item.hash, table.likely_step()) != kNoFlow;
     });
     if (!known) drop(item.packet.routed, Drop::flow_setup_limit);
     return !known;
@@ -118,7 +119,7 @@ bool Resolver::take_apart(const RoutedFrame& routed, Item& item) {
     item.hash = for_family(packet.v4, [&]<typename Key>(const Key*) {
         const auto& table = forwarder_.flows().of<Key>();
         const auto hash = table.hash(packet_key<Key>(packet, interfaces[routed.interface].zone));
-        table.prefetch(hash);
+        table.prefetch(hash, table.likely_step());
         return hash;
     });
     return true;

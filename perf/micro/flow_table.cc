@@ -142,12 +142,13 @@ std::uint32_t look_up_burst(const FlowTable<Key>& table, const Key* keys,
                             std::array<FlowRecord<Key>, kBurst>& records) {
     std::array<std::uint64_t, kBurst> hashes;
     std::array<FlowIndex, kBurst> places;
+    const auto step = table.likely_step();
     for (std::size_t i = 0; i < kBurst; ++i) {
         hashes[i] = table.hash(keys[i]);
-        table.prefetch(hashes[i]);
+        table.prefetch(hashes[i], step);
     }
     for (std::size_t i = 0; i < kBurst; ++i)
-        places[i] = table.candidate(hashes[i]);
+        places[i] = table.candidate(hashes[i], step);
     std::uint32_t found = 0;
     for (std::size_t i = 0; i < kBurst; ++i) {
         if (places[i] == kNoFlow) continue;

@@ -32,8 +32,9 @@ protected:
     /// As forwarding looks up; kNoFlow when nothing is found.
     FlowIndex look_up(const Key& key) {
         const auto hash = table->hash(key);
-        table->prefetch(hash);
-        const auto index = table->candidate(hash);
+        const auto step = table->likely_step();
+        table->prefetch(hash, step);
+        const auto index = table->candidate(hash, step);
         const auto found = table->find(key, hash, record);
         if (index == kNoFlow) {
             EXPECT_EQ(found, kNoFlow) << "a definite miss that is there";
@@ -309,7 +310,8 @@ TYPED_TEST(FlowTableTest, FewFlowsLieTogetherAtTheFrontOfALargeTable) {
         if (swept) this->expire_all(0);
         for (std::uint32_t number = 0; number < flows; ++number) {
             const auto key = numbered_key<TypeParam>(number);
-            EXPECT_NE(this->table->candidate(this->table->hash(key)), kNoFlow) << number;
+            EXPECT_NE(this->table->candidate(this->table->hash(key), this->table->likely_step()), kNoFlow)
+                << number;
         }
     }
     EXPECT_EQ(this->expire_all(1'000'000), flows);
