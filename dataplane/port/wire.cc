@@ -116,6 +116,17 @@ bool Wire::inject(std::uint16_t queue, std::span<const std::uint8_t> frame) {
     return false;
 }
 
+bool Wire::inject(std::uint16_t queue, const std::vector<std::vector<std::uint8_t>>& frames) {
+    std::vector<rte_mbuf*> chains;
+    for (const auto& frame : frames) {
+        if (auto* chain = chain_of(pool_, frame); chain != nullptr) chains.push_back(chain);
+    }
+    const auto count = static_cast<std::uint16_t>(chains.size());
+    if (count == frames.size() && inject(queue, chains.data(), count) == count) return true;
+    rte_pktmbuf_free_bulk(chains.data(), count);
+    return false;
+}
+
 std::uint16_t Wire::inject(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
     auto& q = *queues_.at(queue);
     const auto put = q.in.put(frames, count);

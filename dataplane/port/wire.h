@@ -34,6 +34,8 @@ public:
     /// Puts one frame in line for the worker. False when the line is full or no buffer is left. Frames longer
     /// than a buffer become chains.
     bool inject(std::uint16_t queue, std::span<const std::uint8_t> frame);
+    /// Several frames at once, so that a worker that looks takes them in as one burst. False: none was put.
+    bool inject(std::uint16_t queue, const std::vector<std::vector<std::uint8_t>>& frames);
     /// Puts mbuf chains in line; returns how many, from the first. Those are the port's, the rest stay the
     /// caller's.
     std::uint16_t inject(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count);
