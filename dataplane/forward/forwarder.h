@@ -147,6 +147,7 @@ private:
     void take_in(PortIndex from, rte_mbuf** frames, std::uint16_t count);
     void take_in_from_tunnels();
     void encapsulate();
+    void wrap(const Tunnelled* run, std::uint16_t count);
     void route(RoutedBurst& burst);
     void flush_port(PortIndex to);
     void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,

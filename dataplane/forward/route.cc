@@ -26,6 +26,7 @@ std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, con
     const auto* interfaces = forwarder.topology().interfaces.data();
     const auto& ends = forwarder.topology().tunnel_ends;
     const auto step = table.likely_step();
+    LastOpened<Key> opened;
     std::uint16_t kept = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         auto& packet = parsed[kept];
@@ -34,7 +35,7 @@ std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, con
             continue;
         }
         if (ends.may_be(packet.key.destination_port) && packet.key.protocol == kUdp &&
-            open_tunnel(forwarder, packet))
+            open_tunnel(forwarder, packet, opened))
             continue;
         packet.hash = table.hash(packet.key);
         table.prefetch(packet.hash, step);

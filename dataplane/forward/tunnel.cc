@@ -81,6 +81,28 @@ void put16(std::uint8_t* at, std::uint32_t value) {
     at[1] = static_cast<std::uint8_t>(value);
 }
 
+/// Writes the outer headers at `ip`, where there is room for them; what is behind them is `carried` bytes.
+template <bool kVersion4>
+void write_outer(const Tunnel& tunnel, const Inner& inner, std::uint8_t* ip, std::uint32_t carried) {
+    constexpr std::uint32_t ip_header = kVersion4 ? 20 : 40;
+    std::memcpy(ip, tunnel.header.data(), ip_header + kUdpAndVxlan);
+    auto* udp = ip + ip_header;
+    const auto udp_length = kUdpAndVxlan + carried;
+    if constexpr (kVersion4) {
+        ip[1] = inner.dscp_ecn;
+        put16(ip + 2, ip_header + udp_length);
+        store16(ip + 10, static_cast<std::uint16_t>(~fold(std::uint32_t{tunnel.sum} +
+                                                          (load16(ip) & ~load16(tunnel.header.data())) +
+                                                          load16(ip + 2))));
+    } else {
+        ip[0] = static_cast<std::uint8_t>(0x60 | inner.dscp_ecn >> 4);
+        ip[1] = static_cast<std::uint8_t>(inner.dscp_ecn << 4);
+        put16(ip + 4, udp_length);
+    }
+    put16(udp, kDynamicPorts | static_cast<std::uint32_t>(inner.hash >> 50));
+    put16(udp + 4, udp_length);
+}
+
 template <typename Address>
 std::uint64_t end_hash(Zone zone, const Address& local, Be16 udp_port) {
     auto hash = mix(0x2545f4914f6cdd1dU,
@@ -111,7 +133,8 @@ Address bytes_of(const IpAddress& address) {
 
 template <typename Address>
 bool is_address(const IpAddress& address, const Address& bytes) {
-    return std::equal(bytes.bytes.begin(), bytes.bytes.end(), address.bytes().begin(), address.bytes().end());
+    return address.bytes().size() == sizeof(Address) &&
+           std::memcmp(address.bytes().data(), bytes.bytes.data(), sizeof(Address)) == 0;
 }
 
 }  // namespace
@@ -161,7 +184,7 @@ Tunnel make_tunnel(const model::Vxlan& vxlan, const IpAddress& remote, PortIndex
 
 bool push_outer(const Tunnel& tunnel, rte_mbuf*& frame, rte_mempool* pool) {
     const auto inner = look(frame);
-    const std::uint32_t length = tunnel.length + frame->pkt_len;
+    const std::uint32_t carried = frame->pkt_len;
     if (rte_mbuf_refcnt_read(frame) != 1 || rte_pktmbuf_headroom(frame) < tunnel.length + kEthernet + kTag)
         [[unlikely]] {
         auto* head = rte_pktmbuf_alloc(pool);
@@ -172,23 +195,11 @@ bool push_outer(const Tunnel& tunnel, rte_mbuf*& frame, rte_mempool* pool) {
         frame = head;
     }
     auto* ip = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_prepend(frame, tunnel.length));
-    std::memcpy(ip, tunnel.header.data(), tunnel.length);
+    tunnel.v4 ? write_outer<true>(tunnel, inner, ip, carried)
+              : write_outer<false>(tunnel, inner, ip, carried);
     const std::uint32_t ip_header = tunnel.length - std::uint32_t{kUdpAndVxlan};
-    auto* udp = ip + ip_header;
-    if (tunnel.v4) {
-        ip[1] = inner.dscp_ecn;
-        put16(ip + 2, length);
-        store16(ip + 10, static_cast<std::uint16_t>(~fold(std::uint32_t{tunnel.sum} +
-                                                          (load16(ip) & ~load16(tunnel.header.data())) +
-                                                          load16(ip + 2))));
-    } else {
-        ip[0] = static_cast<std::uint8_t>(0x60 | inner.dscp_ecn >> 4);
-        ip[1] = static_cast<std::uint8_t>(inner.dscp_ecn << 4);
-        put16(ip + 4, length - ip_header);
-    }
-    put16(udp, kDynamicPorts | static_cast<std::uint32_t>(inner.hash >> 50));
-    put16(udp + 4, length - ip_header);
-    if (tunnel.udp_checksum) store16(udp + 6, udp_checksum(tunnel, frame, ip_header));
+    if (tunnel.udp_checksum) [[unlikely]]
+        store16(ip + ip_header + 6, udp_checksum(tunnel, frame, ip_header));
     return true;
 }
 

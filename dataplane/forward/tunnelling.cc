@@ -14,35 +14,52 @@ void Forwarder::encapsulate() {
     const auto count = tunnelled_count_;
     std::copy_n(tunnelled_.begin(), count, burst.begin());
     tunnelled_count_ = 0;
+    for (std::uint16_t begin = 0; begin < count;) {
+        auto end = begin;
+        while (end < count && burst[end].tunnel == burst[begin].tunnel)
+            ++end;
+        wrap(&burst[begin], static_cast<std::uint16_t>(end - begin));
+        begin = end;
+    }
+}
+
+/// Frames for one tunnel.
+void Forwarder::wrap(const Tunnelled* run, std::uint16_t count) {
+    const auto index = run->tunnel;
+    const auto& tunnel = topology_->tunnels[index];
+    auto& counters = counters_[tunnel.port];
+    counters.offered.add(count);
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
-        auto [frame, index] = burst[i];
-        const auto& tunnel = topology_->tunnels[index];
+        auto* frame = run[i].frame;
+        const auto length = frame->pkt_len;
+        // Asked anew for each: sending the first may have found out the way.
         const auto& adjacency = adjacencies_[index];
         const bool known = adjacency.generation == topology_->flow_generation;
-        const auto bytes = frame->pkt_len;
         const auto most = known ? adjacency.mtu : std::uint32_t{UINT16_MAX};
         auto refused = Drop::count_;
         if (!topology_->ports[tunnel.port].link_up) {
             refused = Drop::tx_link_down;
-        } else if (bytes + tunnel.length > most) {
+        } else if (length + tunnel.length > most) {
             refused = Drop::tx_too_big;
         } else if (!push_outer(tunnel, frame, pool_)) {
             refused = Drop::tx_no_buffer;
         }
-        auto& counters = counters_[tunnel.port];
-        counters.offered.add(1);
         if (refused != Drop::count_) [[unlikely]] {
             drop(tunnel.port, refused, frame);
             continue;
         }
-        counters.tx_packets.add(1);
-        counters.tx_bytes.add(bytes);
+        ++packets;
+        bytes += length;
         if (known) [[likely]] {
             leave(adjacency, tunnel.v4, frame);
         } else {
             first_packets_->send_outer(index, frame);
         }
     }
+    counters.tx_packets.add(packets);
+    counters.tx_bytes.add(bytes);
 }
 
 void Forwarder::leave(const Adjacency& adjacency, bool v4, rte_mbuf* packet) {

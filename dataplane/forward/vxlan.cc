@@ -1,5 +1,7 @@
 #include "forward/vxlan.h"
 
+#include <bit>
+
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
@@ -78,6 +80,20 @@ rte_mbuf* make_own(Forwarder& forwarder, rte_mbuf* frame) {
     return copy;
 }
 
+/// Whether two packets are from one tunnel's end to another: all but the source port, which is the inner
+/// flow's.
+template <typename Key>
+bool has_same_ends(const Key& a, const Key& b) {
+    static_assert(offsetof(Key, source_port) == (Key::kWords - 1) * 8 &&
+                  std::endian::native == std::endian::little);
+    const auto one = a.words();
+    const auto other = b.words();
+    std::uint64_t differs = (one.back() ^ other.back()) >> 16;
+    for (std::size_t i = 0; i + 1 < Key::kWords; ++i)
+        differs |= one[i] ^ other[i];
+    return differs == 0;
+}
+
 template <typename Key>
 std::uint8_t outer_ecn(const std::uint8_t* ip) {
     return kIpHeader<Key> == 20 ? ip[1] & 3U : ip[1] >> 4 & 3U;
@@ -86,11 +102,13 @@ std::uint8_t outer_ecn(const std::uint8_t* ip) {
 }  // namespace
 
 template <typename Key>
-bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet) {
+bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet, LastOpened<Key>& last) {
     const auto& topology = forwarder.topology();
     const auto& routed = *packet.routed;
     const auto& key = packet.key;
-    const auto end = topology.tunnel_ends.end(key.zone, key.destination, key.destination_port);
+    const bool again = last.tunnel != kNoTunnel && has_same_ends(key, last.key);
+    const auto end =
+        again ? last.end : topology.tunnel_ends.end(key.zone, key.destination, key.destination_port);
     if (end == 0) return false;
     auto* frame = routed.frame;
     const auto headers = routed.l2_length + std::uint32_t{kIpHeader<Key>};
@@ -98,12 +116,15 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet) {
     if (frame->pkt_len > length) detail::trim(frame, length);
     const auto* udp = packet.ip + kIpHeader<Key>;
     auto refused = check_outer(packet, udp, frame->data_len - headers);
-    TunnelEnds::Found found;
     if (refused == Drop::count_) {
-        found = topology.tunnel_ends.find(end, topology.tunnels, key.zone, key.destination, key.source,
-                                          key.destination_port, read_be32(udp + 12) >> 8);
-        if (found.answer == TunnelEnds::Answer::unknown_vni) refused = Drop::tunnel_unknown_vni;
-        if (found.answer == TunnelEnds::Answer::unknown_peer) refused = Drop::tunnel_unknown_peer;
+        const auto vni = read_be32(udp + 12) >> 8;
+        if (!again || vni != last.vni) {
+            const auto found = topology.tunnel_ends.find(end, topology.tunnels, key.zone, key.destination,
+                                                         key.source, key.destination_port, vni);
+            if (found.answer == TunnelEnds::Answer::unknown_vni) refused = Drop::tunnel_unknown_vni;
+            if (found.answer == TunnelEnds::Answer::unknown_peer) refused = Drop::tunnel_unknown_peer;
+            last = {key, end, vni, found.tunnel};
+        }
     }
     const auto ecn = outer_ecn<Key>(packet.ip);
     if (refused == Drop::count_) {
@@ -118,12 +139,12 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet) {
     if (refused != Drop::count_) {
         forwarder.drop(routed.from, refused, frame);
     } else {
-        forwarder.come_out(routed.from, found.tunnel, frame);
+        forwarder.come_out(routed.from, last.tunnel, frame);
     }
     return true;
 }
 
-template bool open_tunnel(Forwarder&, const Parsed<FlowKey4>&);
-template bool open_tunnel(Forwarder&, const Parsed<FlowKey6>&);
+template bool open_tunnel(Forwarder&, const Parsed<FlowKey4>&, LastOpened<FlowKey4>&);
+template bool open_tunnel(Forwarder&, const Parsed<FlowKey6>&, LastOpened<FlowKey6>&);
 
 }  // namespace viaduct::dataplane

@@ -8,12 +8,21 @@ namespace viaduct::dataplane {
 
 class Forwarder;
 
-/// True when the packet was for a tunnel's end and has been taken over: opened, or dropped by name. Its
-/// destination port may be one (TunnelEnds::may_be).
+/// The packet of a burst that was opened last: those that follow are mostly from the same peer.
 template <typename Key>
-bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet);
+struct LastOpened {
+    Key key{};
+    std::uint64_t end = 0;  ///< TunnelEnds::end
+    std::uint32_t vni = 0;
+    TunnelIndex tunnel = kNoTunnel;  ///< kNoTunnel: none has been
+};
 
-extern template bool open_tunnel(Forwarder&, const Parsed<FlowKey4>&);
-extern template bool open_tunnel(Forwarder&, const Parsed<FlowKey6>&);
+/// True when the packet was for a tunnel's end and has been taken over: opened, or dropped by name. Its
+/// destination port may be one (TunnelEnds::may_be). `last` is the burst's own.
+template <typename Key>
+bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet, LastOpened<Key>& last);
+
+extern template bool open_tunnel(Forwarder&, const Parsed<FlowKey4>&, LastOpened<FlowKey4>&);
+extern template bool open_tunnel(Forwarder&, const Parsed<FlowKey6>&, LastOpened<FlowKey6>&);
 
 }  // namespace viaduct::dataplane
