@@ -271,7 +271,7 @@ void Dataplane::restore_device(const std::string& name) {
     } catch (const std::exception& error) {
         spdlog::error("port {} could not be restored after a refused transaction: {}", name, error.what());
         s.config.ports.erase(name);
-        std::erase_if(s.config.fdb, [&](const auto& entry) { return entry.second.port == name; });
+        erase_if(s.config.fdb, [&](const auto& entry) { return entry.second.port == name; });
     }
 }
 

@@ -38,23 +38,21 @@ void apply_kind(const KindType& kind, Config& config, const Change& change, Faul
         objects.insert_or_assign(key, object);
 }
 
-/// Walks both sets at once: they are sorted alike.
 template <typename KindType>
 void difference_of(const KindType& kind, const Config& from, const Config& to, Change& change) {
-    const auto& before = from.*kind.objects;
-    const auto& after = to.*kind.objects;
+    using Object = typename KindType::Object;
+    using Objects = SharedMap<typename KindType::Key, Object>;
     auto& put = change.put.*kind.objects;
     auto& deleted = change.*kind.deleted;
-    auto old = before.begin();
-    for (const auto& [key, object] : after) {
-        for (; old != before.end() && old->first < key; ++old)
-            deleted.insert(deleted.end(), old->first);
-        const bool known = old != before.end() && !(key < old->first);
-        if (!known || !(old->second == object)) put.emplace_hint(put.end(), key, object);
-        if (known) ++old;
-    }
-    for (; old != before.end(); ++old)
-        deleted.insert(deleted.end(), old->first);
+    Objects::differences(from.*kind.objects, to.*kind.objects,
+                         [&](const auto& key, const Object* /*before*/, const Object* after) {
+                             if (after != nullptr) {
+                                 put.insert_or_assign(key, *after);
+                             } else {
+                                 deleted.insert(deleted.end(), key);
+                             }
+                             return true;
+                         });
 }
 
 }  // namespace

@@ -60,12 +60,9 @@ void read_objects(ObjectReader& reader, const KindType& kind, Config& config, Fa
         const auto where = place + std::to_string(i);
         auto object = kind.read((*list)[i], where, faults);
         if (!object) continue;
-        auto key = key_of(*object);
-        // Lists are mostly written in order; then the place is known without looking for it.
-        const auto before = objects.size();
-        const auto at = objects.emplace_hint(objects.end(), std::move(key), std::move(*object));
-        if (objects.size() == before)
-            faults.push_back({where, "is the second of " + place_of(kind, at->first) + " in this list"});
+        const auto key = key_of(*object);
+        if (!objects.emplace(key, std::move(*object)).second)
+            faults.push_back({where, "is the second of " + place_of(kind, key) + " in this list"});
     }
 }
 

@@ -78,7 +78,7 @@ public:
     [[nodiscard]] std::vector<Record> list() const;
 
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
-    void restored(const std::map<std::string, model::Port>& ports) const override;
+    void restored(const model::Named<model::Port>& ports) const override;
 
 private:
     /// While it lives, nobody else works on that attachment.

@@ -120,7 +120,7 @@ void Attachments::contribute(store::Transaction&, model::Config& desired, Faults
     }
 }
 
-void Attachments::restored(const std::map<std::string, model::Port>& ports) const {
+void Attachments::restored(const model::Named<model::Port>& ports) const {
     for (const auto& record : list()) {
         // An ADD that is under way does this itself.
         if (record.state != State::ready || !ports.contains(record.attached.port)) continue;

@@ -102,7 +102,7 @@ void check_in_use(const model::Change& change, const model::Config& desired, Fau
     in_use.tell(desired, faults);
 }
 
-void set_links(const SetLink& set_link, const std::map<std::string, model::Port>& ports) {
+void set_links(const SetLink& set_link, const model::Named<model::Port>& ports) {
     for (const auto& [name, port] : ports) {
         try {
             if (set_link) set_link(port);
@@ -120,14 +120,14 @@ void ConfigSource::contribute(store::Transaction& tx, model::Config& desired, Fa
     desired.timeouts = config->timeouts;
 }
 
-void ConfigSource::restored(const std::map<std::string, model::Port>& ports) const {
+void ConfigSource::restored(const model::Named<model::Port>& ports) const {
     if (!set_link_) return;
-    std::map<std::string, model::Port> configured;
+    model::Named<model::Port> configured;
     {
         store::Transaction tx(*database_);
         configured = store::present_config(tx)->ports;
     }
-    std::erase_if(configured, [&](const auto& item) { return !ports.contains(item.first); });
+    erase_if(configured, [&](const auto& item) { return !ports.contains(item.first); });
     set_links(set_link_, configured);
 }
 

@@ -25,7 +25,7 @@ public:
     /// `set_link` is called for each configured port that a comparison restored.
     ConfigSource(store::Database& database, SetLink set_link)
         : database_(&database), set_link_(std::move(set_link)) {}
-    void restored(const std::map<std::string, model::Port>& ports) const override;
+    void restored(const model::Named<model::Port>& ports) const override;
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
 
 private:

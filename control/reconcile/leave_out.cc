@@ -101,10 +101,8 @@ model::Change without_done(const model::Change& change, const model::Config& in_
         const auto& present = in_force.*kind.objects;
         for (const auto& [key, object] : change.put.*kind.objects) {
             const auto found = present.find(key);
-            if (found == present.end() || !(found->second == object)) {
-                auto& put = rest.put.*kind.objects;
-                put.emplace_hint(put.end(), key, object);
-            }
+            if (found == present.end() || !(found->second == object))
+                (rest.put.*kind.objects).emplace(key, object);
         }
         for (const auto& key : change.*kind.deleted) {
             if (present.contains(key)) (rest.*kind.deleted).insert(key);

@@ -73,7 +73,7 @@ struct Reconciler::State {
     std::vector<const Step*> send_halves(std::span<const Step* const> steps, model::Config& actual,
                                          LeftOut& left_out);
     void send(const Lock& lock, const model::Change& change);
-    void tell_restored(const std::map<std::string, model::Port>& before) const;
+    void tell_restored(const model::Named<model::Port>& before) const;
     bool picture_was_wrong(const Lock& lock);
     void report(LeftOut left_out);
     model::Config contributions(store::Transaction& tx, Faults& faults) const;
@@ -239,8 +239,8 @@ void Reconciler::State::compare(const Lock& lock) {
     ++status.comparisons;
 }
 
-void Reconciler::State::tell_restored(const std::map<std::string, model::Port>& before) const {
-    std::map<std::string, model::Port> restored;
+void Reconciler::State::tell_restored(const model::Named<model::Port>& before) const {
+    model::Named<model::Port> restored;
     for (const auto& [name, port] : in_force.ports) {
         const auto old = before.find(name);
         if (old == before.end() || !(old->second == port)) restored.emplace(name, port);

@@ -41,7 +41,7 @@ public:
     /// say: what a port needs beyond the dataplane, such as the addresses of a pod's interface, is done again
     /// here. On the comparing thread, with nothing but the reconciler's lock held: call nothing of the
     /// reconciler.
-    virtual void restored(const std::map<std::string, model::Port>& ports) const { static_cast<void>(ports); }
+    virtual void restored(const model::Named<model::Port>& ports) const { static_cast<void>(ports); }
 };
 
 struct Options {

@@ -16,7 +16,7 @@ namespace viaduct::dataplane {
 /// Places by name; there may be holes between them.
 using InterfacePlaces = Places<std::string>;
 
-inline InterfacePlaces place_interfaces(const std::map<std::string, model::Interface>& interfaces,
+inline InterfacePlaces place_interfaces(const model::Named<model::Interface>& interfaces,
                                         const InterfacePlaces& before) {
     std::set<std::string> names;
     for (const auto& [name, interface] : interfaces)

@@ -15,6 +15,7 @@
 #include "viaduct/address.h"
 #include "viaduct/fault.h"
 #include "viaduct/routing_model.h"
+#include "viaduct/shared_map.h"
 
 namespace Json {
 class Value;
@@ -136,18 +137,22 @@ struct FdbEntry {
     friend bool operator==(const FdbEntry&, const FdbEntry&) = default;
 };
 
-/// A whole set of objects, by name.
+/// Objects of one kind that have names.
+template <typename Object>
+using Named = SharedMap<std::string, Object>;
+
+/// A whole set of objects, by name. Copies share what they have in common.
 struct Config {
-    std::map<std::string, Bridge> bridges;
-    std::map<std::string, Port> ports;
-    std::map<std::tuple<std::string, std::uint16_t, MacAddress>, FdbEntry> fdb;
-    std::map<std::string, Vrf> vrfs;
-    std::map<std::string, Interface> interfaces;
-    std::map<std::tuple<std::string, Prefix>, Route> routes;
-    std::map<std::tuple<std::string, IpAddress>, Neighbour> neighbours;
-    std::map<std::string, Masquerade> masquerades;
-    std::map<std::string, PortForward> port_forwards;
-    std::map<std::string, StaticNat> static_nats;
+    Named<Bridge> bridges;
+    Named<Port> ports;
+    SharedMap<std::tuple<std::string, std::uint16_t, MacAddress>, FdbEntry> fdb;
+    Named<Vrf> vrfs;
+    Named<Interface> interfaces;
+    SharedMap<std::tuple<std::string, Prefix>, Route> routes;
+    SharedMap<std::tuple<std::string, IpAddress>, Neighbour> neighbours;
+    Named<Masquerade> masquerades;
+    Named<PortForward> port_forwards;
+    Named<StaticNat> static_nats;
     FlowTimeouts timeouts;
     friend bool operator==(const Config&, const Config&) = default;
 };

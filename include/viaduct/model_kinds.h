@@ -33,7 +33,7 @@ struct Kind {
 
     const char* name;  ///< key of its list in JSON, and first word of its objects' places: "routes"
     const char* noun;  ///< one of them, as people call it: "route"
-    std::map<Key, Object> Config::*objects;
+    SharedMap<Key, Object> Config::*objects;
     std::set<Key> Change::*deleted;
     std::optional<Object> (*read)(const Json::Value&, const std::string& where, Faults&);
     std::array<const char*, kParts> members;  ///< JSON keys of the key's parts

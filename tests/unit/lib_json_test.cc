@@ -183,7 +183,7 @@ TEST(Model, DifferenceAndApplyAreInverse) {
     auto to = from;
     to.fdb.clear();
     to.ports.erase("b");
-    to.ports.at("a").mtu = 1500;
+    to.ports["a"].mtu = 1500;
     to.bridges.emplace("br1", model::Bridge{.name = "br1"});
     const auto change = model::difference(from, to);
     EXPECT_EQ(model::apply(from, change, faults), to);
