@@ -211,7 +211,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     auto& s = *state_;
     Faults faults;
     auto next = model::apply(s.config, change, faults);
-    model::check(next, faults);
+    model::check(next, faults, &s.config);
     check_buffers(next, faults);
     check_tunnels(next, faults);
     if (!faults.empty()) throw Refused(std::move(faults));

@@ -192,7 +192,7 @@ void check_tunnels(const Config& config, Faults& faults) {
     }
 }
 
-void check(const Config& config, Faults& faults) {
+void check(const Config& config, Faults& faults, const Config* sound) {
     for (const auto& [name, port] : config.ports)
         check_port(config, port, faults);
     check_unique_places(config, faults);
@@ -200,7 +200,7 @@ void check(const Config& config, Faults& faults) {
         check_fdb(config, entry, faults);
     check_fdb_sizes(config, faults);
     check_interfaces(config, faults);
-    check_routes(config, faults);
+    check_routes(config, faults, sound);
     check_neighbours(config, faults);
     check_tunnels(config, faults);
     check_nat(config, faults);

@@ -11,7 +11,7 @@
 namespace viaduct::model {
 
 void check_interfaces(const Config& config, Faults& faults);
-void check_routes(const Config& config, Faults& faults);
+void check_routes(const Config& config, Faults& faults, const Config* sound);
 void check_neighbours(const Config& config, Faults& faults);
 void check_tunnels(const Config& config, Faults& faults);
 void check_nat(const Config& config, Faults& faults);

@@ -211,6 +211,19 @@ void check_hops(const Route& route, NextHops& hops, Faults& faults) {
     }
 }
 
+void check_route(const Route& route, bool vrf_known, NextHops& hops, Faults& faults) {
+    if (!vrf_known) faults.push_back({place_of_object(route) + "/vrf", no_such_vrf(route.vrf)});
+    const auto& prefix = route.prefix;
+    if (prefix.address.is_multicast()) {
+        faults.push_back({place_of_object(route), "is of group addresses, which are not routed"});
+    }
+    if (!prefix.address.is_v4() && route.mtu != 0 && route.mtu < kMtuLeast6) {
+        faults.push_back(
+            {place_of_object(route) + "/mtu", "is " + std::to_string(route.mtu) + ", and IPv6 needs 1280"});
+    }
+    if (vrf_known) check_hops(route, hops, faults);
+}
+
 }  // namespace
 
 void check_interfaces(const Config& config, Faults& faults) {
@@ -222,24 +235,26 @@ void check_interfaces(const Config& config, Faults& faults) {
     check_overlaps(config, faults);
 }
 
-void check_routes(const Config& config, Faults& faults) {
+void check_routes(const Config& config, Faults& faults, const Config* sound) {
     NextHops hops(config);
-    const std::string* vrf = nullptr;
+    std::string vrf;
     bool vrf_known = false;
-    for (const auto& [key, route] : config.routes) {
-        if (vrf == nullptr || *vrf != route.vrf) vrf_known = vrf_exists(config, route.vrf);
-        vrf = &route.vrf;
-        if (!vrf_known) faults.push_back({place_of_object(route) + "/vrf", no_such_vrf(route.vrf)});
-        const auto& prefix = route.prefix;
-        if (prefix.address.is_multicast()) {
-            faults.push_back({place_of_object(route), "is of group addresses, which are not routed"});
-        }
-        if (!prefix.address.is_v4() && route.mtu != 0 && route.mtu < kMtuLeast6) {
-            faults.push_back({place_of_object(route) + "/mtu",
-                              "is " + std::to_string(route.mtu) + ", and IPv6 needs 1280"});
-        }
-        if (vrf_known) check_hops(route, hops, faults);
+    const auto check = [&](const Route& route) {
+        if (vrf != route.vrf) vrf_known = vrf_exists(config, vrf = route.vrf);
+        check_route(route, vrf_known, hops, faults);
+    };
+    // All that a route's soundness hangs on besides itself.
+    if (sound != nullptr && sound->vrfs == config.vrfs && sound->interfaces == config.interfaces) {
+        decltype(Config::routes)::differences(
+            sound->routes, config.routes,
+            [&](const auto& /*key*/, const Route* /*before*/, const Route* after) {
+                if (after != nullptr) check(*after);
+                return true;
+            });
+        return;
     }
+    for (const auto& [key, route] : config.routes)
+        check(route);
 }
 
 void check_neighbours(const Config& config, Faults& faults) {

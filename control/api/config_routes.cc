@@ -4,6 +4,8 @@
 #include <charconv>
 #include <ctime>
 #include <optional>
+#include <set>
+#include <sstream>
 
 #include <json/json.h>
 
@@ -141,22 +143,81 @@ http::Response post_rollback(ConfigChanges& changes, const http::Request& reques
     return to_response(changes.rollback(generation, manner.dry_run, manner.comment), manner.dry_run);
 }
 
+/// What somebody wants to see of a configuration; nothing said: all of it.
+struct View {
+    std::set<std::string> only;          ///< lists of objects, or "timeouts"
+    std::optional<IpAddress> routes_to;  ///< routes whose network this address is in
+};
+
+View read_view(const http::Request& request) {
+    check_query(request, {"only", "routes_to"});
+    View view;
+    if (const auto only = request.query.find("only"); only != request.query.end()) {
+        std::set<std::string> known{"timeouts"};
+        model::for_each_kind([&](const auto& kind) { known.insert(kind.name); });
+        std::istringstream words(only->second);
+        for (std::string word; std::getline(words, word, ',');) {
+            if (!known.contains(word))
+                throw Refused("only", "\"" + word + "\" is no list; use for example routes,interfaces");
+            view.only.insert(word);
+        }
+    }
+    if (const auto to = request.query.find("routes_to"); to != request.query.end()) {
+        view.routes_to = IpAddress::parse(to->second);
+        if (!view.routes_to) throw Refused("routes_to", "\"" + to->second + "\" is not an IP address");
+    }
+    return view;
+}
+
+/// The routes of each VRF that lead to an address, without a look at all the others.
+decltype(model::Config::routes) routes_to(const model::Config& config, const IpAddress& address) {
+    decltype(model::Config::routes) found;
+    const auto add = [&](const std::string& vrf) {
+        for (unsigned length = 0; length <= address.bits(); ++length) {
+            const Prefix prefix{address.with_host_bits(length, false), static_cast<std::uint8_t>(length)};
+            if (const auto route = config.routes.find({vrf, prefix}); route != config.routes.end())
+                found.insert(*route);
+        }
+    };
+    add(std::string(model::kDefaultVrf));
+    for (const auto& [name, vrf] : config.vrfs)
+        add(name);
+    return found;
+}
+
+/// `config` as far as it is to be seen, as JSON. What is left out is not written either: it may be a million
+/// routes.
+Json::Value seen(model::Config& config, const View& view) {
+    if (view.routes_to) config.routes = routes_to(config, *view.routes_to);
+    const auto hidden = [&](const char* name) { return !view.only.empty() && !view.only.contains(name); };
+    model::for_each_kind([&](const auto& kind) {
+        if (hidden(kind.name)) (config.*kind.objects).clear();
+    });
+    auto json = model::to_json(config);
+    model::for_each_kind([&](const auto& kind) {
+        if (hidden(kind.name)) json.removeMember(kind.name);
+    });
+    if (hidden("timeouts")) json.removeMember("timeouts");
+    return json;
+}
+
 http::Response get_config(store::Database& database, const http::Request& request) {
-    check_query(request, {});
+    const auto view = read_view(request);
     store::Transaction tx(database);
-    auto json = model::to_json(*store::present_config(tx));
+    auto config = store::load_config(tx);
+    auto json = seen(config, view);
     json["generation"] = Json::Int64(store::newest_generation(tx));
     return json_response(json);
 }
 
 http::Response get_desired(store::Database& database, const reconcile::Reconciler& reconciler,
                            const http::Request& request) {
-    check_query(request, {});
+    const auto view = read_view(request);
     store::Transaction tx(database);
     Faults faults;
     const auto config = store::present_config(tx);
-    const auto desired = reconciler.desired(tx, faults);
-    auto json = model::to_json(desired);
+    auto desired = reconciler.desired(tx, faults);
+    auto json = seen(desired, view);
     // Each is told with whom it is from.
     model::for_each_kind([&](const auto& kind) {
         Json::ArrayIndex i = 0;

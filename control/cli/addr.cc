@@ -23,7 +23,7 @@ Json::Value take_interface(Session& session) {
     session.words.keyword({"dev"});
     const auto name = session.words.take("an interface's name");
     session.words.done();
-    const auto config = session.ask("GET", "/v1/config");
+    const auto config = session.ask("GET", "/v1/config?only=interfaces");
     const auto* interface = find_named(config["interfaces"], name);
     if (interface == nullptr)
         throw Failure("interface " + name + " is not configured; \"viaduct interface\" lists interfaces");
@@ -61,7 +61,7 @@ int show(Session& session) {
         wanted = session.words.take("an interface's name");
     }
     session.words.done();
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=interfaces");
     if (!wanted.empty() && find_named(desired["interfaces"], wanted) == nullptr)
         throw Failure("interface " + wanted + " does not exist; \"viaduct interface\" lists those that do");
     Json::Value shown(Json::arrayValue);

@@ -41,7 +41,7 @@ int add(Session& session) {
     const auto name = session.words.take("the bridge's name");
     bridge["name"] = name;
     read_settings(session, bridge);
-    if (find_named(session.ask("GET", "/v1/config")["bridges"], name) != nullptr) {
+    if (find_named(session.ask("GET", "/v1/config?only=bridges")["bridges"], name) != nullptr) {
         throw Failure("bridge " + name + " exists already; change it with \"viaduct bridge set " + name +
                       " ...\"");
     }
@@ -50,7 +50,7 @@ int add(Session& session) {
 
 int set(Session& session) {
     const auto name = session.words.take("the bridge's name");
-    const auto config = session.ask("GET", "/v1/config");
+    const auto config = session.ask("GET", "/v1/config?only=bridges");
     const auto* present = find_named(config["bridges"], name);
     if (present == nullptr) {
         throw Failure("bridge " + name + " is not configured; make it with \"viaduct bridge add " + name +
@@ -71,7 +71,7 @@ int del(Session& session) {
 int show(Session& session) {
     const auto wanted = session.words.take_if_any();
     session.words.done();
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=bridges,ports");
     Json::Value shown(Json::arrayValue);
     for (const auto& bridge : desired["bridges"]) {
         if (wanted && text_of(bridge, "name") != *wanted) continue;

@@ -35,7 +35,8 @@ int add_named(Session& session, const Edited& edited) {
     const auto name = take_name(session, edited);
     object["name"] = name;
     edited.settings(session.words, object);
-    if (find_named(session.ask("GET", "/v1/config")[edited.list], name) != nullptr) {
+    if (find_named(session.ask("GET", std::string("/v1/config?only=") + edited.list)[edited.list], name) !=
+        nullptr) {
         throw Failure(std::string(edited.noun) + " " + name + " exists already; change it with " +
                       command_of(edited, "set ") + name + " ...\"");
     }
@@ -44,7 +45,7 @@ int add_named(Session& session, const Edited& edited) {
 
 int set_named(Session& session, const Edited& edited) {
     const auto name = take_name(session, edited);
-    const auto config = session.ask("GET", "/v1/config");
+    const auto config = session.ask("GET", std::string("/v1/config?only=") + edited.list);
     const auto* present = find_named(config[edited.list], name);
     if (present == nullptr) {
         throw Failure(std::string(edited.noun) + " " + name + " is not configured; make it with " +
@@ -65,7 +66,7 @@ int delete_named(Session& session, const Edited& edited) {
 Json::Value shown_objects(Session& session, const Edited& edited) {
     const auto wanted = session.words.take_if_any();
     session.words.done();
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", std::string("/v1/config/desired?only=") + edited.list);
     Json::Value shown(Json::arrayValue);
     for (const auto& object : desired[edited.list]) {
         if (!wanted || text_of(object, "name") == *wanted) shown.append(object);

@@ -43,7 +43,7 @@ Filter read_filter(Words& words) {
 void find_bridge(const Session& session, Filter& filter) {
     if (!filter.bridge.empty()) return;
     if (filter.port.empty()) throw Usage("needs \"dev PORT\" or \"bridge BRIDGE\"");
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=ports");
     const auto* port = find_named(desired["ports"], filter.port);
     if (port == nullptr)
         throw Failure("port " + filter.port + " does not exist; \"viaduct port\" lists those that do");

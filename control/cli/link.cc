@@ -69,7 +69,7 @@ int show(Session& session) {
     session.words.done();
     const auto answer =
         session.ask("GET", "/v1/state/ports" + (wanted ? "?name=" + http::encode(*wanted) : ""));
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=ports");
     Json::Value shown(Json::arrayValue);
     for (const auto& port : answer["ports"]) {
         if (wanted && text_of(port, "name") != *wanted) continue;

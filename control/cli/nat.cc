@@ -115,7 +115,7 @@ int edit(Session& session) {
 int del(Session& session) {
     const auto name = session.words.take("a name");
     session.words.done();
-    const auto config = session.ask("GET", "/v1/config");
+    const auto config = session.ask("GET", "/v1/config?only=masquerades,port_forwards,static_nats");
     Json::Value body;
     std::string found;
     for (const auto& kind : kinds()) {
@@ -161,7 +161,7 @@ std::string forward_words(const Json::Value& one) {
 
 int show(Session& session) {
     session.words.done();
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=masquerades,port_forwards,static_nats");
     Json::Value shown(Json::objectValue);
     for (const auto& kind : kinds())
         shown[kind.list] = desired[kind.list];

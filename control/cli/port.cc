@@ -143,7 +143,7 @@ int add(Session& session) {
         throw Usage("port " + name +
                     " needs its type: \"type vhost-user\", \"type tap\", \"type uplink\" or "
                     "\"type vxlan\"");
-    if (find_named(session.ask("GET", "/v1/config")["ports"], name) != nullptr) {
+    if (find_named(session.ask("GET", "/v1/config?only=ports")["ports"], name) != nullptr) {
         throw Failure("port " + name + " exists already; change it with \"viaduct port set " + name +
                       " ...\"");
     }
@@ -152,7 +152,7 @@ int add(Session& session) {
 
 int set(Session& session) {
     const auto name = session.words.take("the port's name");
-    const auto config = session.ask("GET", "/v1/config");
+    const auto config = session.ask("GET", "/v1/config?only=ports");
     const auto* present = find_named(config["ports"], name);
     if (present == nullptr) {
         throw Failure("port " + name +
@@ -186,7 +186,7 @@ std::string place_of(const Json::Value& port) {
 int show(Session& session) {
     const auto wanted = session.words.take_if_any();
     session.words.done();
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=ports");
     Json::Value shown(Json::arrayValue);
     for (const auto& port : desired["ports"]) {
         if (!wanted || text_of(port, "name") == *wanted) shown.append(port);

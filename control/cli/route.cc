@@ -187,7 +187,7 @@ bool goes_by(const Json::Value& route, const std::string& interface) {
 
 int show(Session& session) {
     const auto wanted = read_wanted(session.words);
-    const auto desired = session.ask("GET", "/v1/config/desired");
+    const auto desired = session.ask("GET", "/v1/config/desired?only=interfaces,routes");
     Json::Value shown(Json::arrayValue);
     for (const auto& route : all_routes(desired)) {
         if (!wanted.vrf.empty() && text_of(route, "vrf") != wanted.vrf) continue;
@@ -211,7 +211,8 @@ int get(Session& session) {
         vrf = session.words.take("a VRF's name");
     }
     session.words.done();
-    const auto routes = all_routes(session.ask("GET", "/v1/config/desired"));
+    const auto routes = all_routes(
+        session.ask("GET", "/v1/config/desired?only=interfaces,routes&routes_to=" + address->to_string()));
     const Json::Value* best = nullptr;
     int longest = -1;
     for (const auto& route : routes) {

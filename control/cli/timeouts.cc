@@ -13,7 +13,7 @@ namespace {
 
 int show(Session& session) {
     session.words.done();
-    const auto timeouts = session.ask("GET", "/v1/config")["timeouts"];
+    const auto timeouts = session.ask("GET", "/v1/config?only=timeouts")["timeouts"];
     if (session.printed(timeouts)) return 0;
     Table table({"STATE", "SECONDS", "DEFAULT"});
     const model::FlowTimeouts defaults;

@@ -94,6 +94,10 @@ struct Reconciler::State {
     mutable std::mutex status_mutex;  ///< its own, so that health is told while a transaction runs
     Status status;
 
+    /// The desired state that was checked last without a fault: only what differs from it is looked at. For
+    /// who has the open transaction.
+    model::Config sound;
+
     std::optional<DataplaneClient> watching;  ///< the thread's own connection
     std::atomic<bool> compare_wanted{false};
     std::jthread thread;  ///< last: ends before the rest goes
@@ -440,7 +444,9 @@ void Reconciler::check(const model::Change& change) {
 
 model::Config Reconciler::desired(store::Transaction& tx, Faults& faults) const {
     auto config = state_->contributions(tx, faults);
-    model::check(config, faults);
+    const auto before = faults.size();
+    model::check(config, faults, &state_->sound);
+    if (faults.size() == before) state_->sound = config;
     return config;
 }
 

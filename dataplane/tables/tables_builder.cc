@@ -78,8 +78,10 @@ std::map<std::string, TablesBuilder::VrfRoutes> TablesBuilder::own_routes(const 
     vrfs[std::string(model::kDefaultVrf)];
     for (const auto& [name, vrf] : config.vrfs)
         vrfs[name];
-    for (const auto& [key, route] : config.routes)
-        if (!vrfs.contains(route.vrf)) vrfs[route.vrf];
+    // From the first route of one VRF to that of the next, however many there are.
+    for (auto it = config.routes.begin(); it != config.routes.end();
+         it = config.routes.lower_bound({it->second.vrf + '\0', Prefix{}}))
+        vrfs[it->second.vrf];
     for (const auto& [name, interface] : config.interfaces) {
         auto& own = vrfs[interface.vrf].own;
         if (!interface.up) continue;

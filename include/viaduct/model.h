@@ -184,8 +184,10 @@ void apply_to(Config& config, const Change& change, Faults& faults);
 Change difference(const Config& from, const Config& to);
 /// What can be wrong between objects (and inside one, where it takes more than its keys' types and ranges):
 /// unknown bridges, VRFs and interfaces, places that two objects claim, networks that overlap, next hops that
-/// cannot be reached. Each fault's place starts with the object ("interfaces/gw0/addresses").
-void check(const Config& config, Faults& faults);
+/// cannot be reached. Each fault's place starts with the object ("interfaces/gw0/addresses"). `sound`:
+/// another configuration, in which nothing is wrong; routes that it has are not looked at again where they
+/// cannot have come to be wrong.
+void check(const Config& config, Faults& faults, const Config* sound = nullptr);
 
 /// JSON. Keys are the members' names; what is absent has the member's default. Reading adds faults and leaves
 /// out what was faulty; `where` is the place told ("ports/0").

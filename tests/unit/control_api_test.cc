@@ -94,6 +94,38 @@ TEST_F(Api, ChangesAndTellsWhatChanged) {
         ask("PUT", "/v1/config", R"({"bridges": [{"name": "a"}, {"name": "b"}]})")["generation"].asInt(), 3);
 }
 
+TEST_F(Api, ShowsAsMuchAsIsAskedFor) {
+    ask("POST", "/v1/config/changes", R"({"put": {
+        "bridges": [{"name": "br0"}], "vrfs": [{"name": "blue"}],
+        "interfaces": [{"name": "gw", "bridge": "br0", "addresses": ["10.0.0.1/24", "fd00::1/64"]}],
+        "routes": [{"prefix": "0.0.0.0/0", "via": "10.0.0.2", "interface": "gw"},
+                   {"prefix": "10.8.0.0/13", "kind": "blackhole"},
+                   {"prefix": "10.9.0.0/16", "vrf": "blue", "kind": "blackhole"},
+                   {"prefix": "10.9.1.2/32", "via": "10.0.0.3", "interface": "gw"},
+                   {"prefix": "10.9.1.3/32", "via": "10.0.0.3", "interface": "gw"},
+                   {"prefix": "::/0", "via": "fd00::2", "interface": "gw"}]}})");
+    ASSERT_EQ(status, 200U);
+    for (const std::string path : {"/v1/config", "/v1/config/desired"}) {
+        const auto some = ask("GET", path + "?only=bridges,timeouts");
+        EXPECT_EQ(some["bridges"].size(), 1U);
+        EXPECT_TRUE(some.isMember("timeouts"));
+        EXPECT_FALSE(some.isMember("routes"));
+        EXPECT_FALSE(ask("GET", path + "?only=routes").isMember("timeouts"));
+        std::vector<std::string> prefixes;
+        const auto to_one = ask("GET", path + "?routes_to=10.9.1.2");
+        for (const auto& route : to_one["routes"])
+            prefixes.push_back(route["vrf"].asString() + " " + route["prefix"].asString());
+        EXPECT_EQ(prefixes, (std::vector<std::string>{"blue 10.9.0.0/16", "default 0.0.0.0/0",
+                                                      "default 10.8.0.0/13", "default 10.9.1.2/32"}));
+        EXPECT_EQ(ask("GET", path + "?routes_to=fd01::9")["routes"].size(), 1U);
+        ask("GET", path + "?only=bridges,routs");
+        EXPECT_EQ(status, 400U);
+        ask("GET", path + "?routes_to=10.9.1");
+        EXPECT_EQ(status, 400U);
+    }
+    EXPECT_EQ(ask("GET", "/v1/config/desired?only=routes")["routes"][0]["from"].asString(), "config");
+}
+
 TEST_F(Api, RefusesWhatItDoesNotKnow) {
     const std::vector<std::pair<std::string, std::string>> bodies = {
         {"/v1/config/changes", R"({"puts": {}})"},

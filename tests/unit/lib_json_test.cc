@@ -177,6 +177,36 @@ TEST(Model, ChecksWhatHoldsBetweenObjects) {
     }
 }
 
+TEST(Model, FindsWhatIsWrongBesideASoundConfigurationToo) {
+    Faults faults;
+    const auto sound = config_of(R"({"bridges": [{"name": "br0"}],
+        "interfaces": [{"name": "gw", "bridge": "br0", "addresses": ["10.0.0.1/24"]}],
+        "routes": [{"prefix": "10.1.0.0/16", "via": "10.0.0.2", "interface": "gw"},
+                   {"prefix": "10.2.0.0/16", "via": "10.0.0.3", "interface": "gw"}]})",
+                                 faults);
+    model::check(sound, faults);
+    ASSERT_TRUE(faults.empty()) << to_string(faults);
+    const auto count = [&](const model::Config& config) {
+        Faults alone;
+        Faults beside;
+        model::check(config, alone);
+        model::check(config, beside, &sound);
+        EXPECT_EQ(to_string(alone), to_string(beside));
+        return beside.size();
+    };
+    EXPECT_EQ(count(sound), 0U);
+    auto next = sound;
+    auto& route = next.routes[{"default", *Prefix::parse("10.1.0.0/16")}];
+    route.next_hops[0].via = *IpAddress::parse("10.7.0.1");
+    EXPECT_EQ(count(next), 1U) << "a route that changed";
+    next = sound;
+    next.interfaces["gw"].addresses[0] = *Prefix::parse("10.9.0.1/24");
+    EXPECT_EQ(count(next), 2U) << "what routes go by changed, and they did not";
+    next = sound;
+    next.routes.erase({"default", *Prefix::parse("10.1.0.0/16")});
+    EXPECT_EQ(count(next), 0U);
+}
+
 TEST(Model, DifferenceAndApplyAreInverse) {
     Faults faults;
     const auto from = config_of(kEverything, faults);
