@@ -98,14 +98,13 @@ void Forwarder::flush_port(PortIndex to) {
 
 void Forwarder::transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
                          std::uint16_t count) {
-    std::array<std::uint32_t, kBurst> lengths;
     // Taken frames are gone after the call, so their lengths are read before.
-    for (std::uint16_t i = 0; i < count; ++i)
-        lengths[i] = frames[i]->pkt_len;
-    const auto taken = port.port->transmit(queue, frames, count);
     std::uint64_t bytes = 0;
-    for (std::uint16_t i = 0; i < taken; ++i)
-        bytes += lengths[i];
+    for (std::uint16_t i = 0; i < count; ++i)
+        bytes += frames[i]->pkt_len;
+    const auto taken = port.port->transmit(queue, frames, count);
+    for (std::uint16_t i = taken; i < count; ++i)
+        bytes -= frames[i]->pkt_len;
     auto& counters = counters_[to];
     counters.tx_packets.add(taken);
     counters.tx_bytes.add(bytes);
