@@ -155,6 +155,7 @@ View read_view(const http::Request& request) {
     if (const auto only = request.query.find("only"); only != request.query.end()) {
         std::set<std::string> known{"timeouts"};
         model::for_each_kind([&](const auto& kind) { known.insert(kind.name); });
+        if (only->second.empty()) throw Refused("only", "names no list; use for example routes,interfaces");
         std::istringstream words(only->second);
         for (std::string word; std::getline(words, word, ',');) {
             if (!known.contains(word))

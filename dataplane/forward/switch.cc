@@ -298,11 +298,12 @@ Drop begin_run(const PortView& port, rte_mbuf* frame, std::uint8_t* header, Run&
     if constexpr (kVlanFiltering) {
         if (refused = classify_vlan(port, c, header); refused != Drop::count_) return refused;
         if (c.tagged) run.tag = load32(header + kEthernetHeader);
-        header = rte_pktmbuf_mtod(frame, std::uint8_t*);
     }
-    run.longest = port.frame_most + (read_be16(header + 12) == kTagEthertype ? kTag : 0);
+    auto* kept = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    run.longest = port.frame_most + (read_be16(kept + 12) == kTagEthertype ? kTag : 0);
     // A priority tag is gone from this frame, and has to go from the next: none is alike.
-    if (load64(header + 6) != run.end) run.longest = 0;
+    if (kept != header) run.longest = 0;
+    header = kept;
     run.count = 1;
     const auto& fdb = *port.bridge->fdb;
     c.destination = fdb_key(load_mac(header), c.vlan);

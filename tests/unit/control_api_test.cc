@@ -120,6 +120,8 @@ TEST_F(Api, ShowsAsMuchAsIsAskedFor) {
         EXPECT_EQ(ask("GET", path + "?routes_to=fd01::9")["routes"].size(), 1U);
         ask("GET", path + "?only=bridges,routs");
         EXPECT_EQ(status, 400U);
+        ask("GET", path + "?only=");
+        EXPECT_EQ(status, 400U);
         ask("GET", path + "?routes_to=10.9.1");
         EXPECT_EQ(status, 400U);
     }

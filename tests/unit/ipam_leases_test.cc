@@ -30,7 +30,7 @@ struct IpamLeases : ::testing::Test {
         remove_files();
     }
     void remove_files() const {
-        for (const char* end : {"", "-wal", "-shm", ".lock"})
+        for (const char* end : {"", "-wal", "-shm", ".lock", ".reserve"})
             ::unlink((path + end).c_str());
     }
     void restart() {
