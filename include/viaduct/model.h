@@ -177,8 +177,7 @@ struct Change {
 
 /// `config` with `change` applied; faults (in the order found) where the change names what is not there.
 Config apply(const Config& config, const Change& change, Faults& faults);
-/// The same without a copy of what stays: for a configuration of a million routes. With faults `config` is
-/// neither as it was nor as it should be.
+/// The same in place. With faults `config` is neither as it was nor as it should be.
 void apply_to(Config& config, const Change& change, Faults& faults);
 /// The change that turns `from` into `to`.
 Change difference(const Config& from, const Config& to);
