@@ -1,8 +1,6 @@
 // The ends of the fast path: frames come in by bursts, leave by bursts, and every one of them is counted.
 #include "forward/forwarder.h"
 
-#include "forward/route.h"
-
 namespace viaduct::dataplane {
 
 Forwarder::Forwarder(std::uint16_t self, rte_mempool* pool, CounterBlock& counters, HandOff& hand_off,
@@ -48,26 +46,29 @@ void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count
     transmit(to, port, route.queue, frames, count);
 }
 
-void Forwarder::route(RoutedBurst& burst) {
-    const auto count = burst.count;
-    burst.count = 0;
-    switch (burst.family) {
-        case kIpv4:
-            return route_burst<FlowKey4>(*this, burst.frames.data(), count);
-        case kIpv6:
-            return route_burst<FlowKey6>(*this, burst.frames.data(), count);
-        default:
-            return first_packets_->resolve(burst.frames.data(), count);
-    }
+void Forwarder::resolve_collected() {
+    const auto count = for_resolve_count_;
+    for_resolve_count_ = 0;
+    first_packets_->resolve(for_resolve_.data(), count);
+}
+
+/// All passes that are left. What has been staged is sent before the last one: its loads take that time.
+void Forwarder::flush_routed() {
+    if (v4_.collected()) v4_.advance(*this);
+    if (v6_.collected()) v6_.advance(*this);
+    if (for_resolve_count_ != 0) resolve_collected();
+    if (v4_.under_way()) v4_.find(*this);
+    if (v6_.under_way()) v6_.find(*this);
+    flush_filled();
+    if (v4_.under_way()) v4_.carry_out(*this);
+    if (v6_.under_way()) v6_.carry_out(*this);
 }
 
 void Forwarder::flush() {
     // What comes out of tunnels may be for router interfaces, and in it other tunnels.
     bool more = true;
     while (more) {
-        for (auto& burst : routed_) {
-            if (burst.count != 0) route(burst);
-        }
+        flush_routed();
         more = out_count_ != 0;
         while (out_count_ != 0)
             take_in_from_tunnels();
@@ -80,6 +81,13 @@ void Forwarder::flush() {
         if (stages_[dirty_[i]].count != 0) flush_port(dirty_[i]);
     }
     dirty_count_ = 0;
+}
+
+/// Sends by the ports for which there is so much that nothing is lost by not waiting for more.
+void Forwarder::flush_filled() {
+    for (std::uint32_t i = 0; i < dirty_count_; ++i) {
+        if (stages_[dirty_[i]].count >= kBurst / 2) flush_port(dirty_[i]);
+    }
 }
 
 void Forwarder::flush_port(PortIndex to) {

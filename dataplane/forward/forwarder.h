@@ -14,6 +14,7 @@
 
 #include "forward/counters.h"
 #include "forward/first_packets.h"
+#include "forward/route.h"
 #include "forward/topology.h"
 #include "port/port.h"
 
@@ -65,17 +66,32 @@ public:
         if (stage.count == kBurst) [[unlikely]]
             flush_port(to);
     }
-    /// Frames with the same Ethernet header, at least one, that a bridge delivers to a router interface;
-    /// `like` says all but which. Routed by whole bursts, at the end of the turn at the latest.
+    /// A frame that a bridge delivers to a router interface. Routed by whole bursts, at the end of the turn
+    /// at the latest.
+    void deliver(const RoutedFrame& routed) {
+        auto* frame = routed.frame;
+        deliver(routed, &frame, 1);
+    }
+    /// Frames with the same Ethernet header, at least one; `like` says all but which.
     void deliver(RoutedFrame like, rte_mbuf** frames, std::uint16_t count) {
-        auto& burst = routed_[family_of(frames[0], like.l2_length)];
-        for (std::uint16_t i = 0; i < count; ++i) {
-            like.frame = frames[i];
-            collect(burst, like);
+        switch (family_of(frames[0], like.l2_length)) {
+            case kIpv4:
+                return collect(v4_, like, frames, count);
+            case kIpv6:
+                return collect(v6_, like, frames, count);
+            case kNeither:
+                for (std::uint16_t i = 0; i < count; ++i) {
+                    like.frame = frames[i];
+                    deliver_shared(like);
+                }
         }
     }
     /// One that is addressed to a group, and that others hold too: it may only be read.
-    void deliver_shared(const RoutedFrame& routed) { collect(routed_[kNeither], routed); }
+    void deliver_shared(const RoutedFrame& routed) {
+        for_resolve_[for_resolve_count_++] = routed;
+        if (for_resolve_count_ == kBurst) [[unlikely]]
+            resolve_collected();
+    }
     /// A frame that leaves by a tunnel, which is there. Wrapped by whole bursts, at the end of the turn at
     /// the latest.
     void stage_tunnel(TunnelIndex tunnel, rte_mbuf* frame) {
@@ -117,24 +133,19 @@ private:
         std::array<rte_mbuf*, kBurst> frames;
     };
 
-    /// Frames for router interfaces, by family, until there is a burst of them.
-    enum Family : std::uint8_t { kIpv4, kIpv6, kNeither, kFamilies };
-    struct RoutedBurst {
-        Family family;
-        std::uint16_t count = 0;
-        std::array<RoutedFrame, kBurst> frames;
-    };
-
+    enum Family : std::uint8_t { kIpv4, kIpv6, kNeither };
     static Family family_of(const rte_mbuf* frame, std::uint16_t l2_length) {
         Be16 ethertype;
         std::memcpy(&ethertype, rte_pktmbuf_mtod_offset(frame, const void*, l2_length - 2), sizeof ethertype);
         if (ethertype == Be16::from_host(0x0800)) return kIpv4;
         return ethertype == Be16::from_host(0x86dd) ? kIpv6 : kNeither;
     }
-    void collect(RoutedBurst& burst, const RoutedFrame& routed) {
-        burst.frames[burst.count++] = routed;
-        if (burst.count == kBurst) [[unlikely]]
-            route(burst);
+    template <typename Key>
+    void collect(RoutedBursts<Key>& bursts, RoutedFrame& like, rte_mbuf** frames, std::uint16_t count) {
+        for (std::uint16_t i = 0; i < count; ++i) {
+            like.frame = frames[i];
+            bursts.collect(*this, like);
+        }
     }
     struct Tunnelled {
         rte_mbuf* frame;
@@ -148,7 +159,9 @@ private:
     void take_in_from_tunnels();
     void encapsulate();
     void wrap(const Tunnelled* run, std::uint16_t count);
-    void route(RoutedBurst& burst);
+    void resolve_collected();
+    void flush_routed();
+    void flush_filled();
     void flush_port(PortIndex to);
     void transmit(PortIndex to, const PortView& port, std::uint16_t queue, rte_mbuf** frames,
                   std::uint16_t count);
@@ -162,7 +175,11 @@ private:
     HandOff& hand_off_;
     const Topology* topology_ = nullptr;
     std::uint32_t now_ = 0;
-    std::array<RoutedBurst, kFamilies> routed_{{{kIpv4}, {kIpv6}, {kNeither}}};
+    // Frames for router interfaces.
+    RoutedBursts<FlowKey4> v4_;
+    RoutedBursts<FlowKey6> v6_;
+    std::uint16_t for_resolve_count_ = 0;
+    std::array<RoutedFrame, kBurst> for_resolve_;
     std::array<Tunnelled, kBurst> tunnelled_;  ///< to go into tunnels
     std::uint16_t tunnelled_count_ = 0;
     std::uint16_t source_tunnel_ = 0;

@@ -1,7 +1,4 @@
-// Theory of operation: three passes over at most kBurst packets. The first reads headers, makes keys and
-// hashes and starts the loads of buckets; the second finds each packet's likely entry by signature and starts
-// the loads of record and tail; the third reads the record, carries it out and stages the frame. What a pass
-// does not like is put aside, and goes to resolve as one burst in the end.
+// The passes of the routed path, as route.h tells them.
 #include "forward/route.h"
 
 #include "forward/execute.h"
@@ -11,38 +8,6 @@
 namespace viaduct::dataplane {
 
 namespace {
-
-/// What is put aside for resolve.
-struct Aside {
-    std::uint16_t count = 0;
-    std::array<RoutedFrame, kBurst> frames;
-
-    void add(const RoutedFrame& routed) { frames[count++] = routed; }
-};
-
-template <typename Key>
-std::uint16_t parse_burst(Forwarder& forwarder, const FlowTable<Key>& table, const RoutedFrame* frames,
-                          std::uint16_t count, Parsed<Key>* parsed, Aside& aside) {
-    const auto* interfaces = forwarder.topology().interfaces.data();
-    const auto& ends = forwarder.topology().tunnel_ends;
-    const auto step = table.likely_step();
-    LastOpened<Key> opened;
-    std::uint16_t kept = 0;
-    for (std::uint16_t i = 0; i < count; ++i) {
-        auto& packet = parsed[kept];
-        if (!parse(frames[i], interfaces[frames[i].interface].zone, packet)) [[unlikely]] {
-            aside.add(frames[i]);
-            continue;
-        }
-        if (ends.may_be(packet.key.destination_port) && packet.key.protocol == kUdp &&
-            open_tunnel(forwarder, packet, opened))
-            continue;
-        packet.hash = table.hash(packet.key);
-        table.prefetch(packet.hash, step);
-        ++kept;
-    }
-    return kept;
-}
 
 /// The record of a packet whose likely entry is known. A chance match of signatures is told by the key; then
 /// the right entry may lie elsewhere.
@@ -71,24 +36,64 @@ bool renewed(FlowTable<Key>& table, const Topology& topology, const Parsed<Key>&
 }  // namespace
 
 template <typename Key>
-void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t count) {
+void RoutedBursts<Key>::advance(Forwarder& forwarder) {
+    const auto waiting = under_way();
+    if (waiting) find(forwarder);
+    start(forwarder, bursts_[collecting_]);
+    if (waiting) carry_out(forwarder);
+    collecting_ ^= 1U;
+}
+
+template <typename Key>
+void RoutedBursts<Key>::start(Forwarder& forwarder, Burst& burst) {
+    const auto& table = forwarder.flows().template of<Key>();
+    const auto* interfaces = forwarder.topology().interfaces.data();
+    const auto& ends = forwarder.topology().tunnel_ends;
+    const auto step = table.likely_step();
+    const auto* const end = &burst.frames[burst.count];
+    auto* packet = burst.parsed.data();
+    LastOpened<Key> opened;
+    burst.aside_count = 0;
+    for (const auto* routed = burst.frames.data(); routed != end; ++routed) {
+        if (!parse(*routed, interfaces[routed->interface].zone, *packet)) [[unlikely]] {
+            burst.put_aside(*routed);
+            continue;
+        }
+        if (ends.may_be(packet->key.destination_port) && packet->key.protocol == kUdp &&
+            open_tunnel(forwarder, *packet, opened))
+            continue;
+        packet->hash = table.hash(packet->key);
+        table.prefetch(packet->hash, step);
+        ++packet;
+    }
+    burst.parsed_count = static_cast<std::uint16_t>(packet - burst.parsed.data());
+}
+
+template <typename Key>
+void RoutedBursts<Key>::find(Forwarder& forwarder) {
+    const auto& table = forwarder.flows().template of<Key>();
+    auto& burst = bursts_[collecting_ ^ 1U];
+    const auto step = table.likely_step();
+    const auto* const end = burst.parsed.data() + burst.parsed_count;
+    for (auto* packet = burst.parsed.data(); packet != end; ++packet) {
+        packet->flow = table.candidate(packet->hash, step);
+        if (packet->flow != kNoFlow) table.fetch_tail(packet->flow);
+    }
+}
+
+template <typename Key>
+void RoutedBursts<Key>::carry_out(Forwarder& forwarder) {
     auto& table = forwarder.flows().template of<Key>();
     const auto& topology = forwarder.topology();
-    std::array<Parsed<Key>, kBurst> parsed;
-    Aside aside;
-    const auto kept = parse_burst(forwarder, table, frames, count, parsed.data(), aside);
-    const auto step = table.likely_step();
-    for (std::uint16_t i = 0; i < kept; ++i) {
-        parsed[i].flow = table.candidate(parsed[i].hash, step);
-        if (parsed[i].flow != kNoFlow) table.fetch_tail(parsed[i].flow);
-    }
+    auto& burst = bursts_[collecting_ ^ 1U];
     FlowRecord<Key> record;
-    for (std::uint16_t i = 0; i < kept; ++i) {
-        auto& packet = parsed[i];
+    const auto* const end = burst.parsed.data() + burst.parsed_count;
+    for (auto* at = burst.parsed.data(); at != end; ++at) {
+        auto& packet = *at;
         if (!look_up(table, packet, record) ||
             (!executable(topology, packet, record) && !renewed(table, topology, packet, record)) ||
             !rewrite(packet, record, transport_of(packet))) [[unlikely]] {
-            aside.add(*packet.routed);
+            burst.put_aside(*packet.routed);
             continue;
         }
         note(table, table.tail(packet.flow), packet, record, forwarder.now(), transport_of(packet));
@@ -98,10 +103,19 @@ void route_burst(Forwarder& forwarder, const RoutedFrame* frames, std::uint16_t 
             forwarder.stage(record.port, packet.routed->frame);
         }
     }
-    if (aside.count != 0) forwarder.first_packets().resolve(aside.frames.data(), aside.count);
+    if (burst.aside_count != 0) resolve_aside(forwarder, burst);
+    burst.count = 0;
 }
 
-template void route_burst<FlowKey4>(Forwarder&, const RoutedFrame*, std::uint16_t);
-template void route_burst<FlowKey6>(Forwarder&, const RoutedFrame*, std::uint16_t);
+template <typename Key>
+void RoutedBursts<Key>::resolve_aside(Forwarder& forwarder, Burst& burst) {
+    std::array<RoutedFrame, kBurst> frames;
+    for (std::uint16_t i = 0; i < burst.aside_count; ++i)
+        frames[i] = burst.frames[burst.aside[i]];
+    forwarder.first_packets().resolve(frames.data(), burst.aside_count);
+}
+
+template class RoutedBursts<FlowKey4>;
+template class RoutedBursts<FlowKey6>;
 
 }  // namespace viaduct::dataplane

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "forward/parse.h"
 #include "resolve/messages.h"
 #include "resolve/node.h"
 #include "resolve/packet.h"
@@ -15,11 +16,6 @@
 namespace viaduct::dataplane {
 
 namespace {
-
-constexpr std::uint8_t kTcp = 6;
-constexpr std::uint8_t kUdp = 17;
-constexpr std::uint8_t kIcmp = 1;
-constexpr std::uint8_t kIcmpv6 = 58;
 
 /// One reason's message in each family.
 struct Told {
@@ -46,7 +42,7 @@ std::optional<IcmpError> message_for(const Packet& packet, Drop why, std::uint32
     if (why == Drop::packet_too_big) {
         error.rest = packet.v4 ? std::min(mtu, 0xffffU) : std::max(mtu, 1280U);
     } else if (why == Drop::no_listener && packet.protocol != kUdp) {
-        if (packet.protocol == kIcmp || packet.protocol == kIcmpv6) return std::nullopt;
+        if (packet.protocol == kIcmp || packet.protocol == kIcmp6) return std::nullopt;
         // Protocol unreachable; or "unrecognized next header", which points at the one in the fixed header.
         if (packet.v4) return IcmpError{3, 2};
         return IcmpError{4, 1, 6};
@@ -75,7 +71,7 @@ bool has_one_sender(const Resolver& resolver, const Packet& packet) {
 bool may_tell(const Resolver& resolver, const Packet& packet) {
     if (packet.routed.shared || packet.destination.is_multicast() || is_icmp_error(packet)) return false;
     constexpr std::uint8_t redirect6 = 137;
-    if (packet.protocol == kIcmpv6 && packet.icmp_type == redirect6) return false;
+    if (packet.protocol == kIcmp6 && packet.icmp_type == redirect6) return false;
     return is_first_fragment(packet) && has_one_sender(resolver, packet);
 }
 

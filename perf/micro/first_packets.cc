@@ -11,7 +11,6 @@
 
 #include <rte_mempool.h>
 
-#include "forward/route.h"
 #include "parts.h"
 #include "resolve/resolver.h"
 #include "unit/resolve_world.h"
@@ -82,7 +81,8 @@ void first_packets(benchmark::State& state) {
             routed[i] = {burst[i], 0, World::kLan, 14, false};
         const auto began = __rdtsc();
         node.forwarder.begin(*node.world.topology, node.world.now);
-        route_burst<FlowKey4>(node.forwarder, routed.data(), kBurst);
+        for (const auto& one : routed)
+            node.forwarder.deliver(one);
         node.forwarder.flush();
         cycles += __rdtsc() - began;
         if (flow % kFlowsMost >= kBurst) continue;

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "bench.h"
+#include "router.h"
 
 namespace viaduct::test {
 namespace {
@@ -114,6 +114,64 @@ TEST_P(Bursts, AreWhatTheirFramesAreOneByOne) {
         seen += together.out.at("b").size() + together.out.at("c").size();
     }
     EXPECT_GT(seen, 400U) << "there is something to compare";
+}
+
+class RoutedBursts : public RouterTest {
+protected:
+    /// The `number`th packet of what a port sends: of one of 40 flows of either family, every second one of
+    /// them not seen before this round. The payload begins with its number and its flow.
+    static Bytes packet_of(const std::string& port, int round, int number) {
+        const bool inside = port != "up";
+        const int flow = number * 7 % 40;
+        const bool v6 = flow % 4 == 1;
+        const std::string last = port == "pod" ? "2" : "3";
+        const std::string host = v6 ? "fd00::" + last : "10.0.0." + last;
+        const std::string far = v6 ? "2001:db8:7::7" : "198.51.100.7";
+        PacketSpec spec{.source = inside ? host : far, .destination = inside ? far : host};
+        spec.source_port = static_cast<std::uint16_t>(flow % 2 == 0 ? 1000 + flow : 2000 + round * 40 + flow);
+        spec.destination_port = 9;
+        spec.inside = {static_cast<std::uint8_t>(number), static_cast<std::uint8_t>(flow)};
+        spec.inside.resize(18);
+        return routed(spec, inside ? kIn : kOut, port == "pod" ? kPod : port == "peer" ? kPeer : kWorld);
+    }
+    /// Number and flow of each packet that came out of a port, by who sent it.
+    using Sent = std::map<std::string, std::map<int, std::vector<int>>>;
+    static void sort_out(const std::vector<Bytes>& out, Sent& by_sender) {
+        for (const auto& frame : out) {
+            const std::size_t payload = frame[12] == 0x08 ? 42 : 62;
+            const auto last = frame[payload - 8 - (frame[12] == 0x08 ? 5 : 17)];  // of the source address
+            by_sender[last == 2   ? "pod"
+                      : last == 3 ? "peer"
+                                  : "up"][frame.at(payload + 1)]
+                .push_back(frame.at(payload));
+        }
+    }
+};
+
+/// Several ports' bursts are under way in one turn, flows that are known among new ones.
+TEST_F(RoutedBursts, KeepTheOrderOfEachFlow) {
+    apply();
+    constexpr int kEach = 100;
+    for (int round = 0; round < 5; ++round) {
+        for (const char* port : {"pod", "peer", "up"}) {
+            std::vector<Bytes> burst;
+            for (int i = 0; i < kEach; ++i)
+                burst.push_back(packet_of(port, round, i));
+            ASSERT_TRUE(bench.wire(port).inject(0, burst));
+        }
+        Sent by_sender;
+        for (const char* port : {"pod", "peer", "up"})
+            sort_out(frames(port), by_sender);
+        for (const char* port : {"pod", "peer", "up"}) {
+            int all = 0;
+            for (const auto& [flow, numbers] : by_sender[port]) {
+                EXPECT_TRUE(std::ranges::is_sorted(numbers))
+                    << port << ", flow " << flow << ", round " << round;
+                all += static_cast<int>(numbers.size());
+            }
+            EXPECT_EQ(all, kEach) << port << ", round " << round;
+        }
+    }
 }
 
 }  // namespace
