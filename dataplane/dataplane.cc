@@ -12,7 +12,6 @@
 
 #include <rte_launch.h>
 #include <rte_mbuf.h>
-#include <rte_mbuf_pool_ops.h>
 #include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
@@ -20,6 +19,7 @@
 
 #include "dataplane_state.h"
 #include "port/ethdev.h"
+#include "port/packet_pool.h"
 #include "port/vxlan_end.h"
 #include "resolve/fragments.h"
 
@@ -27,8 +27,6 @@ namespace viaduct::dataplane {
 
 namespace {
 
-/// Payload of one packet buffer; the rest of its 2176 bytes is headroom.
-constexpr std::uint32_t kBufferPayload = 2048;
 constexpr std::uint32_t kMempoolCache = 256;
 /// A full scan of the FDBs takes this many ticks: about a second.
 constexpr std::uint32_t kAgeingSteps = 10;
@@ -61,14 +59,6 @@ std::string device_place(const model::Port& port) {
     }
 }
 
-/// The pool does not ask for a device's view of its memory, which is contiguous, as IOMMUs and virtual
-/// devices see it by virtual address (--iova-mode=va): each buffer is told its own.
-void know_own_address(rte_mempool* /*pool*/, void* /*unused*/, void* buffer, unsigned /*number*/) {
-    auto* header =
-        reinterpret_cast<rte_mempool_objhdr*>(static_cast<char*>(buffer) - sizeof(rte_mempool_objhdr));
-    header->iova = reinterpret_cast<rte_iova_t>(buffer);
-}
-
 /// Whether two configurations differ in nothing but routes.
 bool differ_in_routes_alone(const model::Config& a, const model::Config& b) {
     bool alone = a.timeouts == b.timeouts;
@@ -88,30 +78,6 @@ std::vector<RouteKey> touched_routes(const model::Change& change) {
     return touched;
 }
 
-/// A pool of packet buffers in virtually contiguous memory: no device of ours reads it by physical address,
-/// and without huge pages buffers that must each lie within one page would waste a third of it.
-rte_mempool* make_pool(std::uint32_t buffers) {
-    // The pool's name is process-wide, and tests make several dataplanes one after another.
-    static std::atomic<unsigned> serial{0};
-    const auto name = "packets" + std::to_string(serial++);
-    rte_pktmbuf_pool_private layout{};
-    layout.mbuf_data_room_size = RTE_PKTMBUF_HEADROOM + kBufferPayload;
-    const auto element = static_cast<unsigned>(sizeof(rte_mbuf)) + layout.mbuf_data_room_size;
-    auto* pool = rte_mempool_create_empty(name.c_str(), buffers, element, kMempoolCache, sizeof layout,
-                                          SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
-    if (pool != nullptr && rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) == 0) {
-        rte_pktmbuf_pool_init(pool, &layout);
-        if (rte_mempool_populate_default(pool) >= 0) {
-            rte_mempool_obj_iter(pool, know_own_address, nullptr);
-            rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
-            return pool;
-        }
-    }
-    rte_mempool_free(pool);
-    throw std::runtime_error("no memory for " + std::to_string(buffers) +
-                             " packet buffers; raise --memory or lower --packet-buffers");
-}
-
 }  // namespace
 
 Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
@@ -119,7 +85,7 @@ Dataplane::Dataplane(DataplaneOptions options) : options_(std::move(options)) {
     if (options_.fdb_seed == 0 && ::getrandom(&options_.fdb_seed, sizeof options_.fdb_seed, 0) < 0) {
         throw std::runtime_error("the kernel gives no random numbers");
     }
-    pool_ = make_pool(options_.packet_buffers);
+    pool_ = make_packet_pool("packets", options_.packet_buffers, kBufferPayload, kMempoolCache);
     changed_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     state_ = std::make_unique<State>(static_cast<unsigned>(options_.worker_lcores.size()),
                                      options_.flow_memory, options_.fdb_seed, options_.clock());
@@ -179,7 +145,7 @@ std::uint32_t Dataplane::worker_buffers() const {
 }
 
 std::uint32_t Dataplane::port_buffers(const model::Port& port) const {
-    const auto segments = (port.mtu + 18 + kBufferPayload - 1) / kBufferPayload;
+    const auto segments = (port.mtu + 18U + kBufferPayload - 1) / kBufferPayload;
     const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
     // A burst received on each queue, and a burst staged for the port by each worker; an Ethernet device has
     // its rings full of buffers besides, sent ones that it has not given back yet included.

@@ -71,7 +71,8 @@ struct PortState {
     std::vector<QueueState> queues;
     PortTotals totals;
     std::uint64_t held = 0;
-    std::uint64_t refused = 0;  ///< came in and never reached a worker: see Port::refused
+    std::uint64_t refused = 0;    ///< came in and never reached a worker: see Port::refused
+    std::uint64_t cut_short = 0;  ///< see Port::cut_short
     std::uint32_t fdb_entries = 0;
     std::uint32_t packet_buffers = 0;  ///< reserved for this port
 };

@@ -145,6 +145,7 @@ std::vector<PortState> Dataplane::ports() const {
         state.detail = slot->device->detail();
         state.held = slot->device->held();
         state.refused = slot->device->refused();
+        state.cut_short = slot->device->cut_short();
         state.packet_buffers = port_buffers(slot->config);
         for (auto it = s.owners.lower_bound({slot->index, 0});
              it != s.owners.end() && it->first.first == slot->index; ++it) {

@@ -111,6 +111,7 @@ Json::Value port_json(const PortState& port) {
     }
     json["counters"] = totals_json(port.totals, port.held);
     json["counters"]["refused"] = Json::UInt64(port.refused);
+    json["counters"]["cut_short"] = Json::UInt64(port.cut_short);
     return json;
 }
 

@@ -12,6 +12,7 @@
 #include "forward/parse.h"
 #include "forward/tcp.h"
 #include "forward/topology.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
@@ -87,8 +88,10 @@ inline bool write_ethernet(rte_mbuf* frame, std::uint16_t l2_length, std::uint8_
     if (wanted != l2_length) [[unlikely]] {
         if (wanted > l2_length) {
             if (rte_pktmbuf_prepend(frame, kVlanTag) == nullptr) return false;
+            change_l2_length(frame, kVlanTag);
         } else {
             rte_pktmbuf_adj(frame, kVlanTag);
+            change_l2_length(frame, -kVlanTag);
         }
     }
     if (record.vlan != 0) {
@@ -134,6 +137,13 @@ inline void note_tcp(const FlowTable<Key>& table, FlowTail& tail, const Parsed<K
 
 }  // namespace detail
 
+/// Bytes of the longest IP packet that a wire will see of this one.
+template <typename Key>
+inline std::uint32_t longest_packet(const Parsed<Key>& packet) {
+    const auto* frame = packet.routed->frame;
+    return left_to_cut(frame) ? longest_frame(frame) - packet.routed->l2_length : packet.length;
+}
+
 /// Whether the record says what to do with this packet now; if not, it is for resolve. A frame that others
 /// hold too cannot be changed.
 template <typename Key>
@@ -141,7 +151,8 @@ inline bool executable(const Topology& topology, const Parsed<Key>& packet, cons
     const auto differs = (record.generation ^ topology.flow_generation) |
                          static_cast<std::uint32_t>(record.ingress ^ packet.routed->interface) |
                          (record.flags & std::uint32_t{kFlowSlow});
-    return differs == 0 && packet.length <= record.mtu && rte_mbuf_refcnt_read(packet.routed->frame) == 1;
+    return differs == 0 && rte_mbuf_refcnt_read(packet.routed->frame) == 1 &&
+           (packet.length <= record.mtu || longest_packet(packet) <= record.mtu);
 }
 
 /// Whether a record of another generation says what resolve would say now, because nothing has changed since

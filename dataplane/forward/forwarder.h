@@ -159,6 +159,8 @@ private:
     void take_in_from_tunnels();
     void encapsulate();
     void wrap(const Tunnelled* run, std::uint16_t count);
+    void wrap_finished(const Tunnelled& one);
+    void refuse_to_wrap(const Tunnelled& one, Drop why);
     void resolve_collected();
     void flush_routed();
     void flush_filled();

@@ -9,6 +9,7 @@
 
 #include "forward/checksum.h"
 #include "forward/forwarder.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
@@ -52,10 +53,18 @@ Drop check_frame(const PortView& port, const rte_mbuf* frame, const std::uint8_t
     if ((source & kGroupBit) != 0 || source == 0) return Drop::bad_source;
     if ((load_mac(header) & ~std::uint64_t{0xf}) == kReservedGroups) return Drop::reserved_multicast;
     if (frame->pkt_len > port.frame_most) {
+        const auto longest = longest_frame(frame);
         const bool tagged = read_be16(header + 12) == kTagEthertype;
-        if (!tagged || frame->pkt_len > port.frame_most + kTag) return Drop::oversize;
+        if (longest > port.frame_most + (tagged ? kTag : 0)) return Drop::oversize;
     }
     return Drop::count_;
+}
+
+void pop_tag(rte_mbuf* frame) {
+    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    std::memmove(header + kTag, header, 12);
+    rte_pktmbuf_adj(frame, kTag);
+    change_l2_length(frame, -static_cast<int>(kTag));
 }
 
 /// Finds a frame's VLAN (802.1Q 6.9.1). Priority-tagged frames lose their tag, as they are of no VLAN.
@@ -67,8 +76,7 @@ Drop classify_vlan(const PortView& port, Classified& c, std::uint8_t* header) {
         const auto id = read_be16(header + 14) & 0xfff;
         if (id == 0xfff) return Drop::bad_vlan;
         if (id == 0) {
-            std::memmove(header + kTag, header, 12);
-            rte_pktmbuf_adj(c.frame, kTag);
+            pop_tag(c.frame);
             c.tagged = false;
         } else {
             c.vlan = static_cast<std::uint16_t>(id);
@@ -87,13 +95,8 @@ bool push_tag(rte_mbuf* frame, std::uint16_t vlan) {
     header[13] = kTagEthertype & 0xff;
     header[14] = static_cast<std::uint8_t>(vlan >> 8);
     header[15] = static_cast<std::uint8_t>(vlan);
+    change_l2_length(frame, kTag);
     return true;
-}
-
-void pop_tag(rte_mbuf* frame) {
-    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
-    std::memmove(header + kTag, header, 12);
-    rte_pktmbuf_adj(frame, kTag);
 }
 
 /// Gives a frame that nobody else holds the tag, or its absence, that its output wants.
@@ -112,7 +115,7 @@ bool too_big(const PortView& port, const Classified& c) {
     // On a bridge that does not filter, a tag is seen in the frame itself.
     if (c.frame->pkt_len <= port.frame_most) return false;
     const auto* header = rte_pktmbuf_mtod(c.frame, const std::uint8_t*);
-    return read_be16(header + 12) != kTagEthertype || c.frame->pkt_len > port.frame_most + kTag;
+    return longest_frame(c.frame) > port.frame_most + (read_be16(header + 12) == kTagEthertype ? kTag : 0);
 }
 
 /// The rare half of looking at a source: new, moved, or last seen in an earlier second.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "forward/forwarder.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
@@ -23,16 +24,53 @@ void Forwarder::encapsulate() {
     }
 }
 
+/// A frame in a packet says nothing of what is left to be done: it is done here.
+void Forwarder::wrap_finished(const Tunnelled& one) {
+    if (!left_to_cut(one.frame)) {
+        auto* frame = one.frame;
+        if (rte_mbuf_refcnt_read(frame) != 1) {
+            frame = rte_pktmbuf_copy(one.frame, pool_, 0, UINT32_MAX);
+            if (frame == nullptr) return refuse_to_wrap(one, Drop::tx_no_buffer);
+            rte_pktmbuf_free(one.frame);
+        }
+        finish_checksum(frame);
+        const Tunnelled finished{frame, one.tunnel};
+        return wrap(&finished, 1);
+    }
+    Cutter cutter(one.frame, pool_, 0);
+    std::uint32_t made = 0;
+    while (!cutter.done()) {
+        Tunnelled piece{nullptr, one.tunnel};
+        if (cutter.next(&piece.frame, 1) == 0) break;
+        ++made;
+        wrap(&piece, 1);
+    }
+    if (made == 0) return refuse_to_wrap(one, Drop::tx_no_buffer);
+    counters_[topology_->tunnels[one.tunnel].port].copies.add(made - 1);
+    rte_pktmbuf_free(one.frame);
+}
+
+void Forwarder::refuse_to_wrap(const Tunnelled& one, Drop why) {
+    const auto port = topology_->tunnels[one.tunnel].port;
+    counters_[port].offered.add(1);
+    drop(port, why, one.frame);
+}
+
 /// Frames for one tunnel.
 void Forwarder::wrap(const Tunnelled* run, std::uint16_t count) {
     const auto index = run->tunnel;
     const auto& tunnel = topology_->tunnels[index];
     auto& counters = counters_[tunnel.port];
-    counters.offered.add(count);
+    std::uint64_t offered = 0;
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
         auto* frame = run[i].frame;
+        if ((frame->ol_flags & kLeftToDo) != 0) [[unlikely]] {
+            wrap_finished(run[i]);
+            continue;
+        }
+        ++offered;
         const auto length = frame->pkt_len;
         // Asked anew for each: sending the first may have found out the way.
         const auto& adjacency = adjacencies_[index];
@@ -58,6 +96,7 @@ void Forwarder::wrap(const Tunnelled* run, std::uint16_t count) {
             first_packets_->send_outer(index, frame);
         }
     }
+    counters.offered.add(offered);
     counters.tx_packets.add(packets);
     counters.tx_bytes.add(bytes);
 }

@@ -7,6 +7,7 @@
 
 #include "forward/execute.h"
 #include "forward/forwarder.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
@@ -28,8 +29,10 @@ Drop check_outer(const Parsed<Key>& packet, const std::uint8_t* udp, std::uint32
     }
     const auto sent = load16(udp + 6);
     if (sent == 0) return kIpHeader<Key> == 20 ? Drop::count_ : Drop::bad_checksum;
-    std::uint16_t raw = 0;
     const auto* frame = packet.routed->frame;
+    // Of a sender on this node, who has left it to us: there is nothing to compare.
+    if ((frame->ol_flags & RTE_MBUF_F_TX_L4_MASK) != 0) return Drop::count_;
+    std::uint16_t raw = 0;
     rte_raw_cksum_mbuf(frame, packet.routed->l2_length + std::uint32_t{kIpHeader<Key>}, udp_length, &raw);
     std::uint32_t sum = raw + std::uint32_t{load16(udp + 4)} + __builtin_bswap16(kUdp);
     constexpr std::size_t addresses = 2 * sizeof(typename Key::AddressType);
@@ -115,7 +118,9 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet, LastOpened<Key
     const auto length = routed.l2_length + std::uint32_t{packet.length};
     if (frame->pkt_len > length) detail::trim(frame, length);
     const auto* udp = packet.ip + kIpHeader<Key>;
-    auto refused = check_outer(packet, udp, frame->data_len - headers);
+    // Several tunnel packets in one long datagram: who wraps frames does not send such.
+    auto refused =
+        left_to_cut(frame) ? Drop::tunnel_bad_header : check_outer(packet, udp, frame->data_len - headers);
     if (refused == Drop::count_) {
         const auto vni = read_be32(udp + 12) >> 8;
         if (!again || vni != last.vni) {
@@ -129,6 +134,7 @@ bool open_tunnel(Forwarder& forwarder, const Parsed<Key>& packet, LastOpened<Key
     const auto ecn = outer_ecn<Key>(packet.ip);
     if (refused == Drop::count_) {
         rte_pktmbuf_adj(frame, static_cast<std::uint16_t>(headers + kUdpAndVxlan));
+        frame->ol_flags &= ~kLeftToDo;  // it was of the outer headers
         frame = make_own(forwarder, frame);
         if (frame == nullptr) {
             forwarder.count_drop(routed.from, Drop::no_buffer);

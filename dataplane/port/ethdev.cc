@@ -135,6 +135,24 @@ void Ethdev::plug_in() {
     if (!name_.interface.empty()) kernel_index_ = ::if_nametoindex(name_.interface.c_str());
 }
 
+/// What of it is used, as DPDK's flags. Without segments in several buffers nothing long could be sent.
+std::uint64_t Ethdev::choose_offloads(std::uint64_t capable) {
+    constexpr auto kChecksums = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    constexpr auto kSegments = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    std::uint64_t used = capable & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    offloads_ = 0;
+    sums_ip_ = false;
+    if ((capable & kChecksums) != kChecksums) return used;
+    offloads_ = kOffloadChecksum | kOffloadWrites;
+    used |= kChecksums;
+    if ((capable & kSegments) == kSegments) {
+        offloads_ |= kOffloadTso4 | kOffloadTso6;
+        sums_ip_ = (capable & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+        used |= kSegments | (capable & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM);
+    }
+    return used;
+}
+
 void Ethdev::configure(const model::Port& port, rte_mempool* pool) {
     const auto info = info_of(id_);
     driver_ = info.driver_name != nullptr ? info.driver_name : "unknown driver";
@@ -149,7 +167,7 @@ void Ethdev::configure(const model::Port& port, rte_mempool* pool) {
     rte_eth_conf conf{};
     conf.rxmode.mtu = port.mtu;
     if (port.mtu + kFraming > room) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
-    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    conf.txmode.offloads = choose_offloads(info.tx_offload_capa);
     if (port.queues > 1 && (info.flow_type_rss_offloads & kRssFields) != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kRssFields;

@@ -6,6 +6,8 @@
 
 #include "viaduct/model.h"
 
+#include "port/offload.h"
+
 struct rte_mempool;
 struct rte_eth_conf;
 struct rte_eth_dev_info;
@@ -48,6 +50,10 @@ public:
     [[nodiscard]] Link link() const;
     /// Becomes readable when frames wait in `queue` after interrupts were enabled; -1: the driver has none.
     [[nodiscard]] int receive_descriptor(std::uint16_t queue) const;
+    /// What the device does with frames that it sends.
+    [[nodiscard]] Offloads offloads() const { return offloads_; }
+    /// It sums IPv4 headers, too.
+    [[nodiscard]] bool sums_ip() const { return sums_ip_; }
     /// False, and why, when the device keeps its MTU.
     bool set_mtu(std::uint32_t mtu, std::string& why);
     /// Stops, closes and unplugs. No queue may be in use.
@@ -57,6 +63,7 @@ private:
     void plug_in();
     void unplug();
     void configure(const model::Port& port, rte_mempool* pool);
+    std::uint64_t choose_offloads(std::uint64_t capable);
     void check_mtu(std::uint32_t mtu, const rte_eth_dev_info& info, std::uint32_t room) const;
     int start(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool);
 
@@ -64,6 +71,8 @@ private:
     std::string driver_;
     std::uint16_t id_;
     unsigned kernel_index_ = 0;  ///< of the interface behind it when it was opened; 0: none
+    Offloads offloads_ = 0;
+    bool sums_ip_ = false;
     bool interrupts_ = false;
     bool plugged_ = false;
     bool started_ = false;

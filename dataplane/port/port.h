@@ -45,7 +45,8 @@ public:
     // --- the queue's owner only: one worker at a time ---
 
     /// Takes up to `most` (at most kBurst) frames, each an mbuf chain that starts at the Ethernet header and
-    /// belongs to the caller. Frames that the port itself must refuse are counted by it (see `refused`).
+    /// belongs to the caller, marked as port/offload.h says. Frames that the port itself must refuse are
+    /// counted by it (see `refused`).
     virtual std::uint16_t receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) = 0;
     /// Gives `count` frames away in order. Returns how many were taken; those are the port's (copied and
     /// freed, or kept), the rest stay the caller's. Frames may be shared (reference count above 1): they are
@@ -71,6 +72,9 @@ public:
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
     /// Frames that came in and were refused by the port itself, before they could be counted as received.
     [[nodiscard]] virtual std::uint64_t refused() const { return 0; }
+    /// Pieces of long segments, cut for this port, that found no room after others of the same segment: the
+    /// frame counts as sent.
+    [[nodiscard]] virtual std::uint64_t cut_short() const { return 0; }
     /// Why the link is down, or the peer's features, for people ("waiting for /run/x/vh0: No such file or
     /// directory").
     [[nodiscard]] virtual std::string detail() const { return {}; }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include <rte_mbuf.h>
 #include <spdlog/spdlog.h>
@@ -18,8 +19,9 @@
 namespace viaduct::dataplane {
 namespace {
 
-constexpr std::uint32_t kFraming = 14 + 2 * 4;  // Ethernet header and two VLAN tags
-constexpr std::size_t kPartsMost = 64;          // of a chain to be written; a jumbo frame has five
+constexpr std::size_t kPartsMost = 64;  // of a chain to be written
+/// Bytes that one look takes in, about: what a core's second-level cache keeps until it has left.
+constexpr std::size_t kLookMost = 256 * 1024;
 constexpr auto kNameLeaves = std::chrono::seconds(3);
 
 }  // namespace
@@ -31,11 +33,10 @@ Tap::Tap(const model::Port& port, PortIndex index, rte_mempool* pool, PortListen
       where_(port.tap.netns),
       index_(index),
       pool_(pool),
-      segment_bytes_(static_cast<std::uint16_t>(rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM)),
       listener_(listener),
       driver_(std::move(driver)),
-      queues_(port.queues),
-      segments_(segments_for(port.mtu)) {
+      large_pool_(driver_->large_buffers()),
+      queues_(port.queues) {
     const auto where = open_namespace(port.tap);
     place_ = {where.inode, name_};
     driver_->claim(place_);
@@ -59,7 +60,7 @@ Tap::~Tap() {
         driver_->release(place_);
     }
     for (auto& queue : queues_) {
-        if (queue.spares != 0) rte_pktmbuf_free_bulk(queue.spare.data(), queue.spares);
+        rte_pktmbuf_free(queue.spare);
     }
 }
 
@@ -81,17 +82,7 @@ void Tap::stop() {
     driver_->release(place_);
 }
 
-std::uint16_t Tap::segments_for(std::uint32_t mtu) const {
-    const auto segments = (mtu + kFraming) / segment_bytes_ + 1;
-    if (segments > kSegmentsMost) {
-        throw Refused("mtu", std::to_string(mtu) + " needs more than " + std::to_string(kSegmentsMost) +
-                                 " packet buffers a frame; it must be lower");
-    }
-    return static_cast<std::uint16_t>(segments);
-}
-
 void Tap::set_mtu(std::uint32_t mtu) {
-    segments_.store(segments_for(mtu), std::memory_order_relaxed);
     if (!set_tap_mtu(device_.control.get(), device_.index, mtu)) {
         spdlog::warn("tap {} in {}: the kernel refuses an MTU of {}: {}", name_, where_, mtu,
                      std::strerror(errno));
@@ -100,52 +91,46 @@ void Tap::set_mtu(std::uint32_t mtu) {
 
 // --- the queue's worker ---
 
-bool Tap::refill(Queue& queue, std::uint16_t segments) {
-    if (queue.spares >= segments) [[likely]]
-        return true;
-    const auto missing = static_cast<unsigned>(segments - queue.spares);
-    if (rte_pktmbuf_alloc_bulk(pool_, queue.spare.data() + queue.spares, missing) != 0) return false;
-    queue.spares = segments;
-    return true;
+bool Tap::refill(Queue& queue) {
+    if (queue.spare == nullptr) queue.spare = rte_pktmbuf_alloc(pool_);
+    if (queue.large == nullptr) queue.large = rte_pktmbuf_alloc(large_pool_);
+    return queue.spare != nullptr && queue.large != nullptr;
 }
 
-/// The first `size` bytes of the spare buffers as a chain; the other buffers stay spare.
-rte_mbuf* Tap::take_chain(Queue& queue, std::size_t size) {
-    auto* head = queue.spare[0];
+/// The first `size` bytes of the spare buffers.
+rte_mbuf* Tap::take_frame(Queue& queue, std::size_t size) {
+    auto* head = std::exchange(queue.spare, nullptr);
     head->pkt_len = static_cast<std::uint32_t>(size);
-    std::uint16_t used = 0;
-    for (rte_mbuf* last = nullptr; size > 0; last = queue.spare[used++]) {
-        auto* part = queue.spare[used];
-        part->data_len = static_cast<std::uint16_t>(std::min<std::size_t>(size, segment_bytes_));
-        size -= part->data_len;
-        if (last != nullptr) last->next = part;
+    const auto here = std::min<std::size_t>(size, rte_pktmbuf_tailroom(head));
+    head->data_len = static_cast<std::uint16_t>(here);
+    if (here < size) {
+        head->next = std::exchange(queue.large, nullptr);
+        head->next->data_len = static_cast<std::uint16_t>(size - here);
+        head->nb_segs = 2;
     }
-    head->nb_segs = used;
-    std::copy(queue.spare.begin() + used, queue.spare.begin() + queue.spares, queue.spare.begin());
-    queue.spares = static_cast<std::uint16_t>(queue.spares - used);
     return head;
 }
 
 /// One frame, or null when there is none.
-rte_mbuf* Tap::read_frame(Queue& queue, std::uint16_t segments) {
-    std::array<std::uint8_t, kTapHeader> header;
-    std::array<iovec, kSegmentsMost + 1> parts;
-    while (refill(queue, segments)) {
-        parts[0] = {header.data(), header.size()};
-        for (std::uint16_t i = 0; i < queue.spares; ++i) {
-            parts[i + 1U] = {rte_pktmbuf_mtod(queue.spare[i], void*), segment_bytes_};
-        }
-        const auto got = ::readv(queue.fd, parts.data(), queue.spares + 1);
+rte_mbuf* Tap::read_frame(Queue& queue) {
+    VirtioNetHeader header{};
+    while (refill(queue)) {
+        const std::array<iovec, 3> parts{{
+            {&header, sizeof header},
+            {rte_pktmbuf_mtod(queue.spare, void*), rte_pktmbuf_tailroom(queue.spare)},
+            {rte_pktmbuf_mtod(queue.large, void*), rte_pktmbuf_tailroom(queue.large)},
+        }};
+        const auto got = ::readv(queue.fd, parts.data(), parts.size());
         if (got < 0) {
             if (errno != EAGAIN && errno != EINTR) lost(errno);
             return nullptr;
         }
-        const auto size = static_cast<std::size_t>(got) - kTapHeader;
-        // The kernel cuts what does not fit and does not say so: a frame that fills all the room, which none
-        // that the MTU allows does, has lost its end. The pod has raised its MTU above the port's.
-        if (static_cast<std::size_t>(got) > kTapHeader && size < std::size_t{queue.spares} * segment_bytes_)
-            [[likely]] {
-            return take_chain(queue, size);
+        // There is room for the longest packet of either family with its framing.
+        if (static_cast<std::size_t>(got) > sizeof header) [[likely]] {
+            auto* frame = take_frame(queue, static_cast<std::size_t>(got) - sizeof header);
+            if (take_offloads(frame, header)) [[likely]]
+                return frame;
+            rte_pktmbuf_free(frame);
         }
         refused_.fetch_add(1, std::memory_order_relaxed);
     }
@@ -154,25 +139,33 @@ rte_mbuf* Tap::read_frame(Queue& queue, std::uint16_t segments) {
 
 std::uint16_t Tap::receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) {
     auto& q = queues_[queue];
-    const auto segments = segments_.load(std::memory_order_relaxed);
     std::uint16_t count = 0;
-    while (count < most) {
-        auto* frame = read_frame(q, segments);
+    std::size_t bytes = 0;
+    while (count < most && bytes < kLookMost) {
+        auto* frame = read_frame(q);
         if (frame == nullptr) break;
+        bytes += frame->pkt_len;
         frames[count++] = frame;
     }
+    rte_pktmbuf_free(std::exchange(q.large, nullptr));
     return count;
 }
 
 std::uint16_t Tap::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
-    static constexpr std::array<std::uint8_t, kTapHeader> kPlain{};
+    if (must_finish(device_.offloads, frames, count)) [[unlikely]]
+        return finish_and_send(*this, device_.offloads, pool_, queue, frames, count, cut_short_);
+    return send(queue, frames, count);
+}
+
+std::uint16_t Tap::send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
     const int fd = queues_[queue].fd;
     std::array<iovec, kPartsMost + 1> parts;
-    parts[0] = {const_cast<std::uint8_t*>(kPlain.data()), kPlain.size()};
     std::uint16_t taken = 0;
     for (; taken < count; ++taken) {
         std::size_t used = 1;
         if (frames[taken]->nb_segs > kPartsMost) break;
+        auto header = virtio_net_header(frames[taken]);
+        parts[0] = {&header, sizeof header};
         for (auto* part = frames[taken]; part != nullptr; part = part->next) {
             parts[used++] = {rte_pktmbuf_mtod(part, void*), part->data_len};
         }

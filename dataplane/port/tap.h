@@ -1,7 +1,7 @@
-// A kernel interface for an ordinary pod: frames cross one system call each, in and out.
+// A kernel interface for an ordinary pod: frames cross one system call each, in and out, and a long segment
+// is one frame.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -10,6 +10,7 @@
 
 #include "viaduct/model.h"
 
+#include "port/offload.h"
 #include "port/port.h"
 #include "port/tap_device.h"
 #include "port/tap_driver.h"
@@ -23,7 +24,7 @@ namespace viaduct::dataplane {
 /// dataplane's port takes it up again, as it does after a kill.
 ///
 /// The link is up while the interface is there and administratively up, which its owner or control decides.
-class Tap final : public Port {
+class Tap final : public Port, private Sender {
 public:
     /// The interface exists with MAC and MTU when this returns. Pool and listener outlive the port; `share`
     /// is kept as long as it lives. Throws Refused.
@@ -41,41 +42,42 @@ public:
     [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override;
     [[nodiscard]] std::string detail() const override;
     [[nodiscard]] std::uint64_t refused() const override { return refused_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t cut_short() const override {
+        return cut_short_.load(std::memory_order_relaxed);
+    }
     void set_mtu(std::uint32_t mtu) override;
     void stop() override;
 
 private:
-    static constexpr std::size_t kSegmentsMost = 16;
-
-    /// One queue as its worker uses it. Buffers for one frame of the longest length are kept ready, so that a
-    /// look that finds nothing allocates nothing.
+    /// One queue as its worker uses it. A buffer is kept ready, so that a look that finds nothing allocates
+    /// nothing of the common pool; the large one is given back at the end of a look.
     struct alignas(64) Queue {
         int fd = -1;
-        std::uint16_t spares = 0;
-        std::array<rte_mbuf*, kSegmentsMost> spare{};
+        rte_mbuf* spare = nullptr;
+        rte_mbuf* large = nullptr;
     };
 
-    bool refill(Queue& queue, std::uint16_t segments);
-    rte_mbuf* read_frame(Queue& queue, std::uint16_t segments);
-    rte_mbuf* take_chain(Queue& queue, std::size_t size);
+    bool refill(Queue& queue);
+    rte_mbuf* read_frame(Queue& queue);
+    static rte_mbuf* take_frame(Queue& queue, std::size_t size);
+    std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void lost(int error);
     void look();
-    [[nodiscard]] std::uint16_t segments_for(std::uint32_t mtu) const;
 
     const std::shared_ptr<void> share_;  ///< of the descriptors
     const std::string name_;
     const std::string where_;
     const PortIndex index_;
     rte_mempool* const pool_;
-    const std::uint16_t segment_bytes_;
     PortListener& listener_;
     std::shared_ptr<TapDriver> driver_;
+    rte_mempool* const large_pool_;
     TapDriver::Place place_;
     TapDevice device_;
     std::vector<Queue> queues_;
-    std::atomic<std::uint16_t> segments_;
     std::atomic<TapState> state_{TapState::down};
     std::atomic<std::uint64_t> refused_{0};
+    std::atomic<std::uint64_t> cut_short_{0};
     bool stopped_ = false;  ///< main thread
 };
 

@@ -33,6 +33,9 @@ namespace {
 constexpr auto kOwnerLeaves = std::chrono::milliseconds(500);
 constexpr unsigned kCarrier = 1U << 16;  // IFF_LOWER_UP of <linux/if.h>, which does not go with <net/if.h>
 
+/// TUN_F_USO4 and TUN_F_USO6, since Linux 6.2.
+constexpr unsigned long kUso = 0x20 | 0x40;
+
 std::string because(int error = errno) {
     return std::string(": ") + std::strerror(error);
 }
@@ -188,6 +191,18 @@ private:
         refuse("cannot be made" + because());
     }
 
+    void set_up(const Descriptor& queue) {
+        constexpr unsigned long kTcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+        const int header = kTapHeader;
+        if (::ioctl(queue.get(), TUNSETVNETHDRSZ, &header) != 0) refuse("cannot be set up" + because());
+        device_.offloads = kOffloadChecksum | kOffloadTso4 | kOffloadTso6;
+        if (::ioctl(queue.get(), TUNSETOFFLOAD, kTcp | kUso) == 0) {
+            device_.offloads |= kOffloadUso4 | kOffloadUso6;
+        } else if (::ioctl(queue.get(), TUNSETOFFLOAD, kTcp) != 0) {
+            refuse("cannot be set up" + because());
+        }
+    }
+
     void attach_queue(bool first) {
         auto queue = attach();
         if (first && existed_ && port_.queues > 1 && !several_) {
@@ -198,11 +213,7 @@ private:
             several_ = true;
             queue = attach();
         }
-        const int header = kTapHeader;
-        if (::ioctl(queue.get(), TUNSETVNETHDRSZ, &header) != 0 ||
-            ::ioctl(queue.get(), TUNSETOFFLOAD, 0UL) != 0) {
-            refuse("cannot be set up" + because());
-        }
+        set_up(queue);
         device_.queues.push_back(std::move(queue));
         if (!first) return;
         auto request = request_for(port_.tap.ifname);

@@ -10,11 +10,12 @@
 #include "viaduct/model.h"
 
 #include "port/descriptor.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
-/// Bytes before each frame on a TAP's descriptor: struct virtio_net_hdr, all zero while nothing is offloaded.
-inline constexpr std::size_t kTapHeader = 10;
+/// Bytes before each frame on a TAP's descriptor, both ways.
+inline constexpr std::size_t kTapHeader = sizeof(VirtioNetHeader);
 
 /// An open namespace. The inode tells namespaces apart for as long as one is open.
 struct NetworkNamespace {
@@ -33,6 +34,7 @@ struct TapDevice {
     Descriptor
         control;    ///< netlink socket in the namespace, told of every change of links there; nonblocking
     int index = 0;  ///< of the interface
+    Offloads offloads = 0;  ///< what the kernel does
 };
 
 /// Makes the interface, or attaches to the one that a dataplane before this one left, with the port's queues,

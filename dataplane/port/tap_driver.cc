@@ -12,12 +12,19 @@
 #include <cstring>
 #include <stdexcept>
 
+#include <rte_mempool.h>
+
 #include "viaduct/fault.h"
+
+#include "port/packet_pool.h"
 
 namespace viaduct::dataplane {
 namespace {
 
 constexpr std::size_t kClosersMost = 16;
+/// In one turn a worker reads a few from each TAP that has long segments; where none is left it reads on in
+/// the next one.
+constexpr std::uint32_t kLargeBuffers = 128;
 constexpr auto kLongestClose = std::chrono::seconds(5);
 
 }  // namespace
@@ -43,6 +50,13 @@ TapDriver::~TapDriver() {
     watch_.join();
     for (auto& closer : closers_)
         closer.join();
+    rte_mempool_free(large_buffers_);
+}
+
+rte_mempool* TapDriver::large_buffers() {
+    if (large_buffers_ == nullptr)
+        large_buffers_ = make_packet_pool("large", kLargeBuffers, kLargePayload, 0);
+    return large_buffers_;
 }
 
 void TapDriver::claim(const Place& place) {

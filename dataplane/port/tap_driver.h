@@ -16,6 +16,8 @@
 
 #include "port/descriptor.h"
 
+struct rte_mempool;
+
 namespace viaduct::dataplane {
 
 /// Thread-safe. Outlives the ports that use it; its end waits for everything that is being closed.
@@ -33,6 +35,10 @@ public:
     /// has it.
     void claim(const Place& place);
     void release(const Place& place);
+
+    /// Buffers for what of a long segment does not fit a common one; made when first asked for, by the main
+    /// thread. Throws std::runtime_error without memory.
+    rte_mempool* large_buffers();
 
     /// Closes in another thread: the kernel takes some 20 ms for each last descriptor of an interface.
     /// `place` stays taken until `release` and until this has been done, whichever is later.
@@ -53,6 +59,8 @@ private:
         Place place;
         std::vector<Descriptor> descriptors;
     };
+
+    rte_mempool* large_buffers_ = nullptr;
 
     std::mutex mutex_;
     std::condition_variable freed_;

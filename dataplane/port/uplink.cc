@@ -20,6 +20,7 @@ Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, Port
                std::shared_ptr<void> share)
     : share_(std::move(share)),
       index_(index),
+      pool_(pool),
       listener_(listener),
       queues_(port.queues),
       device_(std::make_unique<Ethdev>(port, pool)),
@@ -57,14 +58,30 @@ std::uint16_t Uplink::receive(std::uint16_t queue, rte_mbuf** frames, std::uint1
             refused_here_.fetch_add(1, std::memory_order_relaxed);
             continue;
         }
-        frame->ol_flags = 0;
+        frame->ol_flags &= kBufferKind;
         frames[kept++] = frame;
     }
     return kept;
 }
 
 std::uint16_t Uplink::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
+    const auto can = device_->offloads();
+    if (must_finish(can, frames, count)) [[unlikely]]
+        return finish_and_send(*this, can, pool_, queue, frames, count, cut_short_);
     return rte_eth_tx_burst(id_, queue, frames, count);
+}
+
+/// Frames of which something is left to the device, among others.
+std::uint16_t Uplink::send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
+    if (device_->sums_ip()) {
+        // Of a segment that the device cuts it has to write each piece's IPv4 header (rte_mbuf_core.h).
+        constexpr auto kBoth = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4;
+        for (std::uint16_t i = 0; i < count; ++i) {
+            if ((frames[i]->ol_flags & kBoth) == kBoth) frames[i]->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+        }
+    }
+    const auto prepared = rte_eth_tx_prepare(id_, queue, frames, count);
+    return rte_eth_tx_burst(id_, queue, frames, prepared);
 }
 
 void Uplink::arm(std::uint16_t queue) {

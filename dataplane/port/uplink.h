@@ -10,6 +10,7 @@
 #include "viaduct/model.h"
 
 #include "port/ethdev.h"
+#include "port/offload.h"
 #include "port/port.h"
 
 namespace viaduct::dataplane {
@@ -17,7 +18,7 @@ namespace viaduct::dataplane {
 /// The link is what the device says, looked at five times a second and at once where the driver interrupts.
 /// A device that disappears (unplugged, its interface deleted) takes the link down for good: the port has to
 /// be made anew.
-class Uplink final : public Port {
+class Uplink final : public Port, private Sender {
 public:
     /// The device is started when this returns. Pool and listener outlive the port; `share` is kept as long
     /// as it lives. Throws Refused.
@@ -39,18 +40,23 @@ public:
     [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override;
     /// What the device missed, could not buffer or found broken.
     [[nodiscard]] std::uint64_t refused() const override;
+    [[nodiscard]] std::uint64_t cut_short() const override {
+        return cut_short_.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] std::string detail() const override;
     void set_mtu(std::uint32_t mtu) override;
     void stop() override;
 
 private:
     struct Events;  ///< how DPDK calls
+    std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void look();
     void watch();
     void unwatch();
 
     const std::shared_ptr<void> share_;  ///< of the descriptors
     const PortIndex index_;
+    rte_mempool* const pool_;
     PortListener& listener_;
     const std::uint16_t queues_;
     std::unique_ptr<Ethdev> device_;
@@ -58,6 +64,7 @@ private:
     std::vector<int> descriptors_;  ///< a queue's, or -1
     std::atomic<Ethdev::Link> link_{Ethdev::Link::down};
     std::atomic<std::uint64_t> refused_here_{0};
+    std::atomic<std::uint64_t> cut_short_{0};
     bool stopped_ = false;  ///< main thread
 };
 

@@ -29,10 +29,9 @@ constexpr unsigned kMultiqueue = 22;
 /// VHOST_F_LOG_ALL: the log of changed pages that live migration wants is one more file of the guest's, which
 /// librte_vhost maps without telling where.
 constexpr unsigned kLogAll = 26;
-/// Checksum and segmentation offloads wait for the forwarder to carry them: CSUM, GUEST_CSUM, GUEST_TSO4,
-/// GUEST_TSO6, GUEST_ECN, GUEST_UFO, HOST_TSO4, HOST_TSO6, HOST_ECN, HOST_UFO.
-constexpr std::uint64_t kOffloads =
-    bit(0) | bit(1) | bit(7) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) | bit(13) | bit(14);
+/// Offloads that librte_vhost knows and we do not: those of UDP are fragments, and the ones for ECN it does
+/// not tell of. GUEST_ECN, GUEST_UFO, HOST_ECN, HOST_UFO.
+constexpr std::uint64_t kOtherOffloads = bit(9) | bit(10) | bit(13) | bit(14);
 
 // Of the vhost-user specification; rte_vhost.h names only some.
 constexpr std::uint64_t kUnusedProtocolFeatures =
@@ -231,7 +230,7 @@ void VhostDriver::register_socket(Entry& entry) {
     }
     entry.registered = true;
     std::uint64_t protocol = 0;
-    const std::uint64_t unwanted = kOffloads | bit(kLogAll) | (entry.multiqueue ? 0 : bit(kMultiqueue));
+    const std::uint64_t unwanted = kOtherOffloads | bit(kLogAll) | (entry.multiqueue ? 0 : bit(kMultiqueue));
     if (rte_vhost_driver_disable_features(path, unwanted) != 0 ||
         rte_vhost_driver_get_protocol_features(path, &protocol) != 0 ||
         rte_vhost_driver_set_protocol_features(path, protocol & ~kUnusedProtocolFeatures) != 0 ||

@@ -34,6 +34,9 @@ namespace viaduct::dataplane {
 namespace {
 
 // Feature bits of virtio 1.2; <linux/virtio_net.h> is no C++.
+constexpr unsigned kGuestChecksum = 1;
+constexpr unsigned kGuestTso4 = 7;
+constexpr unsigned kGuestTso6 = 8;
 constexpr unsigned kMergeableBuffers = 15;
 constexpr unsigned kPackedRing = 34;
 
@@ -58,6 +61,16 @@ bool is_eventfd(int fd) {
     const std::string name = "/proc/self/fd/" + std::to_string(fd);
     const auto size = ::readlink(name.c_str(), target.data(), target.size() - 1);
     return size > 0 && std::strcmp(target.data(), "anon_inode:[eventfd]") == 0;
+}
+
+/// What a guest takes over: it knows no more of segments without checksums.
+Offloads offloads_of(int vid) {
+    std::uint64_t features = 0;
+    if (rte_vhost_get_negotiated_features(vid, &features) != 0) return 0;
+    const auto has = [features](unsigned bit) { return (features >> bit & 1U) != 0; };
+    if (!has(kGuestChecksum)) return 0;
+    // A segment needs more than one buffer of the guest's, unless all of these are long.
+    return kOffloadChecksum | (has(kGuestTso4) ? kOffloadTso4 : 0U) | (has(kGuestTso6) ? kOffloadTso6 : 0U);
 }
 
 void set_nonblocking(int fd) {
@@ -144,10 +157,35 @@ std::uint16_t VhostUser::receive(std::uint16_t queue, rte_mbuf** frames, std::ui
     Visit visit(queues_[queue].in);
     if (!visit.enter(ring_in(queue))) [[unlikely]]
         return 0;
-    return rte_vhost_dequeue_burst(visit.vid(), ring_in(queue), pool_, frames, most);
+    const auto count = rte_vhost_dequeue_burst(visit.vid(), ring_in(queue), pool_, frames, most);
+    std::uint64_t left = 0;
+    for (std::uint16_t i = 0; i < count; ++i)
+        left |= frames[i]->ol_flags;
+    return (left & ~kBufferKind) == 0 ? count : take_in(frames, count);
+}
+
+/// Frames of which the guest said something. Returns how many are left.
+std::uint16_t VhostUser::take_in(rte_mbuf** frames, std::uint16_t count) {
+    std::uint16_t kept = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+        if (take_vhost_offloads(frames[i])) {
+            frames[kept++] = frames[i];
+        } else {
+            rte_pktmbuf_free(frames[i]);
+            refused_.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+    return kept;
 }
 
 std::uint16_t VhostUser::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
+    const auto can = offloads_.load(std::memory_order_relaxed);
+    if (must_finish(can, frames, count)) [[unlikely]]
+        return finish_and_send(*this, can, pool_, queue, frames, count, cut_short_);
+    return send(queue, frames, count);
+}
+
+std::uint16_t VhostUser::send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
     std::uint16_t taken = 0;
     {
         Visit visit(queues_[queue].out);
@@ -211,6 +249,7 @@ void VhostUser::started(int vid) {
         vid_ = vid;
         running_ = true;
         last_end_.clear();
+        offloads_.store(offloads_of(vid), std::memory_order_relaxed);
         publish();
     }
     listener_.port_changed(index_);

@@ -11,6 +11,7 @@
 
 #include "viaduct/model.h"
 
+#include "port/offload.h"
 #include "port/port.h"
 #include "port/vhost_driver.h"
 
@@ -19,7 +20,7 @@ struct rte_mempool;
 namespace viaduct::dataplane {
 
 /// Destruction hangs up, as stop() does: a vhost-user peer reconnects, and needs nothing kept.
-class VhostUser final : public Port, private VhostDevice {
+class VhostUser final : public Port, private VhostDevice, private Sender {
 public:
     /// Begins to connect or listen. The pool and the listener outlive the port; `share` is kept as long
     /// as it lives. Throws Refused in words.
@@ -40,6 +41,10 @@ public:
     /// quiet.
     [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override;
     [[nodiscard]] std::string detail() const override;
+    [[nodiscard]] std::uint64_t refused() const override { return refused_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t cut_short() const override {
+        return cut_short_.load(std::memory_order_relaxed);
+    }
     void set_mtu(std::uint32_t mtu) override { (void)mtu; }  // virtio gives a device no word to change it
     void stop() override;
 
@@ -64,6 +69,8 @@ private:
     void stopped(int vid) override;
     void ring_changed(int vid, std::uint16_t ring, bool enabled) override;
 
+    std::uint16_t take_in(rte_mbuf** frames, std::uint16_t count);
+    std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void publish();
     void quiesce();
     std::string adopt_descriptors(int vid, std::uint16_t ring);
@@ -77,6 +84,9 @@ private:
     PortListener& listener_;
     std::vector<Queue> queues_;
     std::atomic<std::uint16_t> active_{0};
+    std::atomic<Offloads> offloads_{0};  ///< of the present connection
+    std::atomic<std::uint64_t> refused_{0};
+    std::atomic<std::uint64_t> cut_short_{0};
     bool stopped_ = false;  ///< main thread
 
     mutable std::mutex mutex_;  ///< guards what follows; never taken by a worker

@@ -116,6 +116,14 @@ bool Wire::inject(std::uint16_t queue, std::span<const std::uint8_t> frame) {
     return false;
 }
 
+bool Wire::inject(std::uint16_t queue, std::span<const std::uint8_t> frame, const VirtioNetHeader& header) {
+    rte_mbuf* chain = chain_of(pool_, frame);
+    if (chain == nullptr) return false;
+    if (take_offloads(chain, header) && inject(queue, &chain, 1) == 1) return true;
+    rte_pktmbuf_free(chain);
+    return false;
+}
+
 bool Wire::inject(std::uint16_t queue, const std::vector<std::vector<std::uint8_t>>& frames) {
     std::vector<rte_mbuf*> chains;
     for (const auto& frame : frames) {
@@ -182,7 +190,15 @@ std::uint16_t Wire::receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_
 }
 
 std::uint16_t Wire::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
-    return link_up() ? queues_[queue]->out.put(frames, count) : std::uint16_t{0};
+    if (!link_up()) return 0;
+    const auto can = offloads_.load(std::memory_order_relaxed);
+    if (must_finish(can, frames, count))
+        return finish_and_send(*this, can, pool_, queue, frames, count, cut_short_);
+    return send(queue, frames, count);
+}
+
+std::uint16_t Wire::send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
+    return queues_[queue]->out.put(frames, count);
 }
 
 void Wire::arm(std::uint16_t queue) {

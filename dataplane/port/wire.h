@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "port/offload.h"
 #include "port/port.h"
 
 struct rte_mempool;
@@ -22,7 +23,7 @@ struct WireOptions {
 };
 
 /// A frame that transmit() took has left: it counts as sent, and waits for collect() outside the ledger.
-class Wire final : public Port {
+class Wire final : public Port, private Sender {
 public:
     /// The pool gives the buffers of inject(bytes); it and the listener outlive the port. Throws
     /// std::runtime_error when memory is short.
@@ -34,6 +35,8 @@ public:
     /// Puts one frame in line for the worker. False when the line is full or no buffer is left. Frames longer
     /// than a buffer become chains.
     bool inject(std::uint16_t queue, std::span<const std::uint8_t> frame);
+    /// A frame with what its sender says of it. False also when that is a lie.
+    bool inject(std::uint16_t queue, std::span<const std::uint8_t> frame, const VirtioNetHeader& header);
     /// Several frames at once, so that a worker that looks takes them in as one burst. False: none was put.
     bool inject(std::uint16_t queue, const std::vector<std::vector<std::uint8_t>>& frames);
     /// Puts mbuf chains in line; returns how many, from the first. Those are the port's, the rest stay the
@@ -46,6 +49,8 @@ public:
     /// Frames injected and not received yet, and frames transmitted and not collected yet.
     [[nodiscard]] std::uint32_t waiting_in(std::uint16_t queue) const;
     [[nodiscard]] std::uint32_t waiting_out(std::uint16_t queue) const;
+    /// What the side that collects does by itself; all, when not set.
+    void set_offloads(Offloads offloads) { offloads_.store(offloads, std::memory_order_relaxed); }
     /// While the link is down nothing is received or transmitted; what waits goes on waiting. Tells the
     /// listener.
     void set_link(bool up);
@@ -65,11 +70,15 @@ public:
     [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
     [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override;
     [[nodiscard]] std::string detail() const override;
+    [[nodiscard]] std::uint64_t cut_short() const override {
+        return cut_short_.load(std::memory_order_relaxed);
+    }
     void set_mtu(std::uint32_t mtu) override { mtu_.store(mtu, std::memory_order_relaxed); }
     void stop() override;
 
 private:
     struct Queue;
+    std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
 
     PortIndex index_;
     rte_mempool* pool_;
@@ -79,6 +88,8 @@ private:
     std::atomic<bool> stopped_{false};
     std::atomic<std::uint16_t> active_;
     std::atomic<std::uint32_t> mtu_{0};
+    std::atomic<Offloads> offloads_{kOffloadsAll};
+    std::atomic<std::uint64_t> cut_short_{0};
 };
 
 }  // namespace viaduct::dataplane

@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 
 #include "forward/execute.h"
+#include "port/offload.h"
 #include "resolve/commit.h"
 #include "resolve/cut.h"
 #include "resolve/resolver.h"
@@ -22,12 +23,33 @@ void send_known(Resolver& resolver, const Egress& egress, rte_mbuf* frame) {
     resolver.forwarder().stage(egress.port, frame);
 }
 
+/// A packet's fragments. Its checksum is of the whole: it is finished before, and a long segment is cut into
+/// its packets first.
+std::vector<rte_mbuf*> cut_to_fit(rte_mbuf* frame, std::uint16_t l2_length, std::uint32_t mtu,
+                                  rte_mempool* pool) {
+    if (!left_to_cut(frame)) {
+        finish_checksum(frame);
+        return cut_packet(frame, l2_length, mtu, pool);
+    }
+    std::vector<rte_mbuf*> parts;
+    Cutter cutter(frame, pool, 0);
+    while (!cutter.done()) {
+        rte_mbuf* packet = nullptr;
+        if (cutter.next(&packet, 1) == 0) break;
+        const auto pieces = cut_packet(packet, l2_length, mtu, pool);
+        parts.insert(parts.end(), pieces.begin(), pieces.end());
+        rte_pktmbuf_free(packet);
+        if (pieces.empty()) break;
+    }
+    return parts;
+}
+
 /// In fragments, by the port or flooded.
 void send_cut(Resolver& resolver, const Context& context, rte_mbuf* frame) {
     const auto& egress = context.egress;
     const auto from = context.packet.routed.from;
     const auto l2_length = static_cast<std::uint16_t>(kEthernetHeader + (egress.vlan == 0 ? 0 : kTag));
-    const auto parts = cut_packet(frame, l2_length, egress.mtu, resolver.pool());
+    const auto parts = cut_to_fit(frame, l2_length, egress.mtu, resolver.pool());
     if (parts.empty()) return resolver.forwarder().drop(from, Drop::no_buffer, frame);
     rte_pktmbuf_free(frame);
     resolver.forwarder().counters(from).copies.add(parts.size() - 1);
@@ -64,7 +86,7 @@ void carry_out(Resolver& resolver, const Context& context, const FlowRecord<Key>
         moved.l4_offset = static_cast<std::uint16_t>(moved.l3_offset + (transport - ip));
         write_sctp_checksum(moved);
     }
-    if (packet.length > context.egress.mtu) return send_cut(resolver, context, frame);
+    if (packet.longest > context.egress.mtu) return send_cut(resolver, context, frame);
     if (context.egress.known) return send_known(resolver, context.egress, frame);
     resolver.send(routed.from, frame, context.egress.interface);
 }

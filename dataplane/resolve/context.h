@@ -45,6 +45,8 @@ struct Packet {
     std::uint16_t l3_offset = 0;  ///< of the IP header in the frame
     std::uint16_t l4_offset = 0;  ///< of the transport header in the frame; 0: not in this packet
     std::uint16_t length = 0;     ///< of the IP packet, header included
+    std::uint32_t longest =
+        0;  ///< the same of what a wire will see: shorter where a segment is yet to be cut
 };
 
 /// One line of an explanation: which stage, what it found, what it did.

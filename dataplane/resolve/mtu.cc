@@ -16,15 +16,16 @@ Step stage_mtu(Context& context) {
         mtu = std::min(mtu, context.topology.ports[context.egress.port].frame_most - kEthernetHeader);
     }
     const auto& packet = context.packet;
-    if (packet.length <= mtu) {
-        context.say(kStage, [&] { return fmt::format("{} bytes fit in {}", packet.length, mtu); });
+    if (packet.longest <= mtu) {
+        context.say(kStage, [&] { return fmt::format("{} bytes fit in {}", packet.longest, mtu); });
         return Step::go_on;
     }
     if (packet.dont_fragment) {
-        context.say(kStage, [&] { return fmt::format("{} bytes are longer than {}", packet.length, mtu); });
+        context.say(kStage, [&] { return fmt::format("{} bytes are longer than {}", packet.longest, mtu); });
         return context.refuse(Drop::packet_too_big);
     }
-    context.say(kStage, [&] { return fmt::format("{} bytes leave in fragments of {}", packet.length, mtu); });
+    context.say(kStage,
+                [&] { return fmt::format("{} bytes leave in fragments of {}", packet.longest, mtu); });
     return Step::go_on;
 }
 

@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 
 #include "forward/checksum.h"
+#include "port/offload.h"
 
 namespace viaduct::dataplane {
 
@@ -220,7 +221,10 @@ Drop read_packet(const RoutedFrame& routed, Packet& packet) {
     if (type != 0x0800 && type != 0x86dd) return Drop::not_ip;
     const auto available = routed.frame->pkt_len - routed.l2_length;
     const auto refused = type == 0x0800 ? read_ipv4(available, packet) : read_ipv6(available, packet);
-    return refused == Drop::count_ ? read_transport(packet) : refused;
+    if (refused != Drop::count_) return refused;
+    packet.longest =
+        left_to_cut(routed.frame) ? longest_frame(routed.frame) - routed.l2_length : packet.length;
+    return read_transport(packet);
 }
 
 }  // namespace viaduct::dataplane

@@ -270,7 +270,8 @@ TEST_F(TapPort, SurvivesItsNamespace) {
     port->stop();
 }
 
-TEST_F(TapPort, RefusesFramesThatAPodSendsAboveThePortsMtu) {
+/// They are the bridge's to drop by name; what the kernel cuts off without a word would be nobody's.
+TEST_F(TapPort, TakesFramesAboveThePortsMtuWhole) {
     const Namespace pod("a");
     auto port = make(tap_in(pod));
     ASSERT_TRUE(pod.ip("link set eth0 up mtu 9000"));
@@ -280,12 +281,14 @@ TEST_F(TapPort, RefusesFramesThatAPodSendsAboveThePortsMtu) {
     (void)pod.exec("ping -c 1 -W 0.1 -s 8000 10.9.0.2");
     (void)pod.exec("ping -c 1 -W 0.1 -s 77 10.9.0.2");
     bool found = false;
+    bool long_one = false;
     for (const auto& frame : receive_from(*port, 0, 20, 0.5)) {
-        EXPECT_LT(frame.size(), 2100U);
+        long_one = long_one || frame.size() == 8000 + 8 + 20 + 14;
         found = found || frame.size() == 77 + 8 + 20 + 14;
     }
     EXPECT_TRUE(found);
-    EXPECT_EQ(port->refused(), 1U);
+    EXPECT_TRUE(long_one);
+    EXPECT_EQ(port->refused(), 0U);
 }
 
 TEST_F(TapPort, FollowsARenamedInterface) {

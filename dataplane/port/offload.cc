@@ -1,0 +1,385 @@
+// Off the fast path: frames that go between kernel ports and guests pass here only as they come in, and then
+// for one look at their headers.
+//
+// rte_gso would do a part of this, for TCP and UDP over IPv4 alone and without checksums; both families are
+// cut here by one code.
+#include "port/offload.h"
+
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+
+namespace viaduct::dataplane {
+namespace {
+
+// Of virtio 1.2, 5.1.6; <linux/virtio_net.h> is no C++.
+constexpr std::uint8_t kNeedsChecksum = 1;
+constexpr std::uint8_t kGsoNone = 0;
+constexpr std::uint8_t kGsoTcp4 = 1;
+constexpr std::uint8_t kGsoTcp6 = 4;
+constexpr std::uint8_t kGsoUdp = 5;  // UDP_L4: datagrams, not fragments
+constexpr std::uint8_t kGsoEcn = 0x80;
+
+/// Shorter pieces of TCP are nobody's honest ones (Linux's tcp_min_snd_mss), and make thousands of one frame.
+constexpr std::uint16_t kSmallestPiece = 48;
+/// Linux sends at most so many datagrams in one.
+constexpr std::uint32_t kDatagramsMost = 128;
+constexpr std::uint8_t kTcpCwr = 0x80;
+constexpr std::uint8_t kTcpPushFin = 0x09;
+constexpr std::uint16_t kFragmentMask = RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK;
+
+/// Where the headers of a TCP or UDP packet lie that is whole, with no IPv6 extension header, all of it in
+/// the frame's first segment.
+struct Headers {
+    bool v4 = false;
+    bool tcp = false;
+    std::uint16_t l2 = 0;  ///< bytes of each
+    std::uint16_t l3 = 0;
+    std::uint16_t l4 = 0;
+    std::uint32_t end = 0;  ///< of the IP packet in the frame
+
+    [[nodiscard]] std::uint16_t transport() const { return static_cast<std::uint16_t>(l2 + l3); }
+    [[nodiscard]] std::uint16_t all() const { return static_cast<std::uint16_t>(l2 + l3 + l4); }
+    [[nodiscard]] std::uint16_t checksum_offset() const { return tcp ? 16 : 6; }
+};
+
+template <typename Header>
+Header* header_at(const rte_mbuf* frame, std::size_t offset) {
+    if (offset + sizeof(Header) > frame->data_len) return nullptr;
+    return rte_pktmbuf_mtod_offset(frame, Header*, offset);
+}
+
+/// False: neither IPv4 nor IPv6, or not whole.
+bool find_network(const rte_mbuf* frame, Headers& into, std::uint8_t& protocol) {
+    const auto* ethernet = header_at<rte_ether_hdr>(frame, 0);
+    if (ethernet == nullptr) return false;
+    auto type = ethernet->ether_type;
+    into.l2 = sizeof *ethernet;
+    for (int tags = 0; tags < 2 && (type == RTE_BE16(RTE_ETHER_TYPE_VLAN) || type == RTE_BE16(RTE_ETHER_TYPE_QINQ));
+         ++tags) {
+        const auto* tag = header_at<rte_vlan_hdr>(frame, into.l2);
+        if (tag == nullptr) return false;
+        type = tag->eth_proto;
+        into.l2 = static_cast<std::uint16_t>(into.l2 + sizeof *tag);
+    }
+    into.v4 = type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+    if (into.v4) {
+        const auto* ip = header_at<rte_ipv4_hdr>(frame, into.l2);
+        if (ip == nullptr || ip->version != 4 || ip->ihl < 5) return false;
+        if ((rte_be_to_cpu_16(ip->fragment_offset) & kFragmentMask) != 0) return false;
+        into.l3 = rte_ipv4_hdr_len(ip);
+        into.end = into.l2 + std::uint32_t{rte_be_to_cpu_16(ip->total_length)};
+        protocol = ip->next_proto_id;
+        return true;
+    }
+    const auto* ip = header_at<rte_ipv6_hdr>(frame, into.l2);
+    if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6) || ip == nullptr) return false;
+    if (rte_be_to_cpu_32(ip->vtc_flow) >> 28 != 6) return false;
+    into.l3 = sizeof *ip;
+    into.end = into.l2 + std::uint32_t{sizeof *ip} + rte_be_to_cpu_16(ip->payload_len);
+    protocol = ip->proto;
+    return true;
+}
+
+std::optional<Headers> find_headers(const rte_mbuf* frame) {
+    Headers found;
+    std::uint8_t protocol = 0;
+    if (!find_network(frame, found, protocol)) return std::nullopt;
+    found.tcp = protocol == IPPROTO_TCP;
+    if (found.tcp) {
+        const auto* tcp = header_at<rte_tcp_hdr>(frame, found.transport());
+        if (tcp == nullptr || tcp->data_off >> 4 < 5) return std::nullopt;
+        found.l4 = static_cast<std::uint16_t>((tcp->data_off >> 4) * 4);
+    } else if (protocol == IPPROTO_UDP) {
+        found.l4 = sizeof(rte_udp_hdr);
+    } else {
+        return std::nullopt;
+    }
+    if (found.all() > frame->data_len || found.all() > found.end || found.end > frame->pkt_len)
+        return std::nullopt;
+    return found;
+}
+
+/// The sum of a frame's bytes from `begin` to `end`, complemented, as checksums are written; `end` is within.
+std::uint16_t checksum_of(const rte_mbuf* frame, std::uint32_t begin, std::uint32_t end) {
+    std::uint16_t sum = 0;
+    rte_raw_cksum_mbuf(frame, begin, end - begin, &sum);
+    return static_cast<std::uint16_t>(~sum);
+}
+
+/// The pseudo header's sum, for a transport header and payload of so many bytes (RFC 9293 3.1, RFC 8200 8.1).
+std::uint16_t pseudo_sum(const std::uint8_t* ip, bool v4, bool tcp, std::uint32_t length) {
+    std::uint16_t addresses = 0;
+    if (v4) {
+        addresses = rte_raw_cksum(ip + 12, 8);
+    } else {
+        addresses = rte_raw_cksum(ip + 8, 32);
+    }
+    std::uint32_t sum = addresses;
+    sum += rte_cpu_to_be_16(tcp ? IPPROTO_TCP : IPPROTO_UDP);
+    sum += rte_cpu_to_be_16(static_cast<std::uint16_t>(length));
+    sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>((sum & 0xffff) + (sum >> 16));
+}
+
+void mark(rte_mbuf* frame, const Headers& headers, bool cut, std::uint16_t size) {
+    frame->ol_flags &= kBufferKind;
+    frame->ol_flags |= headers.v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+    frame->ol_flags |= headers.tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
+    if (cut) frame->ol_flags |= headers.tcp ? RTE_MBUF_F_TX_TCP_SEG : RTE_MBUF_F_TX_UDP_SEG;
+    frame->tx_offload = rte_mbuf_tx_offload(headers.l2, headers.l3, headers.l4, cut ? size : 0, 0, 0, 0);
+}
+
+/// Whether a frame can be cut into pieces of `size` bytes and is worth the trouble.
+bool can_be_cut(const rte_mbuf* frame, const Headers& headers, std::uint16_t size) {
+    const auto payload = headers.end - headers.all();
+    if (size == 0 || payload == 0 || headers.end != frame->pkt_len) return false;
+    if (headers.tcp) return size >= kSmallestPiece;
+    const auto* udp = rte_pktmbuf_mtod_offset(frame, const rte_udp_hdr*, headers.transport());
+    return rte_be_to_cpu_16(udp->dgram_len) == payload + sizeof *udp &&
+           (payload + size - 1) / size <= kDatagramsMost;
+}
+
+/// A checksum anywhere in the first segment, of all that follows `start`.
+bool finish_at(rte_mbuf* frame, std::uint32_t start, std::uint32_t offset) {
+    const auto at = start + offset;
+    if (start >= frame->pkt_len || at + 2 > frame->data_len) return false;
+    const auto sum = checksum_of(frame, start, frame->pkt_len);
+    std::memcpy(rte_pktmbuf_mtod_offset(frame, void*, at), &sum, sizeof sum);
+    return true;
+}
+
+}  // namespace
+
+bool take_offloads(rte_mbuf* frame, const VirtioNetHeader& header) {
+    const auto kind = static_cast<std::uint8_t>(header.gso_type & ~kGsoEcn);
+    const bool checksum = (header.flags & kNeedsChecksum) != 0;
+    if (kind == kGsoNone && !checksum) return true;
+    const auto headers = find_headers(frame);
+    const bool ours = checksum && headers && header.checksum_start == headers->transport() &&
+                      header.checksum_offset == headers->checksum_offset();
+    if (kind == kGsoNone) {
+        if (!ours) return finish_at(frame, header.checksum_start, header.checksum_offset);
+        mark(frame, *headers, false, 0);
+        return true;
+    }
+    const auto right = !headers ? kGsoNone : !headers->tcp ? kGsoUdp : headers->v4 ? kGsoTcp4 : kGsoTcp6;
+    if (!ours || kind != right || !can_be_cut(frame, *headers, header.gso_size)) return false;
+    mark(frame, *headers, true, header.gso_size);
+    return true;
+}
+
+bool take_vhost_offloads(rte_mbuf* frame) {
+    const bool checksum =
+        (frame->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+    const bool cut = (frame->ol_flags & RTE_MBUF_F_RX_LRO) != 0;
+    frame->ol_flags &= kBufferKind;
+    if (!checksum && !cut) return true;
+    const auto headers = find_headers(frame);
+    if (!headers) return false;
+    const auto size = static_cast<std::uint16_t>(frame->tso_segsz);
+    if (cut && (!headers->tcp || !can_be_cut(frame, *headers, size))) return false;
+    mark(frame, *headers, cut, size);
+    return true;
+}
+
+VirtioNetHeader virtio_net_header(const rte_mbuf* frame) {
+    VirtioNetHeader header{};
+    const auto kind = frame->ol_flags & RTE_MBUF_F_TX_L4_MASK;
+    if (kind == 0) return header;
+    header.flags = kNeedsChecksum;
+    header.checksum_start = static_cast<std::uint16_t>(frame->l2_len + frame->l3_len);
+    header.checksum_offset = kind == RTE_MBUF_F_TX_TCP_CKSUM ? 16 : 6;
+    if (!left_to_cut(frame)) return header;
+    const bool v4 = (frame->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+    const bool tcp = (frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0;
+    header.gso_type = !tcp ? kGsoUdp : v4 ? kGsoTcp4 : kGsoTcp6;
+    header.gso_size = static_cast<std::uint16_t>(frame->tso_segsz);
+    header.header_length = headers_of(frame);
+    if (tcp && rte_pktmbuf_mtod_offset(frame, const rte_tcp_hdr*, header.checksum_start)->tcp_flags & kTcpCwr)
+        header.gso_type |= kGsoEcn;
+    return header;
+}
+
+void finish_checksum(rte_mbuf* frame) {
+    const auto kind = frame->ol_flags & RTE_MBUF_F_TX_L4_MASK;
+    if (kind == 0) return;
+    const auto headers = find_headers(frame);
+    if (headers) {
+        auto sum = checksum_of(frame, headers->transport(), headers->end);
+        if (!headers->tcp && sum == 0) sum = 0xffff;
+        std::memcpy(rte_pktmbuf_mtod_offset(frame, void*, headers->transport() + headers->checksum_offset()),
+                    &sum, sizeof sum);
+    }
+    frame->ol_flags &= ~kLeftToDo;
+}
+
+// --- cutting ---
+
+Cutter::Cutter(const rte_mbuf* frame, rte_mempool* pool, Offloads can)
+    : frame_(frame),
+      pool_(pool),
+      can_(can),
+      headers_(headers_of(frame)),
+      size_(static_cast<std::uint16_t>(frame->tso_segsz)),
+      payload_(frame->pkt_len - headers_) {}
+
+/// Headers as they are, and the next `length` bytes of the payload.
+rte_mbuf* Cutter::piece(std::uint32_t length) {
+    auto* head = rte_pktmbuf_alloc(pool_);
+    if (head == nullptr) return nullptr;
+    std::memcpy(rte_pktmbuf_append(head, headers_), rte_pktmbuf_mtod(frame_, const void*), headers_);
+    auto from = headers_ + at_;
+    auto* last = head;
+    while (length > 0) {
+        const auto part = std::min<std::uint32_t>(length, rte_pktmbuf_tailroom(last));
+        auto* into = rte_pktmbuf_mtod_offset(last, char*, last->data_len);
+        const void* bytes = rte_pktmbuf_read(frame_, from, part, into);
+        if (bytes != into) std::memcpy(into, bytes, part);
+        last->data_len = static_cast<std::uint16_t>(last->data_len + part);
+        head->pkt_len += part;
+        from += part;
+        length -= part;
+        if (length == 0) break;
+        last->next = rte_pktmbuf_alloc(pool_);
+        if (last->next == nullptr) {
+            rte_pktmbuf_free(head);
+            return nullptr;
+        }
+        last = last->next;
+        ++head->nb_segs;
+    }
+    return head;
+}
+
+void Cutter::write_headers(rte_mbuf* piece, std::uint32_t length) const {
+    const bool v4 = (frame_->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+    const bool tcp = (frame_->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0;
+    const auto transport_length = static_cast<std::uint16_t>(frame_->l4_len + length);
+    auto* network = rte_pktmbuf_mtod_offset(piece, std::uint8_t*, frame_->l2_len);
+    if (v4) {
+        auto* ip = reinterpret_cast<rte_ipv4_hdr*>(network);
+        ip->total_length = rte_cpu_to_be_16(static_cast<std::uint16_t>(frame_->l3_len + transport_length));
+        ip->packet_id = rte_cpu_to_be_16(static_cast<std::uint16_t>(rte_be_to_cpu_16(ip->packet_id) + number_));
+        ip->hdr_checksum = 0;
+        ip->hdr_checksum = rte_ipv4_cksum(ip);
+    } else {
+        reinterpret_cast<rte_ipv6_hdr*>(network)->payload_len = rte_cpu_to_be_16(transport_length);
+    }
+    auto* transport = network + frame_->l3_len;
+    const auto sum = pseudo_sum(network, v4, tcp, transport_length);
+    if (tcp) {
+        auto* header = reinterpret_cast<rte_tcp_hdr*>(transport);
+        header->sent_seq = rte_cpu_to_be_32(rte_be_to_cpu_32(header->sent_seq) + at_);
+        // The window was reduced once; the end comes last.
+        if (number_ != 0) header->tcp_flags &= static_cast<std::uint8_t>(~kTcpCwr);
+        if (at_ + length < payload_) header->tcp_flags &= static_cast<std::uint8_t>(~kTcpPushFin);
+        header->cksum = sum;
+    } else {
+        auto* header = reinterpret_cast<rte_udp_hdr*>(transport);
+        header->dgram_len = rte_cpu_to_be_16(transport_length);
+        header->dgram_cksum = sum;
+    }
+    const Headers headers{v4, tcp, static_cast<std::uint16_t>(frame_->l2_len), static_cast<std::uint16_t>(frame_->l3_len),
+                          static_cast<std::uint16_t>(frame_->l4_len), piece->pkt_len};
+    mark(piece, headers, false, 0);
+    if ((can_ & kOffloadChecksum) == 0) finish_checksum(piece);
+}
+
+std::uint16_t Cutter::next(rte_mbuf** pieces, std::uint16_t most) {
+    std::uint16_t count = 0;
+    while (count < most && !done()) {
+        const auto length = std::min<std::uint32_t>(size_, payload_ - at_);
+        auto* one = piece(length);
+        if (one == nullptr) break;
+        write_headers(one, length);
+        at_ += length;
+        ++number_;
+        pieces[count++] = one;
+    }
+    return count;
+}
+
+// --- sending ---
+
+namespace {
+
+bool can_take(Offloads can, const rte_mbuf* frame) {
+    if ((frame->ol_flags & kLeftToDo) == 0) return true;
+    if ((can & kOffloadWrites) != 0 && rte_mbuf_refcnt_read(frame) != 1) return false;
+    const bool v4 = (frame->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+    Offloads wanted = kOffloadChecksum;
+    if ((frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0) wanted = v4 ? kOffloadTso4 : kOffloadTso6;
+    if ((frame->ol_flags & RTE_MBUF_F_TX_UDP_SEG) != 0) wanted = v4 ? kOffloadUso4 : kOffloadUso6;
+    return (can & wanted) != 0;
+}
+
+/// True when the first pieces went out, or all.
+bool cut_and_send(Sender& sender, Offloads can, rte_mempool* pool, std::uint16_t queue, rte_mbuf* frame,
+                  std::atomic<std::uint64_t>& lost) {
+    Cutter cutter(frame, pool, can);
+    std::array<rte_mbuf*, kBurst> pieces;
+    std::uint32_t sent = 0;
+    while (!cutter.done()) {
+        const auto count = cutter.next(pieces.data(), kBurst);
+        const auto taken = count == 0 ? std::uint16_t{0} : sender.send(queue, pieces.data(), count);
+        sent += taken;
+        if (taken == count && count != 0) continue;
+        rte_pktmbuf_free_bulk(pieces.data() + taken, static_cast<unsigned>(count - taken));
+        break;
+    }
+    if (sent == 0) return false;
+    if (sent < cutter.pieces()) lost.fetch_add(cutter.pieces() - sent, std::memory_order_relaxed);
+    rte_pktmbuf_free(frame);
+    return true;
+}
+
+/// Others that hold the frame do not want it changed.
+bool finish_copy_and_send(Sender& sender, rte_mempool* pool, std::uint16_t queue, rte_mbuf* frame) {
+    auto* copy = rte_pktmbuf_copy(frame, pool, 0, UINT32_MAX);
+    if (copy == nullptr) return false;
+    finish_checksum(copy);
+    if (sender.send(queue, &copy, 1) == 1) {
+        rte_pktmbuf_free(frame);
+        return true;
+    }
+    rte_pktmbuf_free(copy);
+    return false;
+}
+
+}  // namespace
+
+std::uint16_t finish_and_send(Sender& sender, Offloads can, rte_mempool* pool, std::uint16_t queue,
+                              rte_mbuf** frames, std::uint16_t count, std::atomic<std::uint64_t>& lost) {
+    std::uint16_t taken = 0;
+    while (taken < count) {
+        // Those that can go as they are, or after a change in place, go together.
+        std::uint16_t run = taken;
+        for (; run < count; ++run) {
+            auto* frame = frames[run];
+            if (can_take(can, frame)) continue;
+            if (left_to_cut(frame) || rte_mbuf_refcnt_read(frame) != 1) break;
+            finish_checksum(frame);
+        }
+        if (run != taken) {
+            const auto sent = sender.send(queue, frames + taken, static_cast<std::uint16_t>(run - taken));
+            taken = static_cast<std::uint16_t>(taken + sent);
+            if (taken != run) return taken;
+            continue;
+        }
+        auto* frame = frames[taken];
+        const bool sent = left_to_cut(frame) ? cut_and_send(sender, can, pool, queue, frame, lost)
+                                             : finish_copy_and_send(sender, pool, queue, frame);
+        if (!sent) return taken;
+        ++taken;
+    }
+    return taken;
+}
+
+}  // namespace viaduct::dataplane
