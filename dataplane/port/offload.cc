@@ -61,7 +61,8 @@ bool find_network(const rte_mbuf* frame, Headers& into, std::uint8_t& protocol) 
     if (ethernet == nullptr) return false;
     auto type = ethernet->ether_type;
     into.l2 = sizeof *ethernet;
-    for (int tags = 0; tags < 2 && (type == RTE_BE16(RTE_ETHER_TYPE_VLAN) || type == RTE_BE16(RTE_ETHER_TYPE_QINQ));
+    for (int tags = 0;
+         tags < 2 && (type == RTE_BE16(RTE_ETHER_TYPE_VLAN) || type == RTE_BE16(RTE_ETHER_TYPE_QINQ));
          ++tags) {
         const auto* tag = header_at<rte_vlan_hdr>(frame, into.l2);
         if (tag == nullptr) return false;
@@ -176,8 +177,7 @@ bool take_offloads(rte_mbuf* frame, const VirtioNetHeader& header) {
 }
 
 bool take_vhost_offloads(rte_mbuf* frame) {
-    const bool checksum =
-        (frame->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+    const bool checksum = (frame->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
     const bool cut = (frame->ol_flags & RTE_MBUF_F_RX_LRO) != 0;
     frame->ol_flags &= kBufferKind;
     if (!checksum && !cut) return true;
@@ -266,7 +266,8 @@ void Cutter::write_headers(rte_mbuf* piece, std::uint32_t length) const {
     if (v4) {
         auto* ip = reinterpret_cast<rte_ipv4_hdr*>(network);
         ip->total_length = rte_cpu_to_be_16(static_cast<std::uint16_t>(frame_->l3_len + transport_length));
-        ip->packet_id = rte_cpu_to_be_16(static_cast<std::uint16_t>(rte_be_to_cpu_16(ip->packet_id) + number_));
+        ip->packet_id =
+            rte_cpu_to_be_16(static_cast<std::uint16_t>(rte_be_to_cpu_16(ip->packet_id) + number_));
         ip->hdr_checksum = 0;
         ip->hdr_checksum = rte_ipv4_cksum(ip);
     } else {
@@ -286,8 +287,12 @@ void Cutter::write_headers(rte_mbuf* piece, std::uint32_t length) const {
         header->dgram_len = rte_cpu_to_be_16(transport_length);
         header->dgram_cksum = sum;
     }
-    const Headers headers{v4, tcp, static_cast<std::uint16_t>(frame_->l2_len), static_cast<std::uint16_t>(frame_->l3_len),
-                          static_cast<std::uint16_t>(frame_->l4_len), piece->pkt_len};
+    const Headers headers{v4,
+                          tcp,
+                          static_cast<std::uint16_t>(frame_->l2_len),
+                          static_cast<std::uint16_t>(frame_->l3_len),
+                          static_cast<std::uint16_t>(frame_->l4_len),
+                          piece->pkt_len};
     mark(piece, headers, false, 0);
     if ((can_ & kOffloadChecksum) == 0) finish_checksum(piece);
 }

@@ -13,9 +13,9 @@ def both_families(ipam):
 
 
 @contextlib.contextmanager
-def pair(peer, directory):
-    """[{space, addresses: {4: ..., 6: ...}}, ...], with every address past its duplicate detection."""
-    with peer.cni(directory) as network, contextlib.ExitStack() as stack:
+def pair(peer, directory, **options):
+    """[{space, addresses: {4: ..., 6: ...}}, ...], with every address past its duplicate detection. `options` are the peer's."""
+    with peer.cni(directory, **options) as network, contextlib.ExitStack() as stack:
         config = {**network.config, "ipam": both_families(network.config["ipam"])}
         pods = []
         for number in range(2):

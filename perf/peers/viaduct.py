@@ -139,8 +139,8 @@ def vxlan(directory, paths):
 
 
 @contextlib.contextmanager
-def cni(directory):
+def cni(directory, **options):
     """Both daemons as they come (the worker sleeps when idle), pods on a TAP with built-in addresses."""
-    with daemons.Node(directory) as node:
+    with daemons.Node(directory, **options) as node:
         config = node.network(bridge="br0", ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNET}]]})
         yield CniNetwork(daemons.program("cni"), config, node.namespace, node.plugins, node)

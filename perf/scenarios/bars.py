@@ -25,11 +25,23 @@ class Least:
         return FIRST, row.median(FIRST) if row.results.get(FIRST) else None
 
 
+@dataclass
+class Most:
+    """The ratio of Viaduct to `peer` that is asked for at most, whatever the flows."""
+    peer: str
+    most: float
+
+
 def judge(rows, bars):
     """The rows, with a line for each bar that is for their number of flows."""
     for row in rows:
         told = []
         for bar in bars:
+            if isinstance(bar, Most):
+                found = row.ratios().get(f"{FIRST}/{bar.peer}")
+                told.append(f"bar: at most {bar.most:g}: " + ("not measured" if found is None else
+                                                              "met" if found <= bar.most else "not met"))
+                continue
             if row.flows not in bar.least:
                 continue
             least = bar.least[row.flows]

@@ -1,12 +1,13 @@
-// Checksums and long segments that a pod or guest leaves to whoever sends on: carried whole to who takes them,
-// finished and cut for who does not, and never believed when they lie. Through the real worker loop.
+// Checksums and long segments that a pod or guest leaves to whoever sends on: carried whole to who takes
+// them, finished and cut for who does not, and never believed when they lie. Through the real worker loop.
+#include "port/offload.h"
+
 #include <algorithm>
 #include <optional>
 
 #include <gtest/gtest.h>
 
 #include "ip_frame.h"
-#include "port/offload.h"
 #include "router.h"
 
 namespace viaduct::test {
@@ -57,15 +58,20 @@ VirtioNetHeader leave(Bytes& frame, std::uint16_t piece = 0) {
     frame[place.transport + offset] = static_cast<std::uint8_t>(sum >> 8);
     frame[place.transport + offset + 1] = static_cast<std::uint8_t>(sum);
     const auto kind = piece == 0 ? 0 : !place.tcp ? kDatagrams : place.v4 ? kTcp4 : kTcp6;
-    return {kNeedsChecksum, static_cast<std::uint8_t>(kind), 0, piece,
-            static_cast<std::uint16_t>(place.transport), offset};
+    return {kNeedsChecksum,
+            static_cast<std::uint8_t>(kind),
+            0,
+            piece,
+            static_cast<std::uint16_t>(place.transport),
+            offset};
 }
 
 class Offloading : public RouterTest, public ::testing::WithParamInterface<bool> {
 protected:
     static bool v4() { return GetParam(); }
     PacketSpec spec(std::uint8_t protocol, std::size_t payload) const {
-        PacketSpec s{.source = v4() ? "10.0.0.2" : "fd00::2", .destination = v4() ? "198.51.100.7" : "2001:db8:7::7"};
+        PacketSpec s{.source = v4() ? "10.0.0.2" : "fd00::2",
+                     .destination = v4() ? "198.51.100.7" : "2001:db8:7::7"};
         s.protocol = protocol;
         s.source_port = 4000;
         s.destination_port = 80;
@@ -96,13 +102,15 @@ protected:
                 EXPECT_EQ(be(frame, place.ip + 4, 2), frame.size() - place.transport);
             }
             if (place.tcp) {
-                EXPECT_EQ(be(frame, place.transport + 4, 4), be(frames[0], place.transport + 4, 4) + together.size());
+                EXPECT_EQ(be(frame, place.transport + 4, 4),
+                          be(frames[0], place.transport + 4, 4) + together.size());
                 const bool last = i + 1 == frames.size();
                 EXPECT_EQ(frame[place.transport + 13], 0x10 | (i == 0 ? 0x80 : 0) | (last ? 0x09 : 0));
             } else {
                 EXPECT_EQ(be(frame, place.transport + 4, 2), frame.size() - place.transport);
             }
-            together.insert(together.end(), frame.begin() + static_cast<std::ptrdiff_t>(place.payload), frame.end());
+            together.insert(together.end(), frame.begin() + static_cast<std::ptrdiff_t>(place.payload),
+                            frame.end());
         }
         EXPECT_EQ(together, payload);
     }
@@ -247,7 +255,8 @@ TEST_P(Offloading, LiesAreRefused) {
     EXPECT_TRUE(refused(tcp, 1000, [](auto&, H& h) { h.checksum_offset = 6; }));
     EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b.resize(b.size() - 100); })) << "shorter than it says";
     EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b.resize(b.size() + 100); })) << "longer than it says";
-    EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b[place_of(b).transport + 12] = 0x40; })) << "header of 16";
+    EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b[place_of(b).transport + 12] = 0x40; }))
+        << "header of 16";
     EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b[place_of(b).ip] = 0; })) << "no IP";
     EXPECT_TRUE(refused(tcp, 1000, [](Bytes& b, H&) { b.resize(40); }));
     EXPECT_TRUE(refused(udp, 1000, [](auto&, H& h) { h.gso_type = kTcp4; }));
