@@ -184,15 +184,23 @@ void read_port_mappings(const Json::Value& list, Request& request, std::vector<s
     }
 }
 
-void read_bandwidth(const Json::Value& limits, std::vector<std::string>& unsupported) {
-    for (const auto& name : limits.getMemberNames()) {
-        if (!limits[name].isNumeric() || limits[name].asDouble() <= 0) continue;
-        unsupported.push_back(
-            "\"bandwidth\": " + to_json_text(limits) +
-            " is not supported yet: limits come with a later version; leave it out, or chain the "
-            "bandwidth plugin");
-        return;
-    }
+/// CNI's convention: rates in bits a second, bursts in bits, 0 for neither.
+void read_limit(ObjectReader& reader, const std::string& way, model::RateLimit& limit) {
+    const auto rate = way + "Rate";
+    limit.rate = reader.integer(rate.c_str(), 0, model::kRateMost).value_or(0);
+    if (limit.rate != 0 && limit.rate < model::kRateLeast)
+        reader.fault(rate.c_str(), "is " + std::to_string(limit.rate) + " bits a second; the least is " +
+                                       std::to_string(model::kRateLeast) + ", and 0 is no limit");
+    // Runtimes that want no bound of their own say the largest 32-bit number, signed or not.
+    const auto burst = reader.integer((way + "Burst").c_str(), 0, UINT64_MAX).value_or(0) / 8;
+    limit.burst =
+        limit.rate == 0 ? 0 : static_cast<std::uint32_t>(std::min<std::uint64_t>(burst, model::kBurstMost));
+}
+
+void read_bandwidth(const Json::Value& json, Request& request, Faults& faults) {
+    ObjectReader reader(json, "runtimeConfig/bandwidth", faults, Keys::any_case);
+    read_limit(reader, "ingress", request.ingress);
+    read_limit(reader, "egress", request.egress);
 }
 
 attachment::Dns read_runtime_dns(const Json::Value& json, Faults& faults) {
@@ -211,7 +219,7 @@ void read_runtime_config(const Json::Value& json, Ipam ipam, Request& request, W
     read_wanted(reader, wanted);
     if (const auto* list = reader.array("portMappings", attachment::kListMost))
         read_port_mappings(*list, request, unsupported, faults);
-    if (const auto* limits = reader.object("bandwidth")) read_bandwidth(*limits, unsupported);
+    if (const auto* limits = reader.object("bandwidth")) read_bandwidth(*limits, request, faults);
     if (const auto* dns = reader.object("dns")) {
         const auto given = read_runtime_dns(*dns, faults);
         if (!given.empty()) request.dns = given;

@@ -20,6 +20,7 @@
 #include "dataplane_state.h"
 #include "port/ethdev.h"
 #include "port/packet_pool.h"
+#include "port/shaped_port.h"
 #include "port/vxlan_end.h"
 #include "resolve/fragments.h"
 
@@ -150,7 +151,8 @@ std::uint32_t Dataplane::port_buffers(const model::Port& port) const {
     // A burst received on each queue, and a burst staged for the port by each worker; an Ethernet device has
     // its rings full of buffers besides, sent ones that it has not given back yet included.
     const auto rings = port.kind == model::PortKind::uplink ? 2U * kEthdevRing * port.queues : 0U;
-    return (port.queues + workers) * kBurst * segments + rings;
+    const auto line = port.tx_limit.rate != 0 ? ShapedPort::kLine * port.queues : 0U;
+    return ((port.queues + workers) * kBurst + line) * segments + rings;
 }
 
 void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {
@@ -292,16 +294,29 @@ void Dataplane::remove_devices(const std::vector<std::string>& names) {
     }
 }
 
+/// A port that is limited once stays so, if only to no limit: it may have frames in line.
+void Dataplane::limit(PortSlot& slot, const model::Port& port) {
+    const bool wanted = port.rx_limit.rate != 0 || port.tx_limit.rate != 0;
+    if (slot.shaper == nullptr && wanted) {
+        // Workers go on with the inner port until the topology that is being made takes over.
+        auto shaper = std::make_unique<ShapedPort>(std::move(slot.device), port.queues);
+        slot.shaper = shaper.get();
+        slot.device = std::move(shaper);
+    }
+    if (slot.shaper != nullptr) slot.shaper->set_limits(port.rx_limit, port.tx_limit);
+}
+
 void Dataplane::take_over(model::Config next, const std::vector<std::string>& removed,
                           std::vector<RouteKey> touched) {
     auto& s = *state_;
     std::vector<std::pair<std::string, PortIndex>> relearn;
     for (const auto& [name, port] : next.ports) {
         auto& slot = *s.ports.at(name);
+        limit(slot, port);
         if (slot.config.mtu != port.mtu) slot.device->set_mtu(port.mtu);
         const bool moved = slot.config.bridge != port.bridge || slot.config.vlan != port.vlan;
         if (moved && !slot.config.bridge.empty()) relearn.emplace_back(slot.config.bridge, slot.index);
-        if (slot.config.mtu != port.mtu) {
+        if (port_buffers(slot.config) != port_buffers(port)) {
             s.buffers_reserved -= port_buffers(slot.config);
             s.buffers_reserved += port_buffers(port);
         }

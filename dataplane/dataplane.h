@@ -89,7 +89,7 @@ struct WorkerState {
 
 struct Ledger {
     PortTotals total;           ///< over present ports and those removed
-    std::uint64_t held = 0;     ///< frames in hand-off rings, ports and resolvers
+    std::uint64_t held = 0;     ///< frames in hand-off rings and resolvers
     std::uint64_t waiting = 0;  ///< of these, those that wait in resolvers: for a neighbour, for fragments
     /// rx + copies + originated = tx + drops + consumed + held; true at rest, and within a burst of it while
     /// traffic flows.
@@ -184,6 +184,7 @@ private:
     void make_device(const model::Port& port);
     void restore_device(const std::string& name);
     void remove_devices(const std::vector<std::string>& names);
+    static void limit(PortSlot& slot, const model::Port& port);
     void take_over(model::Config next, const std::vector<std::string>& removed,
                    std::vector<std::tuple<std::string, Prefix>> touched);
     bool take_resolve();

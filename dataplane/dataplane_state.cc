@@ -174,8 +174,6 @@ Ledger Dataplane::ledger() const {
             if (from != to) ledger.held += rte_ring_count(s.crew.ring(from, to));
         }
     }
-    for (const auto& [name, slot] : s.ports)
-        ledger.held += slot->device->held();
     for (const auto& worker : s.workers)
         ledger.waiting += worker->held();
     ledger.held += ledger.waiting;

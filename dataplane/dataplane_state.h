@@ -18,10 +18,13 @@
 
 namespace viaduct::dataplane {
 
+class ShapedPort;
+
 struct Dataplane::PortSlot {
     model::Port config;  ///< as forwarding has it; without a bridge until its transaction takes over
     PortIndex index = 0;
     std::unique_ptr<Port> device;
+    ShapedPort* shaper = nullptr;  ///< what `device` is where there is a limit, or was one
     bool was_up = false;
 };
 

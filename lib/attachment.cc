@@ -287,6 +287,19 @@ Json::Value to_json(const PortMapping& mapping) {
     return json;
 }
 
+/// "ingress_rate" (bits a second) and "ingress_burst" (bytes), or of "egress".
+void put_limit(Json::Value& json, const std::string& way, const model::RateLimit& limit) {
+    if (limit.rate == 0) return;
+    json[way + "_rate"] = Json::UInt64(limit.rate);
+    if (limit.burst != 0) json[way + "_burst"] = limit.burst;
+}
+
+void read_limit(ObjectReader& reader, const std::string& way, model::RateLimit& limit) {
+    limit.rate = reader.integer((way + "_rate").c_str(), model::kRateLeast, model::kRateMost).value_or(0);
+    limit.burst = static_cast<std::uint32_t>(
+        reader.integer((way + "_burst").c_str(), 0, model::kBurstMost).value_or(0));
+}
+
 void put_key(Json::Value& json, const Key& key) {
     json["network"] = key.network;
     json["container"] = key.container;
@@ -397,6 +410,8 @@ Json::Value to_json(const Request& request) {
     if (request.masquerade) json["masquerade"] = true;
     for (const auto& mapping : request.port_mappings)
         json["port_mappings"].append(to_json(mapping));
+    put_limit(json, "ingress", request.ingress);
+    put_limit(json, "egress", request.egress);
     if (!request.dns.empty()) json["dns"] = to_json(request.dns);
     put_text(json, "device_id", request.device_id);
     put_text(json, "device_info_file", request.device_info_file);
@@ -422,6 +437,8 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     request.default_gateway = reader.boolean("default_gateway").value_or(false);
     request.masquerade = reader.boolean("masquerade").value_or(false);
     read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, mapping_from_json);
+    read_limit(reader, "ingress", request.ingress);
+    read_limit(reader, "egress", request.egress);
     if (const auto* dns = reader.object("dns"))
         request.dns = dns_from_json(*dns, reader.place("dns"), faults);
     request.device_id = reader.string("device_id").value_or("");

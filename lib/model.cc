@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <map>
 
 #include "viaduct/model_kinds.h"
 
@@ -157,6 +159,30 @@ std::string to_string(const VlanRange& range) {
     auto text = std::to_string(range.first);
     if (range.last != range.first) text += "-" + std::to_string(range.last);
     return text;
+}
+
+namespace {
+
+/// A decimal number and one of the units; nothing when it is neither, negative or beyond 64 bits.
+std::optional<std::uint64_t> parse_quantity(std::string_view text,
+                                            const std::map<std::string_view, double>& units) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || !std::isfinite(number) || number < 0) return std::nullopt;
+    const auto unit = units.find(text.substr(static_cast<std::size_t>(end - text.data())));
+    if (unit == units.end() || number * unit->second >= 1e19) return std::nullopt;
+    return static_cast<std::uint64_t>(std::llround(number * unit->second));
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_rate(std::string_view text) {
+    return parse_quantity(text, {{"", 1}, {"bit", 1}, {"kbit", 1e3}, {"mbit", 1e6}, {"gbit", 1e9}});
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+    return parse_quantity(text,
+                          {{"", 1}, {"b", 1}, {"k", 1024}, {"kb", 1024}, {"m", 1048576}, {"mb", 1048576}});
 }
 
 std::optional<AddressRange> parse_address_range(std::string_view text) {

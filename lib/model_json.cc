@@ -217,6 +217,27 @@ std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::strin
     return bridge;
 }
 
+namespace {
+
+void write_limit(Json::Value& json, const std::string& way, const RateLimit& limit) {
+    if (limit.rate == 0) return;
+    json[way + "_rate"] = Json::UInt64(limit.rate);
+    if (limit.burst != 0) json[way + "_burst"] = limit.burst;
+}
+
+/// "rx_rate" (bits a second, 0: none) and "rx_burst" (bytes), or of "tx".
+void read_limit(ObjectReader& reader, const std::string& way, RateLimit& limit) {
+    const auto rate = way + "_rate";
+    limit.rate = reader.integer(rate.c_str(), 0, kRateMost).value_or(0);
+    if (limit.rate != 0 && limit.rate < kRateLeast)
+        reader.fault(rate.c_str(), "is " + std::to_string(limit.rate) + " bits a second; the least is " +
+                                       std::to_string(kRateLeast) + ", and 0 is no limit");
+    set_integer(reader, (way + "_burst").c_str(), 0, kBurstMost, limit.burst);
+    if (limit.rate == 0) limit.burst = 0;
+}
+
+}  // namespace
+
 Json::Value to_json(const Port& port) {
     Json::Value json(Json::objectValue);
     json["name"] = port.name;
@@ -228,6 +249,8 @@ Json::Value to_json(const Port& port) {
     if (port.mac) json["mac"] = port.mac->to_string();
     if (port.vlan) json["vlan"] = vlan_to_json(*port.vlan);
     if (port.fdb_limit != 0) json["fdb_limit"] = port.fdb_limit;
+    write_limit(json, "rx", port.rx_limit);
+    write_limit(json, "tx", port.tx_limit);
     if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
     if (port.kind == PortKind::tap) write_tap(json, port.tap);
     if (port.kind == PortKind::uplink) json["device"] = port.uplink.device;
@@ -250,8 +273,13 @@ std::optional<Port> port_from_json(const Json::Value& json, const std::string& w
     port.mac = read_mac(reader, "mac", Need::optional);
     if (const auto* vlan = reader.object("vlan")) port.vlan = read_vlan(*vlan, reader.place("vlan"), faults);
     set_integer(reader, "fdb_limit", 0, 1048576, port.fdb_limit);
+    read_limit(reader, "rx", port.rx_limit);
+    read_limit(reader, "tx", port.tx_limit);
     if (kind) {
         port.kind = kKindsByWord.at(*kind);
+        if (port.kind == PortKind::vxlan && (port.rx_limit.rate != 0 || port.tx_limit.rate != 0))
+            reader.fault(port.rx_limit.rate != 0 ? "rx_rate" : "tx_rate",
+                         "is not for a tunnel's end; limit the port that its packets leave by");
         read_kind(reader, port);
         reader.done();
     }

@@ -93,6 +93,19 @@ void read_setting(const std::string& key, Words& words, Json::Value& port) {
         port["queues"] = Json::UInt64(words.number("queues (pairs)", 1, 16));
     } else if (key == "fdb_limit") {
         port["fdb_limit"] = Json::UInt64(words.number("fdb_limit (entries, 0 for the bridge's)", 0, 1048576));
+    } else if (key == "rx_rate" || key == "tx_rate") {
+        const auto text = words.take("a rate, such as 100mbit, or none");
+        const auto rate = text == "none" ? 0 : model::parse_rate(text);
+        if (!rate || (*rate != 0 && (*rate < model::kRateLeast || *rate > model::kRateMost)))
+            throw Usage("\"" + key + "\" is \"" + text +
+                        "\"; it must be a rate from 8kbit to 1000gbit, or none");
+        port[key] = Json::UInt64(*rate);
+    } else if (key == "rx_burst" || key == "tx_burst") {
+        const auto text = words.take("a size in bytes, such as 64k");
+        const auto size = model::parse_size(text);
+        if (!size || *size > model::kBurstMost)
+            throw Usage("\"" + key + "\" is \"" + text + "\"; it must be a size up to 1024m, such as 64k");
+        port[key] = Json::UInt64(*size);
     } else if (key == "socket_owner" || key == "socket_group") {
         port[key] = Json::UInt64(words.number(key + " (numeric id)", 0, UINT32_MAX - 1));
     } else if (key == "nobridge" || key == "nomac") {
@@ -111,11 +124,11 @@ void read_settings(Session& session, Json::Value& port) {
     VlanWords vlan;
     while (!session.words.empty()) {
         const auto key = session.words.keyword(
-            {"type",     "path",      "mode",     "socket_mode", "socket_owner", "socket_group",
-             "netns",    "name",      "bridge",   "nobridge",    "up",           "down",
-             "mtu",      "queues",    "mac",      "nomac",       "vlan",         "trunk",
-             "native",   "fdb_limit", "device",   "vni",         "local",        "remote",
-             "noremote", "vrf",       "udp_port", "ttl",         "udp_checksum"});
+            {"type",         "path",    "mode",     "socket_mode", "socket_owner", "socket_group", "netns",
+             "name",         "bridge",  "nobridge", "up",          "down",         "mtu",          "queues",
+             "mac",          "nomac",   "vlan",     "trunk",       "native",       "fdb_limit",    "device",
+             "vni",          "local",   "remote",   "noremote",    "vrf",          "udp_port",     "ttl",
+             "udp_checksum", "rx_rate", "rx_burst", "tx_rate",     "tx_burst"});
         if (key == "vlan" || key == "trunk" || key == "native") {
             read_vlan(key, session.words, vlan);
         } else {
@@ -210,7 +223,8 @@ int show(Session& session) {
 Object port_object() {
     const std::string settings =
         "[bridge BRIDGE] [vlan ID] [trunk IDS [native ID]] [mtu BYTES] [queues N]\n"
-        "          [mac MAC] [up|down] [fdb_limit N]";
+        "          [mac MAC] [up|down] [fdb_limit N]\n"
+        "          [rx_rate RATE|none [rx_burst SIZE]] [tx_rate RATE|none [tx_burst SIZE]]";
     return {
         "port",
         "ports as configured: vhost-user sockets, kernel (TAP) interfaces, uplinks, tunnels",
@@ -241,6 +255,11 @@ Object port_object() {
         "queues:\n"
         "pairs, 1 to 16, default 1. fdb_limit: most addresses learned on the port, default the bridge's "
         "fdb_size.\n"
+        "rx_rate: of what comes in from the port, such as 100mbit; tx_rate: of what leaves by it. A burst is "
+        "10 ms "
+        "of\nthe rate unless given, such as 64k. Without a burst's worth left a sender waits, and so does "
+        "what "
+        "is to leave.\n"
         "device: a PCI address, or a virtual device of DPDK's with its arguments. local: an address of an "
         "interface of the\nVRF; remote: peers, to which what floods is sent and from which alone anything is "
         "taken.\n",
@@ -249,6 +268,7 @@ Object port_object() {
          "viaduct port add up0 type tap netns red name eth0 bridge br0 trunk 10,20-30 native 1",
          "viaduct port add wan type uplink device 0000:03:00.0 bridge up queues 2",
          "viaduct port add vx100 type vxlan vni 100 local 192.0.2.2 remote 192.0.2.9 bridge br0",
+         "viaduct port set web rx_rate 100mbit tx_rate 1gbit tx_burst 256k",
          "viaduct port set web down --comment 'for maintenance'", "viaduct port del web --dry-run"}};
 }
 

@@ -154,6 +154,8 @@ model::Port port_of(const Record& record) {
     port.queues = request.queues;
     port.mac = record.attached.mac;
     port.vlan = request.vlan;
+    port.rx_limit = request.egress;
+    port.tx_limit = request.ingress;
     if (port.kind == model::PortKind::tap) {
         port.tap = {request.key.ifname, record.netns, record.inode};
     } else {
@@ -173,6 +175,8 @@ Json::Value describe(const Record& record) {
     json["bridge"] = request.bridge;
     json["mac"] = record.attached.mac.to_string();
     json["mtu"] = request.mtu;
+    if (request.ingress.rate != 0) json["ingress_rate"] = Json::UInt64(request.ingress.rate);
+    if (request.egress.rate != 0) json["egress_rate"] = Json::UInt64(request.egress.rate);
     json["addresses"] = Json::arrayValue;
     for (const auto& address : record.attached.addresses)
         json["addresses"].append(attachment::to_json(address));

@@ -60,6 +60,7 @@ enum class Drop : std::uint8_t {
     // transmit side
     tx_link_down,
     tx_full,
+    tx_over_rate,
     tx_too_big,
     tx_vlan_not_allowed,
     tx_no_buffer,
@@ -125,6 +126,7 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"tunnel_nested", "more tunnels in tunnels than can be opened at once"},
     {"link_down", "the output port's link is down"},
     {"full", "the output queue was full: the other side does not read fast enough"},
+    {"over_rate", "beyond the output port's rate, and no room left to wait in"},
     {"too_big", "longer than the output port's MTU allows"},
     {"vlan_not_allowed", "VLAN that the output port is no member of"},
     {"no_buffer", "no packet buffer left for a copy"},

@@ -117,8 +117,10 @@ void Forwarder::transmit(PortIndex to, const PortView& port, std::uint16_t queue
     counters.tx_packets.add(taken);
     counters.tx_bytes.add(bytes);
     if (taken < count) {
-        drop_rest(to, port.port->link_up() ? Drop::tx_full : Drop::tx_link_down, frames + taken,
-                  static_cast<std::uint16_t>(count - taken));
+        const auto why = !port.port->link_up()  ? Drop::tx_link_down
+                         : port.port->limited() ? Drop::tx_over_rate
+                                                : Drop::tx_full;
+        drop_rest(to, why, frames + taken, static_cast<std::uint16_t>(count - taken));
     }
 }
 

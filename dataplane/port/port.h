@@ -68,7 +68,10 @@ public:
     /// Becomes readable when frames wait in `queue` (for polled queues: after arm()); -1 when there is none.
     /// The descriptor stays valid until a `port_changed` has been answered by a new topology.
     [[nodiscard]] virtual int wait_descriptor(std::uint16_t queue) const = 0;
-    /// Frames handed to the port that have not left it yet and are not dropped (queued in the port itself).
+    /// Whether frames that transmit() does not take are beyond a rate that was set for the port.
+    [[nodiscard]] virtual bool limited() const { return false; }
+    /// Frames that transmit() took and that have not left yet: they wait in the port itself, and count as
+    /// sent.
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
     /// Frames that came in and were refused by the port itself, before they could be counted as received.
     [[nodiscard]] virtual std::uint64_t refused() const { return 0; }

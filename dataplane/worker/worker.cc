@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <stdexcept>
@@ -231,7 +232,10 @@ void Worker::rest(const WorkerView& view) {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         return;
     }
-    sleep(view.unwakeable);
+    // A line of frames that a port's rate holds back moves by itself, as nobody signals that time has passed.
+    const bool waits = std::any_of(view.polled.begin(), view.polled.end(),
+                                   [](const RxQueue& queue) { return queue.port->held() != 0; });
+    sleep(view.unwakeable || waits);
     rest_ = Rest::woke;
 }
 

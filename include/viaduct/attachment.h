@@ -143,6 +143,8 @@ struct Request {
     bool default_gateway = false;  ///< and the pod's default routes go there; `routes` has them
     bool masquerade = false;       ///< what the pod sends elsewhere has the node's address
     std::vector<PortMapping> port_mappings;
+    model::RateLimit ingress;  ///< of what goes to the pod
+    model::RateLimit egress;   ///< of what comes from it
     Dns dns;
     std::string device_id;
     std::string device_info_file;               ///< absolute path of the NPWG device information; empty: none

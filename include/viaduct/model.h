@@ -108,6 +108,16 @@ struct Vxlan {
     friend bool operator==(const Vxlan&, const Vxlan&) = default;
 };
 
+/// A token bucket.
+struct RateLimit {
+    std::uint64_t rate = 0;   ///< bits a second, 0: no limit; else 8000..1e12
+    std::uint32_t burst = 0;  ///< bytes, up to 1 GiB; 0: 10 ms of the rate, at least 16 KiB
+    friend bool operator==(const RateLimit&, const RateLimit&) = default;
+};
+inline constexpr std::uint64_t kRateLeast = 8000;
+inline constexpr std::uint64_t kRateMost = 1'000'000'000'000;
+inline constexpr std::uint32_t kBurstMost = 1U << 30U;
+
 struct Port {
     std::string name;
     PortKind kind = PortKind::vhost_user;
@@ -119,6 +129,8 @@ struct Port {
     std::optional<VlanMembership>
         vlan;                     ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
     std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
+    RateLimit rx_limit;           ///< of what comes in from the port
+    RateLimit tx_limit;           ///< of what leaves by it
     VhostUser vhost;              ///< kind vhost_user
     Tap tap;                      ///< kind tap
     Uplink uplink;                ///< kind uplink
@@ -235,6 +247,10 @@ std::string_view to_string(Transport protocol);  ///< "tcp", "udp", "sctp"
 /// "10" or "20-29".
 std::optional<VlanRange> parse_vlan_range(std::string_view text);
 std::string to_string(const VlanRange& range);
+/// As tc writes them: "100mbit", "1.5gbit", "64000"; bits a second. Nothing when it is no rate.
+std::optional<std::uint64_t> parse_rate(std::string_view text);
+/// "64k", "1m", "1500": bytes.
+std::optional<std::uint64_t> parse_size(std::string_view text);
 /// "10.0.0.1" or "10.0.0.1-10.0.0.9"; of one family and not backwards.
 std::optional<AddressRange> parse_address_range(std::string_view text);
 std::string to_string(const AddressRange& range);

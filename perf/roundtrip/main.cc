@@ -45,7 +45,8 @@ void ask(const std::string& address, std::uint16_t port, double seconds) {
     std::array<char, 1> byte{'x'};
     std::vector<float> took;
     const auto warm = Clock::now() + std::chrono::milliseconds(200);
-    const auto end = warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    const auto end =
+        warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     for (auto began = Clock::now(); began < end;) {
         asio::write(socket, asio::buffer(byte));
         asio::read(socket, asio::buffer(byte));
@@ -57,8 +58,8 @@ void ask(const std::string& address, std::uint16_t port, double seconds) {
     const auto at = [&](double share) {
         return took.at(static_cast<std::size_t>(share * static_cast<double>(took.size() - 1)));
     };
-    std::printf("{\"rate\": %.1f, \"p50\": %.2f, \"p99\": %.2f}\n", static_cast<double>(took.size()) / seconds,
-                at(0.5), at(0.99));
+    std::printf("{\"rate\": %.1f, \"p50\": %.2f, \"p99\": %.2f}\n",
+                static_cast<double>(took.size()) / seconds, at(0.5), at(0.99));
 }
 
 }  // namespace

@@ -197,9 +197,24 @@ TEST(CniConfig, RefusesByNameWhatItCannotDo) {
                   request(R"("runtimeConfig":{"portMappings":[{"HostPort":0,"ContainerPort":80}]})");
               }).code,
               0U);
-    EXPECT_EQ(refusal([] { request(R"("runtimeConfig":{"bandwidth":{"IngressRate":1000}})"); }).code, 2U);
-    EXPECT_EQ(refusal([] { request(R"("runtimeConfig":{"bandwidth":{"IngressRate":0}})"); }).code, 0U);
     EXPECT_EQ(refusal([] { request(R"("vlan":5,"preserveDefaultVlan":true)"); }).code, 2U);
+}
+
+TEST(NetworkConfig, ReadsBandwidthInCnisUnits) {
+    const auto asked = request(
+        R"("runtimeConfig":{"bandwidth":{"IngressRate":1000000,"ingressBurst":80000,"egressRate":2000000,"egressBurst":0}})");
+    EXPECT_EQ(asked.ingress, (model::RateLimit{1'000'000, 10'000}));
+    EXPECT_EQ(asked.egress, (model::RateLimit{2'000'000, 0}));
+    const auto none = request(R"("runtimeConfig":{"bandwidth":{"IngressRate":0,"IngressBurst":4294967295}})");
+    EXPECT_EQ(none.ingress, model::RateLimit());
+    EXPECT_EQ(
+        request(R"("runtimeConfig":{"bandwidth":{"egressRate":8000,"egressBurst":18446744073709551615}})")
+            .egress.burst,
+        model::kBurstMost);
+    const auto slow = refusal([] { request(R"("runtimeConfig":{"bandwidth":{"ingressRate":1000}})"); });
+    EXPECT_EQ(slow.code, 7U);
+    EXPECT_TRUE(has(slow.message, "ingressRate") && has(slow.message, "8000")) << slow.message;
+    EXPECT_EQ(refusal([] { request(R"("runtimeConfig":{"bandwidth":{"ingressRate":-5}})"); }).code, 7U);
 }
 
 TEST(CniConfig, ReadsWhatTheRouterIsAskedFor) {
