@@ -18,7 +18,6 @@ constexpr NotYet kNotYet[] = {
     {"forceAddress", "a gateway keeps the addresses that pods of its network have it by"},
     {"hairpinMode", "sending frames back to the port that they came from is not done"},
     {"promiscMode", "there is no kernel bridge that could be made promiscuous"},
-    {"macspoofchk", "filtering by source MAC address is not done"},
     {"portIsolation", "isolating the ports of a bridge from each other is not done"},
 };
 

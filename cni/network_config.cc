@@ -266,6 +266,11 @@ void read_own_keys(ObjectReader& reader, Request& request, Faults& faults) {
     const auto interface = reader.choice("interface", {"tap", "vhost-user"}).value_or(0);
     request.interface = interface == 0 ? attachment::Interface::tap : attachment::Interface::vhost_user;
     request.queues = static_cast<std::uint16_t>(reader.integer("queues", 1, 16).value_or(1));
+    // The bridge plugin's word asks for a part of what is done unless it is turned off.
+    const bool mac_alone = reader.boolean("macspoofchk").value_or(false);
+    request.guarded = reader.boolean("antiSpoofing").value_or(true);
+    if (mac_alone && !request.guarded)
+        reader.fault("antiSpoofing", "is false, and \"macspoofchk\" is true; leave one of them out");
     if (const auto* vhost = reader.object("vhostUser")) read_vhost_user(*vhost, request, faults);
     if (request.interface == attachment::Interface::tap) request.vhost = {};  // checked, and not needed
     // Read elsewhere, or a runtime's business.

@@ -6,6 +6,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "dataplane_state.h"
+#include "forward/guard.h"
 #include "trace.h"
 
 namespace viaduct::dataplane {
@@ -119,6 +120,10 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
     const auto config = s.bridges.find(bridge.name);
     const bool filtering = config != s.bridges.end() && config->second.config.vlan_filtering;
     const auto place = place_of(port, bytes, filtering);
+    if (request.from_port && port.guard != nullptr) {
+        const auto own = port.guard->mac();
+        std::memcpy(bytes.data() + own.bytes.size(), own.bytes.data(), own.bytes.size());
+    }
     if (request.to_gateway) {
         const auto* gateway = gateway_of(topology, bridge, place.vlan);
         if (gateway == nullptr) {
@@ -130,6 +135,12 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
     if (const auto refused = check_frame(port, bytes); refused != Drop::count_)
         return dropped(std::move(answer), refused,
                        fmt::format("{} bytes from {}", bytes.size(), request.port));
+    if (port.guard != nullptr) {
+        const auto frame = read_only(bytes);
+        if (const auto refused = port.guard->check(&frame); refused != Drop::count_)
+            return dropped(std::move(answer), refused, "what " + request.port + " may not send");
+        answer.why.push_back({"guard", request.port + " may send this"});
+    }
     if (place.refused != Drop::count_) {
         return dropped(std::move(answer), place.refused,
                        fmt::format("bridge {}{}", bridge.name, vlan_text(place.vlan)));

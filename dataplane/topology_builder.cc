@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "forward/guard.h"
 #include "forward/switch.h"
 
 namespace viaduct::dataplane {
@@ -29,6 +30,10 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
         view.receive = drop_burst_port_down;
     } else if (bridge == nullptr) {
         view.receive = drop_burst_no_bridge;
+    } else if (config.guard) {
+        topology.guards.push_back(std::make_shared<const Guard>(*config.guard));
+        view.guard = topology.guards.back().get();
+        view.receive = guard_burst;
     } else {
         view.receive = bridge->switch_burst;
     }

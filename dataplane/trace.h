@@ -14,6 +14,9 @@ struct TraceRequest {
     std::vector<std::uint8_t> frame;  ///< whole, from the destination's MAC address on; at most 65,535 bytes
     /// The frame's destination is filled in: the router interface on the port's bridge and VLAN.
     bool to_gateway = false;
+    /// The frame's source is to be an address that the port may send from; for a port that is trusted it
+    /// stays.
+    bool from_port = false;
 };
 
 struct TraceAnswer {

@@ -219,6 +219,35 @@ std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::strin
 
 namespace {
 
+Json::Value guard_to_json(const Guard& guard) {
+    Json::Value json(Json::objectValue);
+    for (const auto& mac : guard.macs)
+        json["macs"].append(mac.to_string());
+    for (const auto& prefix : guard.addresses)
+        json["addresses"].append(prefix.to_string());
+    return json;
+}
+
+Guard read_guard(const Json::Value& json, const std::string& where, Faults& faults) {
+    ObjectReader reader(json, where, faults);
+    Guard guard;
+    for (const auto& text : reader.strings("macs", kGuardMost).value_or(std::vector<std::string>())) {
+        const auto mac = MacAddress::parse(text);
+        if (mac && !mac->is_multicast() && !mac->is_zero()) {
+            guard.macs.push_back(*mac);
+        } else {
+            reader.fault("macs", "has \"" + text + "\", which is no unicast MAC address");
+        }
+    }
+    for (const auto& text : reader.strings("addresses", kGuardMost).value_or(std::vector<std::string>())) {
+        if (const auto prefix = network_from(reader, "addresses", text)) guard.addresses.push_back(*prefix);
+    }
+    if (reader.valid() && guard.macs.empty())
+        reader.fault("macs", "is required: the MAC addresses from which alone the port may send");
+    reader.done();
+    return guard;
+}
+
 void write_limit(Json::Value& json, const std::string& way, const RateLimit& limit) {
     if (limit.rate == 0) return;
     json[way + "_rate"] = Json::UInt64(limit.rate);
@@ -249,6 +278,7 @@ Json::Value to_json(const Port& port) {
     if (port.mac) json["mac"] = port.mac->to_string();
     if (port.vlan) json["vlan"] = vlan_to_json(*port.vlan);
     if (port.fdb_limit != 0) json["fdb_limit"] = port.fdb_limit;
+    if (port.guard) json["guard"] = guard_to_json(*port.guard);
     write_limit(json, "rx", port.rx_limit);
     write_limit(json, "tx", port.tx_limit);
     if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
@@ -273,6 +303,8 @@ std::optional<Port> port_from_json(const Json::Value& json, const std::string& w
     port.mac = read_mac(reader, "mac", Need::optional);
     if (const auto* vlan = reader.object("vlan")) port.vlan = read_vlan(*vlan, reader.place("vlan"), faults);
     set_integer(reader, "fdb_limit", 0, 1048576, port.fdb_limit);
+    if (const auto* guard = reader.object("guard"))
+        port.guard = read_guard(*guard, reader.place("guard"), faults);
     read_limit(reader, "rx", port.rx_limit);
     read_limit(reader, "tx", port.tx_limit);
     if (kind) {

@@ -93,6 +93,11 @@ void read_setting(const std::string& key, Words& words, Json::Value& port) {
         port["queues"] = Json::UInt64(words.number("queues (pairs)", 1, 16));
     } else if (key == "fdb_limit") {
         port["fdb_limit"] = Json::UInt64(words.number("fdb_limit (entries, 0 for the bridge's)", 0, 1048576));
+    } else if (key == "guard_mac" || key == "guard_address") {
+        port["guard"][key == "guard_mac" ? "macs" : "addresses"].append(
+            words.take(key == "guard_mac" ? "a MAC address" : "a network, such as 10.0.0.2/32"));
+    } else if (key == "noguard") {
+        port.removeMember("guard");
     } else if (key == "rx_rate" || key == "tx_rate") {
         const auto text = words.take("a rate, such as 100mbit, or none");
         const auto rate = text == "none" ? 0 : model::parse_rate(text);
@@ -124,11 +129,12 @@ void read_settings(Session& session, Json::Value& port) {
     VlanWords vlan;
     while (!session.words.empty()) {
         const auto key = session.words.keyword(
-            {"type",         "path",    "mode",     "socket_mode", "socket_owner", "socket_group", "netns",
-             "name",         "bridge",  "nobridge", "up",          "down",         "mtu",          "queues",
-             "mac",          "nomac",   "vlan",     "trunk",       "native",       "fdb_limit",    "device",
-             "vni",          "local",   "remote",   "noremote",    "vrf",          "udp_port",     "ttl",
-             "udp_checksum", "rx_rate", "rx_burst", "tx_rate",     "tx_burst"});
+            {"type",          "path",      "mode",     "socket_mode", "socket_owner", "socket_group",
+             "netns",         "name",      "bridge",   "nobridge",    "up",           "down",
+             "mtu",           "queues",    "mac",      "nomac",       "vlan",         "trunk",
+             "native",        "fdb_limit", "device",   "vni",         "local",        "remote",
+             "noremote",      "vrf",       "udp_port", "ttl",         "udp_checksum", "guard_mac",
+             "guard_address", "noguard",   "rx_rate",  "rx_burst",    "tx_rate",      "tx_burst"});
         if (key == "vlan" || key == "trunk" || key == "native") {
             read_vlan(key, session.words, vlan);
         } else {
@@ -224,7 +230,8 @@ Object port_object() {
     const std::string settings =
         "[bridge BRIDGE] [vlan ID] [trunk IDS [native ID]] [mtu BYTES] [queues N]\n"
         "          [mac MAC] [up|down] [fdb_limit N]\n"
-        "          [rx_rate RATE|none [rx_burst SIZE]] [tx_rate RATE|none [tx_burst SIZE]]";
+        "          [rx_rate RATE|none [rx_burst SIZE]] [tx_rate RATE|none [tx_burst SIZE]]\n"
+        "          [guard_mac MAC]... [guard_address PREFIX]...";
     return {
         "port",
         "ports as configured: vhost-user sockets, kernel (TAP) interfaces, uplinks, tunnels",
@@ -243,7 +250,7 @@ Object port_object() {
           add},
          {"set",
           {"change"},
-          "NAME [nobridge] [nomac] [noremote] [vlan none] " + settings,
+          "NAME [nobridge] [noguard] [nomac] [noremote] [vlan none] " + settings,
           "change some of its settings",
           set},
          {"del", {"delete"}, "NAME", "delete one", del}},
@@ -255,6 +262,9 @@ Object port_object() {
         "queues:\n"
         "pairs, 1 to 16, default 1. fdb_limit: most addresses learned on the port, default the bridge's "
         "fdb_size.\n"
+        "guard_mac, guard_address: from what alone the port may send, and for what answer ARP and neighbour "
+        "discovery;\nit may then not serve DHCP or advertise itself as a router either. noguard: it is "
+        "trusted.\n"
         "rx_rate: of what comes in from the port, such as 100mbit; tx_rate: of what leaves by it. A burst is "
         "10 ms "
         "of\nthe rate unless given, such as 64k. Without a burst's worth left a sender waits, and so does "
@@ -268,6 +278,7 @@ Object port_object() {
          "viaduct port add up0 type tap netns red name eth0 bridge br0 trunk 10,20-30 native 1",
          "viaduct port add wan type uplink device 0000:03:00.0 bridge up queues 2",
          "viaduct port add vx100 type vxlan vni 100 local 192.0.2.2 remote 192.0.2.9 bridge br0",
+         "viaduct port set web noguard guard_mac 02:00:00:00:00:07 guard_address 10.1.0.7/32",
          "viaduct port set web rx_rate 100mbit tx_rate 1gbit tx_burst 256k",
          "viaduct port set web down --comment 'for maintenance'", "viaduct port del web --dry-run"}};
 }

@@ -143,6 +143,17 @@ std::string segment(const std::string& bridge, const std::optional<model::VlanMe
     return bridge + "/" + std::to_string(vlan ? vlan->untagged : model::kDefaultVlan);
 }
 
+/// A pod without addresses of ours may have any, but one MAC address.
+static model::Guard guard_of(const Record& record) {
+    model::Guard guard;
+    guard.macs.push_back(record.attached.mac);
+    for (const auto& address : record.attached.addresses) {
+        const auto& own = address.address.address;
+        guard.addresses.push_back({own, static_cast<std::uint8_t>(own.bits())});
+    }
+    return guard;
+}
+
 model::Port port_of(const Record& record) {
     const auto& request = record.request;
     model::Port port;
@@ -154,6 +165,7 @@ model::Port port_of(const Record& record) {
     port.queues = request.queues;
     port.mac = record.attached.mac;
     port.vlan = request.vlan;
+    if (request.guarded) port.guard = guard_of(record);
     port.rx_limit = request.egress;
     port.tx_limit = request.ingress;
     if (port.kind == model::PortKind::tap) {

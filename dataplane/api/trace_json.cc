@@ -177,7 +177,9 @@ Question read_question(ObjectReader& reader, TraceRequest& request) {
     number("size", q.size, 20, 65000);
     number("vlan", q.vlan, model::kVlanFirst, model::kVlanLast);
     number("tcp_flags", q.tcp_flags, 0, UINT8_MAX);
-    if (const auto mac = read_mac(reader, "source_mac")) q.source_mac = *mac;
+    const auto source_mac = read_mac(reader, "source_mac");
+    if (source_mac) q.source_mac = *source_mac;
+    request.from_port = !source_mac;
     if (const auto mac = read_mac(reader, "mac")) {
         q.destination_mac = *mac;
     } else {

@@ -22,6 +22,7 @@ struct rte_mbuf;
 namespace viaduct::dataplane {
 
 class Forwarder;
+class Guard;
 struct PortView;
 struct Tables;  // tables/tables.h: what resolve reads, and forwarding does not
 
@@ -70,6 +71,7 @@ struct alignas(64) PortView {
     std::uint32_t fdb_limit = 0;
     /// A tunnel's end: its tunnels, by which it sends instead of by queues. Null: any other port.
     const std::vector<TunnelIndex>* tunnels = nullptr;
+    const Guard* guard = nullptr;  ///< null: it may send what it likes
     SwitchBurst receive =
         nullptr;  ///< what to do with a burst that came in here; never null where port is set
 
@@ -127,6 +129,7 @@ struct Topology {
     std::array<PortView, kPortsMost> ports{};
     std::vector<std::unique_ptr<BridgeView>> bridges;
     std::vector<std::unique_ptr<VlanSet>> vlan_sets;
+    std::vector<std::shared_ptr<const Guard>> guards;
     std::vector<WorkerView> workers;
     std::vector<InterfaceView> interfaces;  ///< by InterfaceIndex, as in `tables`
     std::vector<Tunnel> tunnels;            ///< by TunnelIndex; there may be holes

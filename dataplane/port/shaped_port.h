@@ -10,8 +10,8 @@
 
 #include "viaduct/model.h"
 
-#include "port/port.h"
 #include "port/byte_bucket.h"
+#include "port/port.h"
 
 namespace viaduct::dataplane {
 

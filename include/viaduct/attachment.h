@@ -143,6 +143,7 @@ struct Request {
     bool default_gateway = false;  ///< and the pod's default routes go there; `routes` has them
     bool masquerade = false;       ///< what the pod sends elsewhere has the node's address
     std::vector<PortMapping> port_mappings;
+    bool guarded = true;       ///< the pod sends from its own addresses alone
     model::RateLimit ingress;  ///< of what goes to the pod
     model::RateLimit egress;   ///< of what comes from it
     Dns dns;

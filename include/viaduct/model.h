@@ -114,9 +114,17 @@ struct RateLimit {
     std::uint32_t burst = 0;  ///< bytes, up to 1 GiB; 0: 10 ms of the rate, at least 16 KiB
     friend bool operator==(const RateLimit&, const RateLimit&) = default;
 };
+inline constexpr std::size_t kGuardMost = 256;  ///< addresses of a kind that a port may send from
 inline constexpr std::uint64_t kRateLeast = 8000;
 inline constexpr std::uint64_t kRateMost = 1'000'000'000'000;
 inline constexpr std::uint32_t kBurstMost = 1U << 30U;
+
+/// What alone a port may send from. For its link-local address nothing need be said.
+struct Guard {
+    std::vector<MacAddress> macs;   ///< at least one
+    std::vector<Prefix> addresses;  ///< none: any
+    friend bool operator==(const Guard&, const Guard&) = default;
+};
 
 struct Port {
     std::string name;
@@ -129,6 +137,7 @@ struct Port {
     std::optional<VlanMembership>
         vlan;                     ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
     std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
+    std::optional<Guard> guard;   ///< absent: it is trusted
     RateLimit rx_limit;           ///< of what comes in from the port
     RateLimit tx_limit;           ///< of what leaves by it
     VhostUser vhost;              ///< kind vhost_user

@@ -97,7 +97,8 @@ TEST_F(Shaped, ALineIsGoneWithItsPort) {
 }
 
 TEST_F(Shaped, LimitsThatAreNoneAreRefused) {
-    for (const char* wrong : {R"("tx_rate":1)", R"("rx_rate":2000000000000)", R"("tx_rate":"fast")", R"("tx_rate":-1)"}) {
+    for (const char* wrong :
+         {R"("tx_rate":1)", R"("rx_rate":2000000000000)", R"("tx_rate":"fast")", R"("tx_rate":-1)"}) {
         const auto faults = bench.refused_json(
             R"({"put":{"ports":[{"name":"b","kind":"vhost-user","path":"/b",)" + std::string(wrong) + "}]}}");
         ASSERT_EQ(faults.size(), 1U) << wrong;

@@ -71,7 +71,7 @@ def test_what_the_runtime_asks_for_is_given(node, make_netns):
     assert "eth0" not in other.output("ip", "-br", "link")
 
 
-@pytest.mark.parametrize("setting", [{"forceAddress": True}, {"macspoofchk": True}, {"hairpinMode": True}])
+@pytest.mark.parametrize("setting", [{"forceAddress": True}, {"hairpinMode": True}])
 def test_what_cannot_be_done_yet_is_refused_by_name(node, make_netns, setting):
     name = next(iter(setting.get("runtimeConfig", setting)))
     outcome = node.cni("ADD", node.network(bridge="br0", ipam=BUILT_IN, **setting), "c1", make_netns().path)

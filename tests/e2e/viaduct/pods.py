@@ -58,7 +58,8 @@ class Attached:
         return [self.pod(network(self.node, subnet, name, **settings), "tap") for _ in range(count)]
 
     def dpdk(self, count=2, subnet="10.67.0.0/24", name="dpdk", **settings):
-        settings = {"bridge": "br-dpdk", "interface": "vhost-user", **settings}
+        # Their applications send from whatever addresses they like.
+        settings = {"bridge": "br-dpdk", "interface": "vhost-user", "antiSpoofing": False, **settings}
         return [self.pod(network(self.node, subnet, name, **settings), "dpdk") for _ in range(count)]
 
     def bystanders(self):
