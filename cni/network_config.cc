@@ -266,6 +266,7 @@ void read_own_keys(ObjectReader& reader, Request& request, Faults& faults) {
     const auto interface = reader.choice("interface", {"tap", "vhost-user"}).value_or(0);
     request.interface = interface == 0 ? attachment::Interface::tap : attachment::Interface::vhost_user;
     request.queues = static_cast<std::uint16_t>(reader.integer("queues", 1, 16).value_or(1));
+    request.wire = reader.boolean("wire").value_or(false);
     // The bridge plugin's word asks for a part of what is done unless it is turned off.
     const bool mac_alone = reader.boolean("macspoofchk").value_or(false);
     request.guarded = reader.boolean("antiSpoofing").value_or(true);

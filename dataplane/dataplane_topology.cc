@@ -24,7 +24,8 @@ void Dataplane::place_bridges(const model::Config& next) {
     for (const auto& [name, bridge] : next.bridges) {
         auto& slot = s.bridges[name];
         const bool keep = slot.fdb && slot.config.fdb_size == bridge.fdb_size &&
-                          slot.config.vlan_filtering == bridge.vlan_filtering;
+                          slot.config.vlan_filtering == bridge.vlan_filtering &&
+                          slot.config.wire == bridge.wire;
         if (!keep) slot.fdb = std::make_shared<Fdb>(bridge.fdb_size, options_.fdb_seed);
         slot.config = bridge;
     }

@@ -7,6 +7,7 @@
 
 #include "dataplane_state.h"
 #include "forward/guard.h"
+#include "forward/switch.h"
 #include "trace.h"
 
 namespace viaduct::dataplane {
@@ -124,7 +125,7 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
         const auto own = port.guard->mac();
         std::memcpy(bytes.data() + own.bytes.size(), own.bytes.data(), own.bytes.size());
     }
-    if (request.to_gateway) {
+    if (request.to_gateway && bridge.switch_burst != switch_burst_wire) {
         const auto* gateway = gateway_of(topology, bridge, place.vlan);
         if (gateway == nullptr) {
             throw Refused("mac", "is needed: no router interface is up on bridge " + bridge.name +
@@ -151,6 +152,16 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
 TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
                                             std::uint16_t l2_length, TraceAnswer answer) {
     const auto& bridge = *topology->ports[from].bridge;
+    if (bridge.switch_burst == switch_burst_wire) {
+        const auto end = topology->ports[from].wire_end;
+        if (end == kNoPort)
+            return dropped(std::move(answer), Drop::no_output, "wire " + bridge.name + " has no other end");
+        answer.port = port_name(end);
+        answer.decision = "bridged";
+        answer.why.push_back(
+            {"bridge", fmt::format("wire {}: by its other end, {}", bridge.name, answer.port)});
+        return answer;
+    }
     const auto destination = mac_at(request.frame, 0);
     const auto key = fdb_key(destination.to_u64(), vlan);
     auto found = bridge.fdb->find(key, bridge.fdb->hash(key));

@@ -67,6 +67,19 @@ void view_tunnels(Topology& topology, const std::vector<PlacedTunnel>& tunnels) 
     topology.tunnel_ends = TunnelEnds(topology.tunnels);
 }
 
+/// Tells the two ends of each wire of each other.
+void view_wires(Topology& topology, const std::vector<PlacedPort>& ports) {
+    std::map<const BridgeView*, PortIndex> first;
+    for (const auto& placed : ports) {
+        auto& view = topology.ports[placed.index];
+        if (view.bridge == nullptr || view.bridge->switch_burst != switch_burst_wire) continue;
+        const auto [other, alone] = first.emplace(view.bridge, placed.index);
+        if (alone) continue;
+        view.wire_end = other->second;
+        topology.ports[other->second].wire_end = placed.index;
+    }
+}
+
 void view_interface(Topology& topology, const PlacedInterface& placed, const BridgeView* bridge) {
     const auto& config = *placed.interface;
     if (topology.interfaces.size() <= placed.index) topology.interfaces.resize(placed.index + std::size_t{1});
@@ -82,7 +95,7 @@ void view_interface(Topology& topology, const PlacedInterface& placed, const Bri
 /// Lists, for each VLAN in use, the members that are up.
 void view_floods(BridgeView& bridge, const Topology& topology, const std::vector<PortIndex>& members) {
     bridge.floods.emplace_back();
-    if (bridge.switch_burst == switch_burst_plain) {
+    if (bridge.switch_burst != switch_burst_vlan) {
         for (auto index : members)
             bridge.floods[0].push_back({index, false});
         return;
@@ -164,7 +177,9 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
         view->name = name;
         view->fdb = placed.fdb;
         view->learning = placed.bridge->learning;
-        view->switch_burst = placed.bridge->vlan_filtering ? switch_burst_vlan : switch_burst_plain;
+        view->switch_burst = placed.bridge->wire             ? switch_burst_wire
+                             : placed.bridge->vlan_filtering ? switch_burst_vlan
+                                                             : switch_burst_plain;
         views[name] = view.get();
         topology->bridges.push_back(std::move(view));
     }
@@ -176,6 +191,7 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
         if (bridge != nullptr && topology->ports[placed.index].link_up)
             members[bridge].push_back(placed.index);
     }
+    view_wires(*topology, ports);
     for (const auto& placed : interfaces)
         view_interface(*topology, placed, views.at(placed.interface->bridge));
     view_tunnels(*topology, tunnels);

@@ -410,6 +410,7 @@ Json::Value to_json(const Request& request) {
     if (request.masquerade) json["masquerade"] = true;
     for (const auto& mapping : request.port_mappings)
         json["port_mappings"].append(to_json(mapping));
+    if (request.wire) json["wire"] = true;
     if (!request.guarded) json["guarded"] = false;
     put_limit(json, "ingress", request.ingress);
     put_limit(json, "egress", request.egress);
@@ -438,6 +439,7 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     request.default_gateway = reader.boolean("default_gateway").value_or(false);
     request.masquerade = reader.boolean("masquerade").value_or(false);
     read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, mapping_from_json);
+    request.wire = reader.boolean("wire").value_or(false);
     request.guarded = reader.boolean("guarded").value_or(true);
     read_limit(reader, "ingress", request.ingress);
     read_limit(reader, "egress", request.egress);

@@ -103,6 +103,40 @@ void check_fdb(const Config& config, const FdbEntry& entry, Faults& faults) {
     }
 }
 
+/// What is on wires, where there is room for two ports and nothing else.
+void check_wires(const Config& config, Faults& faults) {
+    std::map<std::string, std::vector<std::string>> ports;
+    for (const auto& [name, port] : config.ports) {
+        const auto bridge = config.bridges.find(port.bridge);
+        if (bridge != config.bridges.end() && bridge->second.wire) ports[port.bridge].push_back(name);
+    }
+    for (const auto& [wire, names] : ports) {
+        for (std::size_t i = 2; i < names.size(); ++i)
+            faults.push_back({"ports/" + names[i] + "/bridge",
+                              "is wire \"" + wire + "\", which has its two ends: ports \"" + names[0] +
+                                  "\" and \"" + names[1] + "\"; name another bridge"});
+    }
+    const auto is_wire = [&](const std::string& name) {
+        const auto bridge = config.bridges.find(name);
+        return bridge != config.bridges.end() && bridge->second.wire;
+    };
+    for (const auto& [name, bridge] : config.bridges) {
+        if (bridge.wire && bridge.vlan_filtering)
+            faults.push_back(
+                {"bridges/" + name + "/vlan_filtering", "is not for a wire, which carries every tag"});
+    }
+    for (const auto& [name, interface] : config.interfaces) {
+        if (is_wire(interface.bridge))
+            faults.push_back({"interfaces/" + name + "/bridge",
+                              "is wire \"" + interface.bridge + "\"; a router's interface needs a switch"});
+    }
+    for (const auto& [key, entry] : config.fdb) {
+        if (is_wire(entry.bridge))
+            faults.push_back(
+                {place_of_object(entry), "is on wire \"" + entry.bridge + "\", which asks for no address"});
+    }
+}
+
 void check_fdb_sizes(const Config& config, Faults& faults) {
     std::map<std::string, std::size_t> statics;
     for (const auto& [key, entry] : config.fdb)
@@ -198,6 +232,7 @@ void check(const Config& config, Faults& faults, const Config* sound) {
     check_unique_places(config, faults);
     for (const auto& [key, entry] : config.fdb)
         check_fdb(config, entry, faults);
+    check_wires(config, faults);
     check_fdb_sizes(config, faults);
     check_interfaces(config, faults);
     check_routes(config, faults, sound);

@@ -196,6 +196,7 @@ constexpr std::array kKindsByWord{PortKind::vhost_user, PortKind::tap, PortKind:
 Json::Value to_json(const Bridge& bridge) {
     Json::Value json(Json::objectValue);
     json["name"] = bridge.name;
+    if (bridge.wire) json["wire"] = true;
     json["vlan_filtering"] = bridge.vlan_filtering;
     json["learning"] = bridge.learning;
     json["ageing_seconds"] = bridge.ageing_seconds;
@@ -207,6 +208,7 @@ std::optional<Bridge> bridge_from_json(const Json::Value& json, const std::strin
     ObjectReader reader(json, where, faults);
     Bridge bridge;
     const auto name = read_name(reader, "name", Need::required);
+    set_boolean(reader, "wire", bridge.wire);
     set_boolean(reader, "vlan_filtering", bridge.vlan_filtering);
     set_boolean(reader, "learning", bridge.learning);
     set_integer(reader, "ageing_seconds", 10, 1000000, bridge.ageing_seconds);

@@ -15,7 +15,7 @@ namespace {
 void read_settings(Session& session, Json::Value& bridge) {
     auto& words = session.words;
     while (!words.empty()) {
-        const auto key = words.keyword({"vlan_filtering", "learning", "ageing", "fdb_size"});
+        const auto key = words.keyword({"wire", "vlan_filtering", "learning", "ageing", "fdb_size"});
         if (key == "ageing") {
             bridge["ageing_seconds"] = Json::UInt64(words.number("ageing (seconds)", 10, 1000000));
         } else if (key == "fdb_size") {
@@ -85,9 +85,10 @@ int show(Session& session) {
     if (wanted && shown.empty())
         throw Failure("bridge " + *wanted + " does not exist; \"viaduct bridge\" lists those that do");
     if (session.printed(shown)) return 0;
-    Table table({"BRIDGE", "VLAN-FILTERING", "LEARNING", "AGEING", "FDB-SIZE", "PORTS", "FROM"});
+    Table table({"BRIDGE", "WIRE", "VLAN-FILTERING", "LEARNING", "AGEING", "FDB-SIZE", "PORTS", "FROM"});
     for (const auto& bridge : shown) {
-        table.add({text_of(bridge, "name"), bool_of(bridge, "vlan_filtering") ? "on" : "off",
+        table.add({text_of(bridge, "name"), bool_of(bridge, "wire") ? "on" : "off",
+                   bool_of(bridge, "vlan_filtering") ? "on" : "off",
                    bool_of(bridge, "learning") ? "on" : "off", text_of(bridge, "ageing_seconds") + "s",
                    text_of(bridge, "fdb_size"), std::to_string(bridge["ports"].size()),
                    text_of(bridge, "from")});
@@ -100,20 +101,22 @@ int show(Session& session) {
 
 Object bridge_object() {
     const std::string settings =
-        "[vlan_filtering on|off] [learning on|off] [ageing SECONDS] [fdb_size ENTRIES]";
+        "[wire on|off] [vlan_filtering on|off] [learning on|off] [ageing SECONDS] [fdb_size ENTRIES]";
     return {"bridge",
             "learning switches that ports are attached to",
             {{"show", {"list", "ls", "lst"}, "[NAME]", "list bridges", show},
              {"add", {}, "NAME " + settings, "make one", add},
              {"set", {"change"}, "NAME " + settings, "change some of its settings", set},
              {"del", {"delete"}, "NAME", "delete one that no port is on", del}},
+            "wire: what comes in by one of its two ports leaves by the other, whatever it is; default off.\n"
             "vlan_filtering: ports have VLANs of their own and frames' tags count; default off. learning: "
             "default on.\n"
             "ageing: seconds until a silent address is forgotten, 10 to 1000000, default 300. fdb_size: most "
             "addresses,\n"
             "64 to 1048576, default 8192.\n",
-            {"viaduct bridge add br0 vlan_filtering on", "viaduct bridge set br0 ageing 60 --dry-run",
-             "viaduct -j bridge show br0", "viaduct bridge del br0"}};
+            {"viaduct bridge add br0 vlan_filtering on", "viaduct bridge add chain1 wire on",
+             "viaduct bridge set br0 ageing 60 --dry-run", "viaduct -j bridge show br0",
+             "viaduct bridge del br0"}};
 }
 
 }  // namespace viaduct::cli

@@ -105,6 +105,7 @@ void Attachments::contribute(store::Transaction&, model::Config& desired, Faults
         const bool absent = desired.bridges.emplace(name, model::Bridge{.name = name}).second;
         if (absent) derived.insert(name);
         if (record.request.vlan && derived.contains(name)) desired.bridges[name].vlan_filtering = true;
+        if (record.request.wire && derived.contains(name)) desired.bridges[name].wire = true;
         const auto port = port_of(record);
         if (!desired.ports.emplace(port.name, port).second) {
             faults.push_back({"ports/" + port.name, "is configured, and a pod's port has the same name"});

@@ -19,7 +19,6 @@ constexpr std::uint32_t kHeader6 = 40;
 constexpr std::uint16_t kDhcpServer = 67;
 constexpr std::uint16_t kDhcp6Server = 547;
 constexpr std::uint8_t kRouterAdvertisement = 134;
-constexpr std::uint8_t kSolicitation = 135;
 constexpr std::uint8_t kAdvertisement = 136;
 constexpr std::uint8_t kRedirect = 137;
 constexpr std::uint8_t kRouterSolicitation = 133;
@@ -40,7 +39,8 @@ bool is_unspecified(const std::uint8_t* address6) {
 /// fe80:: with the interface identifier that a MAC address makes.
 std::array<std::uint8_t, 16> link_local(const MacAddress& mac) {
     const auto& m = mac.bytes;
-    return {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(m[0] ^ 2U), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    return {0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<std::uint8_t>(m[0] ^ 2U),
+            m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ Drop Guard::check_icmp6(const std::uint8_t* source, const std::uint8_t* icmp, st
     if (type == kRouterAdvertisement || type == kRedirect) return Drop::rogue_server;
     if (type < kRouterSolicitation || type > kRedirect)
         return is_unspecified(source) && type != 131 && type != 132 && type != 143 ? Drop::spoofed_address
-                                                                                    : Drop::count_;
+                                                                                   : Drop::count_;
     if (fragment) return Drop::spoofed_neighbour;
     std::uint32_t at = type == kRouterSolicitation ? 8 : 24;
     if (length < at) return Drop::spoofed_neighbour;

@@ -394,6 +394,28 @@ void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& po
     switch_burst<false>(forwarder, from, port, frames, count);
 }
 
+void switch_burst_wire(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                       std::uint16_t count) {
+    const auto to = port.wire_end;
+    if (to == kNoPort) return drop_burst(forwarder, from, Drop::no_output, frames, count);
+    const auto& end = forwarder.topology().ports[to];
+    for (std::uint16_t i = 0; i < count; ++i) {
+        Classified c{frames[i], 0, 0, false};
+        if (c.frame->data_len < kEthernetHeader) {
+            forwarder.drop(from, Drop::runt, c.frame);
+        } else if (too_big(port, c)) {
+            forwarder.drop(from, Drop::oversize, c.frame);
+        } else if (too_big(end, c)) {
+            forwarder.counters(to).offered.add(1);
+            forwarder.drop(to, Drop::tx_too_big, c.frame);
+        } else if (end.tunnels != nullptr) {
+            forwarder.replicate(to, c.frame);
+        } else {
+            forwarder.stage(to, c.frame);
+        }
+    }
+}
+
 void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, bool originated,
                          rte_mbuf* frame) {
     const auto& view = forwarder.topology().interfaces[interface];

@@ -11,6 +11,9 @@ void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& por
 /// On a bridge that does not: a tag is payload.
 void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                         std::uint16_t count);
+/// On a wire: to its other end, whatever a frame says.
+void switch_burst_wire(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
+                       std::uint16_t count);
 /// On a port that is on no bridge, or is administratively down: everything is dropped by name.
 void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                           std::uint16_t count);

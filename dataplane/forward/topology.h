@@ -69,6 +69,7 @@ struct alignas(64) PortView {
     bool link_up = false;
     std::uint32_t frame_most = 0;  ///< longest untagged frame in bytes; a tagged one may have 4 more
     std::uint32_t fdb_limit = 0;
+    PortIndex wire_end = kNoPort;  ///< on a wire: the other one; kNoPort: there is none
     /// A tunnel's end: its tunnels, by which it sends instead of by queues. Null: any other port.
     const std::vector<TunnelIndex>* tunnels = nullptr;
     const Guard* guard = nullptr;  ///< null: it may send what it likes

@@ -17,6 +17,7 @@ inline constexpr std::uint16_t kPortsMost = 1024;  ///< librte_vhost's own limit
 /// Indices from here on name router interfaces (kGatewayFirst + InterfaceIndex) where an FDB entry or a flood
 /// list names an output: such frames are routed, not sent.
 inline constexpr PortIndex kGatewayFirst = 0x8000;
+inline constexpr PortIndex kNoPort = 0xffff;
 inline constexpr std::uint16_t kBurst = 32;  ///< frames moved in one call
 
 /// How the worker that owns a receive queue learns that frames are there.

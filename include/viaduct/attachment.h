@@ -126,6 +126,7 @@ struct Request {
     Interface interface = Interface::tap;
     std::string netns;  ///< path as the runtime gave it; the namespace itself comes as a descriptor
     std::string bridge;
+    bool wire = false;  ///< the bridge, where nobody has configured it, is a wire
     std::optional<model::VlanMembership> vlan;
     std::uint32_t mtu = 1500;
     std::uint16_t queues = 1;

@@ -39,9 +39,13 @@ bool is_name(std::string_view text);
 /// Names of kernel interfaces: 1 to 15 bytes, not "." or "..", no '/', ':' or white space.
 bool is_interface_name(std::string_view text);
 
-/// A learning switch (IEEE 802.1Q clause 8 where vlan_filtering is on; otherwise tags are payload).
+/// A learning switch (IEEE 802.1Q clause 8 where vlan_filtering is on; otherwise tags are payload), or a
+/// wire.
 struct Bridge {
     std::string name;
+    /// What comes in by one port leaves by the other, whatever it is. Two ports at most, no VLAN filtering,
+    /// no FDB entries, no interfaces.
+    bool wire = false;
     bool vlan_filtering = false;
     bool learning = true;
     std::uint32_t ageing_seconds = 300;  ///< 10..1000000; the standard's default

@@ -38,7 +38,8 @@ Bytes arp(const char* from, const char* sender_mac, const char* sender) {
 
 /// An ICMPv6 message after `extensions` (each 8 bytes of zeros but the next header and, for a fragment, its
 /// place).
-Bytes icmp6(const char* source, Bytes message, const std::vector<std::uint8_t>& extensions = {}, unsigned fragment = 1) {
+Bytes icmp6(const char* source, Bytes message, const std::vector<std::uint8_t>& extensions = {},
+            unsigned fragment = 1) {
     Bytes b(54);
     put(b, 0, mac("33:33:00:00:00:01"));
     put(b, 6, mac(kPod));
@@ -85,15 +86,14 @@ protected:
     std::string refused(const Bytes& frame) {
         using dataplane::Drop;
         std::map<Drop, std::uint64_t> before;
-        const auto names = {Drop::spoofed_mac, Drop::spoofed_address, Drop::spoofed_neighbour, Drop::rogue_server,
-                            Drop::bad_vlan, Drop::runt};
+        const auto names = {Drop::spoofed_mac,  Drop::spoofed_address, Drop::spoofed_neighbour,
+                            Drop::rogue_server, Drop::bad_vlan,        Drop::runt};
         for (const auto name : names)
             before[name] = bench.drops("pod", name);
         bench.inject("pod", frame);
         bench.settle();
         for (const auto name : names) {
-            if (bench.drops("pod", name) != before[name])
-                return std::string(dataplane::reason(name).name);
+            if (bench.drops("pod", name) != before[name]) return std::string(dataplane::reason(name).name);
         }
         return {};
     }
@@ -116,7 +116,9 @@ TEST_F(GuardTest, OwnAddressesPass) {
     EXPECT_EQ(refused(arp(kPod, kPod, "0.0.0.0")), "") << "a probe";
     EXPECT_EQ(refused(icmp6("fd00::2", advertisement("fd00::2", kPod))), "");
     EXPECT_EQ(refused(icmp6("fd00::2", solicitation(kPod))), "");
-    EXPECT_EQ(refused(icmp6("::", {135, 0, 0, 0, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2})), "")
+    EXPECT_EQ(
+        refused(icmp6("::", {135, 0, 0, 0, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2})),
+        "")
         << "duplicate detection";
     EXPECT_EQ(refused(icmp6("::", {143, 0, 0, 0, 0, 0, 0, 1}, {0})), "") << "a listener's report";
     EXPECT_EQ(refused(udp("0.0.0.0", kPod, 68, 67)), "") << "asking for an address";
@@ -149,7 +151,8 @@ TEST_F(GuardTest, NothingHidesBehindHeaders) {
     EXPECT_EQ(refused(icmp6("fd00::2", bad, {0})), "spoofed_neighbour");
     EXPECT_EQ(refused(icmp6("fd00::2", bad, {0, 60, 60})), "spoofed_neighbour");
     EXPECT_EQ(refused(icmp6("fd00::2", bad, {44})), "spoofed_neighbour");
-    EXPECT_EQ(refused(icmp6("fd00::2", advertisement("fd00::2", kPod), {44})), "spoofed_neighbour") << "RFC 6980";
+    EXPECT_EQ(refused(icmp6("fd00::2", advertisement("fd00::2", kPod), {44})), "spoofed_neighbour")
+        << "RFC 6980";
     EXPECT_EQ(refused(icmp6("fd00::2", {136}, {44})), "spoofed_neighbour") << "cut before what is to be seen";
     auto endless = bad;
     endless[25] = 0;
