@@ -9,8 +9,8 @@ namespace {
 using dataplane::Drop;
 
 std::string port(const std::string& name, const std::string& bridge, const std::string& more = {}) {
-    return R"({"name":")" + name + R"(","kind":"vhost-user","path":"/)" + name + R"(","bridge":")" + bridge + "\"" + more +
-           "}";
+    return R"({"name":")" + name + R"(","kind":"vhost-user","path":"/)" + name + R"(","bridge":")" + bridge +
+           "\"" + more + "}";
 }
 
 class WireTest : public ::testing::Test {
@@ -24,11 +24,13 @@ protected:
 TEST_F(WireTest, CarriesWhatASwitchWouldNot) {
     apply(port("a", "chain") + "," + port("b", "chain"));
     const std::vector<Bytes> odd{
-        frame({.destination = "01:80:c2:00:00:0e", .ethertype = 0x88cc}),                         // LLDP
-        frame({.destination = "01:80:c2:00:00:02", .ethertype = 0x8809}),                         // LACP
-        frame({.destination = "01:80:c2:00:00:00", .source = "01:00:00:00:00:01"}),               // nobody's
-        frame({.destination = "02:00:00:00:00:01", .source = "02:00:00:00:00:01"}),               // to itself
-        frame({.vlans = {0x6fff, 5}}), frame({.vlans = {0}, .ethertype = 0x0806}), frame({.size = 14}),
+        frame({.destination = "01:80:c2:00:00:0e", .ethertype = 0x88cc}),            // LLDP
+        frame({.destination = "01:80:c2:00:00:02", .ethertype = 0x8809}),            // LACP
+        frame({.destination = "01:80:c2:00:00:00", .source = "01:00:00:00:00:01"}),  // nobody's
+        frame({.destination = "02:00:00:00:00:01", .source = "02:00:00:00:00:01"}),  // to itself
+        frame({.vlans = {0x6fff, 5}}),
+        frame({.vlans = {0}, .ethertype = 0x0806}),
+        frame({.size = 14}),
         frame({.vlans = {7}, .size = 1518})};
     for (const char* from : {"a", "b"}) {
         ASSERT_TRUE(bench.wire(from).inject(0, odd));
@@ -64,7 +66,9 @@ TEST_F(WireTest, HasTwoEndsAndNothingElse) {
     ASSERT_EQ(third.size(), 1U);
     EXPECT_EQ(third[0].where, "ports/c/bridge");
     EXPECT_NE(third[0].reason.find("\"a\" and \"b\""), std::string::npos) << third[0].reason;
-    const auto refused = [&](const std::string& put) { return bench.refused_json(R"({"put":{)" + put + "}}").size(); };
+    const auto refused = [&](const std::string& put) {
+        return bench.refused_json(R"({"put":{)" + put + "}}").size();
+    };
     EXPECT_EQ(refused(R"("interfaces":[{"name":"gw","bridge":"chain","addresses":["10.0.0.1/24"]}])"), 1U);
     EXPECT_EQ(refused(R"("fdb":[{"bridge":"chain","mac":"02:00:00:00:00:02","port":"a"}])"), 1U);
     EXPECT_EQ(refused(R"("bridges":[{"name":"chain","wire":true,"vlan_filtering":true}])"), 1U);
