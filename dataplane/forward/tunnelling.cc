@@ -45,7 +45,11 @@ void Forwarder::wrap_finished(const Tunnelled& one) {
         ++made;
         wrap(&piece, 1);
     }
-    if (made == 0) return refuse_to_wrap(one, Drop::tx_no_buffer);
+    if (!cutter.done()) {
+        // What is left of it counts as one more.
+        counters_[topology_->tunnels[one.tunnel].port].copies.add(made);
+        return refuse_to_wrap(one, Drop::tx_no_buffer);
+    }
     counters_[topology_->tunnels[one.tunnel].port].copies.add(made - 1);
     rte_pktmbuf_free(one.frame);
 }

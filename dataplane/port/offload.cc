@@ -30,17 +30,18 @@ constexpr std::uint8_t kGsoEcn = 0x80;
 constexpr std::uint16_t kSmallestPiece = 48;
 /// Linux sends at most so many datagrams in one.
 constexpr std::uint32_t kDatagramsMost = 128;
+constexpr int kExtensionsMost = 4;
+constexpr std::uint16_t kNetworkMost = 511;  // a packet buffer's l3_len has nine bits
 constexpr std::uint8_t kTcpCwr = 0x80;
 constexpr std::uint8_t kTcpPushFin = 0x09;
 constexpr std::uint16_t kFragmentMask = RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK;
 
-/// Where the headers of a TCP or UDP packet lie that is whole, with no IPv6 extension header, all of it in
-/// the frame's first segment.
+/// Where the headers of a TCP or UDP packet lie that is whole, all of them in the frame's first segment.
 struct Headers {
     bool v4 = false;
     bool tcp = false;
     std::uint16_t l2 = 0;  ///< bytes of each
-    std::uint16_t l3 = 0;
+    std::uint16_t l3 = 0;  ///< IPv6: with the extension headers that say nothing of addresses
     std::uint16_t l4 = 0;
     std::uint32_t end = 0;  ///< of the IP packet in the frame
 
@@ -85,6 +86,14 @@ bool find_network(const rte_mbuf* frame, Headers& into, std::uint8_t& protocol) 
     into.l3 = sizeof *ip;
     into.end = into.l2 + std::uint32_t{sizeof *ip} + rte_be_to_cpu_16(ip->payload_len);
     protocol = ip->proto;
+    for (int i = 0; i < kExtensionsMost && (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_DSTOPTS);
+         ++i) {
+        const auto* extension = header_at<std::array<std::uint8_t, 8>>(frame, into.transport());
+        if (extension == nullptr) return false;
+        protocol = (*extension)[0];
+        into.l3 = static_cast<std::uint16_t>(into.l3 + ((*extension)[1] + 1) * 8);
+        if (into.l3 > kNetworkMost) return false;
+    }
     return true;
 }
 
@@ -271,7 +280,9 @@ void Cutter::write_headers(rte_mbuf* piece, std::uint32_t length) const {
         ip->hdr_checksum = 0;
         ip->hdr_checksum = rte_ipv4_cksum(ip);
     } else {
-        reinterpret_cast<rte_ipv6_hdr*>(network)->payload_len = rte_cpu_to_be_16(transport_length);
+        auto* ip = reinterpret_cast<rte_ipv6_hdr*>(network);
+        ip->payload_len =
+            rte_cpu_to_be_16(static_cast<std::uint16_t>(frame_->l3_len - sizeof *ip + transport_length));
     }
     auto* transport = network + frame_->l3_len;
     const auto sum = pseudo_sum(network, v4, tcp, transport_length);

@@ -54,8 +54,12 @@ TapDriver::~TapDriver() {
 }
 
 rte_mempool* TapDriver::large_buffers() {
-    if (large_buffers_ == nullptr)
+    if (large_buffers_ != nullptr) return large_buffers_;
+    try {
         large_buffers_ = make_packet_pool("large", kLargeBuffers, kLargePayload, 0);
+    } catch (const std::runtime_error& error) {
+        throw Refused("", std::string("long segments find ") + error.what());
+    }
     return large_buffers_;
 }
 

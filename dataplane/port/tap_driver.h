@@ -37,7 +37,7 @@ public:
     void release(const Place& place);
 
     /// Buffers for what of a long segment does not fit a common one; made when first asked for, by the main
-    /// thread. Throws std::runtime_error without memory.
+    /// thread. Throws Refused without memory.
     rte_mempool* large_buffers();
 
     /// Closes in another thread: the kernel takes some 20 ms for each last descriptor of an interface.

@@ -201,6 +201,72 @@ TEST_P(Offloading, OneFrameForManyIsFinishedForEachAsItWants) {
     EXPECT_EQ(frames("third").size(), 1U);
 }
 
+/// A packet in a tunnel says nothing of what is left to do: pieces are wrapped, each whole.
+TEST_P(Offloading, IsFinishedBeforeATunnel) {
+    const char* const far = "02:00:00:00:01:99";
+    auto& end = change.put.ports["vx"];
+    end.name = "vx";
+    end.kind = model::PortKind::vxlan;
+    end.bridge = "inside";
+    end.vxlan.vni = 100;
+    end.vxlan.local = ip(v4() ? "192.0.2.1" : "2001:db8::1");
+    end.vxlan.remotes = {ip(v4() ? "192.0.2.254" : "2001:db8::fe")};
+    const model::FdbEntry entry{"inside", 0, MacAddress::parse(far).value(), "vx", end.vxlan.remotes[0]};
+    change.put.fdb[entry.key()] = entry;
+    apply();
+    // Without the outer headers: Ethernet, IP, UDP and VXLAN.
+    const auto inner = [&](const Bytes& frame) {
+        return Bytes(frame.begin() + (v4() ? 50 : 70), frame.end());
+    };
+    for (int round = 0; round < 2; ++round) {
+        const auto segment = routed(spec(kTcp, 4000), far, kPod);
+        ASSERT_TRUE(send(segment, 1200));
+        std::vector<Bytes> out;
+        for (const auto& frame : frames("up")) {
+            EXPECT_TRUE(checksums_hold(frame));
+            out.push_back(inner(frame));
+        }
+        EXPECT_EQ(out.size(), 4U);
+        expect_pieces_of(out, payload_of(segment), 1200);
+        const auto datagram = routed(spec(kUdp, 300), far, kPod);
+        ASSERT_TRUE(send(datagram, 0));
+        const auto one = frames("up");
+        ASSERT_EQ(one.size(), 1U);
+        EXPECT_TRUE(checksums_hold(inner(one[0])));
+    }
+    EXPECT_EQ(bench.state("vx").totals.tx_packets, 10U);
+}
+
+/// Options between IPv6's header and TCP's belong to each piece.
+TEST_F(RouterTest, OptionsAreRepeatedInEveryPiece) {
+    apply();
+    bench.wire("up").set_offloads(0);
+    PacketSpec spec{.source = "fd00::2", .destination = "2001:db8:7::7", .protocol = kTcp};
+    spec.payload = 3000;
+    auto segment = routed(spec, kIn, kPod);
+    auto header = leave(segment, 1000);
+    const Bytes options{6, 0, 1, 4, 0, 0, 0, 0};  // TCP follows; padding
+    segment.insert(segment.begin() + 54, options.begin(), options.end());
+    segment[20] = 60;
+    const auto length = segment.size() - 54;
+    segment[18] = static_cast<std::uint8_t>(length >> 8);
+    segment[19] = static_cast<std::uint8_t>(length);
+    header.checksum_start = static_cast<std::uint16_t>(header.checksum_start + options.size());
+    ASSERT_TRUE(bench.wire("pod").inject(0, segment, header));
+    auto out = frames("up");
+    ASSERT_EQ(out.size(), 3U);
+    for (auto& piece : out) {
+        EXPECT_EQ(be(piece, 18, 2), piece.size() - 54);
+        EXPECT_EQ(Bytes(piece.begin() + 54, piece.begin() + 62), options);
+        // As if there were none, for a second opinion on the checksum.
+        piece.erase(piece.begin() + 54, piece.begin() + 62);
+        piece[20] = 6;
+        piece[18] = static_cast<std::uint8_t>((piece.size() - 54) >> 8);
+        piece[19] = static_cast<std::uint8_t>(piece.size() - 54);
+        EXPECT_TRUE(checksums_hold(piece));
+    }
+}
+
 TEST_P(Offloading, PiecesThatDoNotFitTheWayAreTold) {
     change.put.interfaces["outside"].mtu = 1300;
     apply();
