@@ -236,6 +236,7 @@ void Dataplane::restore_device(const std::string& name) {
     try {
         make_device(s.config.ports.at(name));
         s.ports.at(name)->config = s.config.ports.at(name);
+        limit(*s.ports.at(name), s.config.ports.at(name));
     } catch (const std::exception& error) {
         spdlog::error("port {} could not be restored after a refused transaction: {}", name, error.what());
         s.config.ports.erase(name);

@@ -70,6 +70,7 @@ enum class Drop : std::uint8_t {
     tx_no_buffer,
     tx_handoff_full,
     tx_gone,
+    tx_moving,
     tx_tunnel_unresolved,
     tx_no_peer,
     count_,
@@ -142,6 +143,7 @@ inline constexpr std::array<DropReason, kDropReasons> kDrops{{
     {"no_buffer", "no packet buffer left for a copy"},
     {"handoff_full", "the ring to the worker that owns the output queue was full"},
     {"gone", "the output port was removed meanwhile"},
+    {"moving", "the output queue was being given to another worker"},
     {"tunnel_unresolved", "no route to the tunnel's peer, or its next hop does not answer"},
     {"no_peer", "the tunnel's end has no peer to send to"},
 }};

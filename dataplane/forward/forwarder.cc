@@ -37,6 +37,8 @@ void Forwarder::send_handed(PortIndex to, rte_mbuf** frames, std::uint16_t count
     const auto& port = topology_->ports[to];
     const auto route = topology_->workers[self_].tx[to];
     if (port.port == nullptr) return drop_rest(to, Drop::tx_gone, frames, count);
+    if (route.worker == TxRoute::kNobody)
+        return drop_rest(to, port.link_up ? Drop::tx_moving : Drop::tx_link_down, frames, count);
     // Queues may have moved since the frames were handed over: they go on to the queue's present owner.
     if (route.worker != self_) {
         const auto taken = hand_off_.hand_off(route.worker, to, frames, count);
@@ -99,6 +101,7 @@ void Forwarder::flush_port(PortIndex to) {
     counters_[to].offered.add(count);
     if (!port.link_up) return drop_rest(to, Drop::tx_link_down, frames, count);
     const auto route = topology_->workers[self_].tx[to];
+    if (route.worker == TxRoute::kNobody) return drop_rest(to, Drop::tx_moving, frames, count);
     if (route.worker == self_) return transmit(to, port, route.queue, frames, count);
     const auto taken = hand_off_.hand_off(route.worker, to, frames, count);
     drop_rest(to, Drop::tx_handoff_full, frames + taken, static_cast<std::uint16_t>(count - taken));

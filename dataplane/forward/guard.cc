@@ -17,8 +17,11 @@ constexpr std::uint32_t kEthernetHeader = 14;
 constexpr std::uint32_t kHeader4 = 20;
 constexpr std::uint32_t kHeader6 = 40;
 constexpr std::uint16_t kDhcpServer = 67;
+constexpr std::uint16_t kDhcpClient = 68;
 constexpr std::uint16_t kDhcp6Server = 547;
+constexpr std::uint16_t kDhcp6Client = 546;
 constexpr std::uint8_t kRouterAdvertisement = 134;
+constexpr std::uint8_t kSolicitation = 135;
 constexpr std::uint8_t kAdvertisement = 136;
 constexpr std::uint8_t kRedirect = 137;
 constexpr std::uint8_t kRouterSolicitation = 133;
@@ -96,10 +99,10 @@ Drop Guard::check_arp(const std::uint8_t* arp, std::uint32_t length) const {
     constexpr std::uint64_t kEthernetIpv4 = 0x0001080006040000;
     if (length < 28 || (__builtin_bswap64(load64(arp)) & ~std::uint64_t{0xffff}) != kEthernetIpv4)
         return Drop::spoofed_neighbour;
+    // A probe has no sender's address, and means to take the one that it asks for (RFC 5227 1.1, 2.1.1).
     const auto sender = load32(arp + 14);
-    // A probe has no sender's address (RFC 5227 1.1).
-    return has_mac(read_mac(arp + 8)) && (sender == 0 || has(sender)) ? Drop::count_
-                                                                      : Drop::spoofed_neighbour;
+    const auto speaks_for = sender != 0 ? sender : load32(arp + 24);
+    return has_mac(read_mac(arp + 8)) && has(speaks_for) ? Drop::count_ : Drop::spoofed_neighbour;
 }
 
 Drop Guard::check_ipv4(const std::uint8_t* ip, std::uint32_t length) const {
@@ -108,7 +111,8 @@ Drop Guard::check_ipv4(const std::uint8_t* ip, std::uint32_t length) const {
     const auto header = (ip[0] & 0xfU) * 4;
     const bool later_fragment = (read_be16(ip + 6) & 0x1fff) != 0;
     const bool ports = ip[9] == kUdp && !later_fragment && length >= header + 8;
-    if (ports && read_be16(ip + header) == kDhcpServer) return Drop::rogue_server;
+    if (ports && (read_be16(ip + header) == kDhcpServer || read_be16(ip + header + 2) == kDhcpClient))
+        return Drop::rogue_server;
     if (source == 0) {
         // A host without an address asks for one (RFC 2131 4.1), and asks who is there (RFC 3376 4.2.13).
         const bool asks = ports && read_be16(ip + header + 2) == kDhcpServer;
@@ -120,16 +124,18 @@ Drop Guard::check_ipv4(const std::uint8_t* ip, std::uint32_t length) const {
 /// What a message says of link-layer addresses (RFC 4861 4.6.1) must be the port's own.
 Drop Guard::check_icmp6(const std::uint8_t* source, const std::uint8_t* icmp, std::uint32_t length,
                         bool fragment) const {
-    if (length < 8) return fragment ? Drop::spoofed_neighbour : Drop::count_;
+    if (length < 8) return Drop::spoofed_neighbour;  // cut before what is to be seen
     const auto type = icmp[0];
+    const bool none = is_unspecified(source);
     if (type == kRouterAdvertisement || type == kRedirect) return Drop::rogue_server;
     if (type < kRouterSolicitation || type > kRedirect)
-        return is_unspecified(source) && type != 131 && type != 132 && type != 143 ? Drop::spoofed_address
-                                                                                   : Drop::count_;
+        return none && type != 131 && type != 132 && type != 143 ? Drop::spoofed_address : Drop::count_;
     if (fragment) return Drop::spoofed_neighbour;
     std::uint32_t at = type == kRouterSolicitation ? 8 : 24;
     if (length < at) return Drop::spoofed_neighbour;
-    if (type == kAdvertisement && !has(icmp + 8)) return Drop::spoofed_neighbour;
+    // Who asks without an address of his own means to take the one that he asks for (RFC 4862 5.4.3).
+    const bool speaks_for = type == kAdvertisement || (type == kSolicitation && none);
+    if (speaks_for && !has(icmp + 8)) return Drop::spoofed_neighbour;
     while (at + 8 <= length) {
         const auto size = icmp[at + 1] * 8U;
         if (size == 0 || at + size > length) return Drop::spoofed_neighbour;
@@ -159,7 +165,10 @@ Drop Guard::check_ipv6(const std::uint8_t* ip, std::uint32_t length) const {
         at += size;
     }
     if (next == kIcmp6) return check_icmp6(source, ip + at, at > length ? 0 : length - at, fragment);
-    if (next == kUdp && at + 8 <= length && read_be16(ip + at) == kDhcp6Server) return Drop::rogue_server;
+    if (next == 0 || next == 43 || next == 44 || next == 60) return Drop::spoofed_neighbour;  // and so on
+    if (next == kUdp &&
+        (at + 8 > length || read_be16(ip + at) == kDhcp6Server || read_be16(ip + at + 2) == kDhcp6Client))
+        return Drop::rogue_server;
     return none ? Drop::spoofed_address : Drop::count_;
 }
 
@@ -173,6 +182,11 @@ Drop Guard::check(const rte_mbuf* frame) const {
         if (frame->data_len < at + 4) return Drop::bad_vlan;
         type = read_be16(bytes + at + 2);
         at += 4;
+    }
+    // IP in LLC and SNAP (RFC 1042): some hosts believe it, whatever the length says.
+    if (type < 0x0600 && frame->data_len >= at + 8 && bytes[at] == 0xaa && bytes[at + 1] == 0xaa) {
+        type = read_be16(bytes + at + 6);
+        at += 8;
     }
     const auto length = frame->data_len - at;
     switch (type) {

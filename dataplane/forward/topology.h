@@ -110,7 +110,9 @@ struct RxQueue {
 
 /// How one worker sends by one port: by a queue of its own, or by handing off to the worker that has one.
 struct TxRoute {
-    std::uint16_t worker = 0;
+    /// For a grace period while a queue changes hands it is nobody's.
+    static constexpr std::uint16_t kNobody = 0xffff;
+    std::uint16_t worker = kNobody;
     std::uint16_t queue = 0;
 };
 

@@ -15,9 +15,16 @@ public:
     void set(std::uint64_t rate, std::uint64_t burst, std::uint64_t hz) {
         const auto per_byte =
             rate == 0 ? 0.0 : 8.0 * static_cast<double>(hz) / static_cast<double>(rate) * kFraction;
-        const auto cycles = static_cast<std::uint64_t>(std::min(per_byte, kSlowest));
-        cycles_per_byte_.store(rate == 0 ? 0 : std::max<std::uint64_t>(cycles, 1), std::memory_order_relaxed);
-        tolerance_.store(cost(burst), std::memory_order_relaxed);
+        const auto cycles =
+            rate == 0 ? 0
+                      : std::max<std::uint64_t>(static_cast<std::uint64_t>(std::min(per_byte, kSlowest)), 1);
+        const auto tolerance = static_cast<std::uint64_t>(
+            std::min(static_cast<double>(burst) * static_cast<double>(cycles) / kFraction, kLongest));
+        const bool changed = cycles_per_byte_.exchange(cycles, std::memory_order_relaxed) != cycles ||
+                             tolerance_.load(std::memory_order_relaxed) != tolerance;
+        tolerance_.store(tolerance, std::memory_order_relaxed);
+        // What was taken at another rate is not paid for at this one.
+        if (changed) due_.store(0, std::memory_order_relaxed);
     }
     [[nodiscard]] bool limited() const { return cycles_per_byte_.load(std::memory_order_relaxed) != 0; }
     /// Whether anything may be taken now.
@@ -34,7 +41,8 @@ public:
 private:
     static constexpr unsigned kFractionBits = 20;
     static constexpr double kFraction = 1U << kFractionBits;
-    static constexpr double kSlowest = 1ULL << 44U;  // a jumbo frame's cost still fits
+    static constexpr double kSlowest = 1ULL << 44U;  // a long segment's cost still fits
+    static constexpr double kLongest = 1ULL << 60U;  // and added to any time
 
     [[nodiscard]] std::uint64_t cost(std::uint64_t bytes) const {
         return bytes * cycles_per_byte_.load(std::memory_order_relaxed) >> kFractionBits;

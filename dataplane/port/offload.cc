@@ -219,13 +219,18 @@ VirtioNetHeader virtio_net_header(const rte_mbuf* frame) {
 void finish_checksum(rte_mbuf* frame) {
     const auto kind = frame->ol_flags & RTE_MBUF_F_TX_L4_MASK;
     if (kind == 0) return;
-    const auto headers = find_headers(frame);
-    if (headers) {
-        auto sum = checksum_of(frame, headers->transport(), headers->end);
-        if (!headers->tcp && sum == 0) sum = 0xffff;
-        std::memcpy(rte_pktmbuf_mtod_offset(frame, void*, headers->transport() + headers->checksum_offset()),
-                    &sum, sizeof sum);
-    }
+    // Where the headers are is known, whatever tags have come or gone since.
+    const auto* ip = rte_pktmbuf_mtod_offset(frame, const std::uint8_t*, frame->l2_len);
+    const bool v4 = (frame->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+    const auto length =
+        v4 ? rte_be_to_cpu_16(reinterpret_cast<const rte_ipv4_hdr*>(ip)->total_length)
+           : sizeof(rte_ipv6_hdr) + rte_be_to_cpu_16(reinterpret_cast<const rte_ipv6_hdr*>(ip)->payload_len);
+    const auto transport = static_cast<std::uint32_t>(frame->l2_len + frame->l3_len);
+    const auto end = std::min(static_cast<std::uint32_t>(frame->l2_len + length), frame->pkt_len);
+    auto sum = checksum_of(frame, transport, std::max(end, transport));
+    const bool tcp = kind == RTE_MBUF_F_TX_TCP_CKSUM;
+    if (!tcp && sum == 0) sum = 0xffff;
+    std::memcpy(rte_pktmbuf_mtod_offset(frame, void*, transport + (tcp ? 16 : 6)), &sum, sizeof sum);
     frame->ol_flags &= ~kLeftToDo;
 }
 
@@ -326,9 +331,16 @@ std::uint16_t Cutter::next(rte_mbuf** pieces, std::uint16_t most) {
 
 namespace {
 
+/// Drivers that write sum the pseudo header anew, and look for the transport right behind IPv6's header.
+bool driver_errs(Offloads can, const rte_mbuf* frame) {
+    return (can & kOffloadWrites) != 0 && (frame->ol_flags & RTE_MBUF_F_TX_IPV6) != 0 &&
+           frame->l3_len != sizeof(rte_ipv6_hdr);
+}
+
 bool can_take(Offloads can, const rte_mbuf* frame) {
     if ((frame->ol_flags & kLeftToDo) == 0) return true;
     if ((can & kOffloadWrites) != 0 && rte_mbuf_refcnt_read(frame) != 1) return false;
+    if (driver_errs(can, frame)) return false;
     const bool v4 = (frame->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
     Offloads wanted = kOffloadChecksum;
     if ((frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0) wanted = v4 ? kOffloadTso4 : kOffloadTso6;
@@ -339,7 +351,7 @@ bool can_take(Offloads can, const rte_mbuf* frame) {
 /// True when the first pieces went out, or all.
 bool cut_and_send(Sender& sender, Offloads can, rte_mempool* pool, std::uint16_t queue, rte_mbuf* frame,
                   std::atomic<std::uint64_t>& lost) {
-    Cutter cutter(frame, pool, can);
+    Cutter cutter(frame, pool, driver_errs(can, frame) ? 0 : can);
     std::array<rte_mbuf*, kBurst> pieces;
     std::uint32_t sent = 0;
     while (!cutter.done()) {
@@ -385,8 +397,8 @@ std::uint16_t finish_and_send(Sender& sender, Offloads can, rte_mempool* pool, s
         }
         if (run != taken) {
             const auto sent = sender.send(queue, frames + taken, static_cast<std::uint16_t>(run - taken));
+            if (sent == 0) return taken;
             taken = static_cast<std::uint16_t>(taken + sent);
-            if (taken != run) return taken;
             continue;
         }
         auto* frame = frames[taken];

@@ -1,3 +1,4 @@
+// One recipe for every pool, so that buffers of both sizes can stand in one chain.
 #include "port/packet_pool.h"
 
 #include <atomic>

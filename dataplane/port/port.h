@@ -79,6 +79,8 @@ public:
     /// Pieces of long segments, cut for this port, that found no room after others of the same segment: the
     /// frame counts as sent.
     [[nodiscard]] virtual std::uint64_t cut_short() const { return 0; }
+    /// Whether there will be something to do without anybody saying so: a rate holds frames back.
+    [[nodiscard]] virtual bool waits() const { return false; }
     /// Why the link is down, or the peer's features, for people ("waiting for /run/x/vh0: No such file or
     /// directory").
     [[nodiscard]] virtual std::string detail() const { return {}; }

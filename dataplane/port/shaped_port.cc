@@ -1,3 +1,5 @@
+// A limited port between its worker and the port that it limits: looks at the clock once a call, and keeps no
+// timer.
 #include "port/shaped_port.h"
 
 #include <algorithm>
@@ -68,6 +70,8 @@ std::uint16_t ShapedPort::receive(std::uint16_t queue, rte_mbuf** frames, std::u
         while (count < most && rx_.open(now) && inner_->receive(queue, frames + count, 1) == 1)
             rx_.take(now, frames[count++]->pkt_len);
     }
+    const bool shut = rx_.limited() && !rx_.open(now);
+    if (shut != shut_.load(std::memory_order_relaxed)) shut_.store(shut, std::memory_order_relaxed);
     if (count == 0) q.look_at = now + look_every_;
     return count;
 }

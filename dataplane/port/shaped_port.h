@@ -32,7 +32,10 @@ public:
 
     std::uint16_t receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) override;
     std::uint16_t transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
-    void arm(std::uint16_t queue) override { inner_->arm(queue); }
+    void arm(std::uint16_t queue) override {
+        queues_[queue].look_at = 0;  // the look after this one is the one that counts
+        inner_->arm(queue);
+    }
     void disarm(std::uint16_t queue) override { inner_->disarm(queue); }
     [[nodiscard]] bool link_up() const override { return inner_->link_up(); }
     [[nodiscard]] std::uint16_t active_queues() const override { return inner_->active_queues(); }
@@ -42,6 +45,7 @@ public:
     }
     [[nodiscard]] bool limited() const override { return true; }
     [[nodiscard]] std::uint64_t held() const override;
+    [[nodiscard]] bool waits() const override { return shut_.load(std::memory_order_relaxed) || held() != 0; }
     [[nodiscard]] std::uint64_t refused() const override { return inner_->refused(); }
     [[nodiscard]] std::uint64_t cut_short() const override { return inner_->cut_short(); }
     [[nodiscard]] std::string detail() const override { return inner_->detail(); }
@@ -65,6 +69,7 @@ private:
     std::vector<Queue> queues_;
     ByteBucket rx_;
     ByteBucket tx_;
+    std::atomic<bool> shut_{false};             ///< the last look found no tokens to receive with
     std::atomic<std::uint64_t> line_bytes_{0};  ///< that may wait for each queue
 };
 

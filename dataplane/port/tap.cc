@@ -16,6 +16,8 @@
 
 #include "viaduct/fault.h"
 
+#include "port/packet_pool.h"
+
 namespace viaduct::dataplane {
 namespace {
 
@@ -42,8 +44,11 @@ Tap::Tap(const model::Port& port, PortIndex index, rte_mempool* pool, PortListen
     driver_->claim(place_);
     try {
         device_ = attach_tap(port, where);
-        for (std::size_t i = 0; i < queues_.size(); ++i)
+        for (std::size_t i = 0; i < queues_.size(); ++i) {
             queues_[i].fd = device_.queues[i].get();
+            // Not touched, and so no memory, until it is needed.
+            queues_[i].scratch = std::make_unique_for_overwrite<std::uint8_t[]>(kLargePayload);
+        }
         driver_->watch(device_.control.get(), [this] { look(); });
     } catch (...) {
         driver_->release(place_);
@@ -91,61 +96,76 @@ void Tap::set_mtu(std::uint32_t mtu) {
 
 // --- the queue's worker ---
 
-bool Tap::refill(Queue& queue) {
-    if (queue.spare == nullptr) queue.spare = rte_pktmbuf_alloc(pool_);
-    if (queue.large == nullptr) queue.large = rte_pktmbuf_alloc(large_pool_);
-    return queue.spare != nullptr && queue.large != nullptr;
+/// More bytes, in buffers of the common pool. False: there are not so many, and the frame is as it was.
+bool Tap::append(rte_mbuf* head, const std::uint8_t* bytes, std::size_t size) {
+    for (auto* last = head; size > 0; last = last->next) {
+        last->next = rte_pktmbuf_alloc(pool_);
+        if (last->next == nullptr) return false;
+        const auto part = std::min<std::size_t>(size, rte_pktmbuf_tailroom(last->next));
+        std::memcpy(rte_pktmbuf_mtod(last->next, void*), bytes, part);
+        last->next->data_len = static_cast<std::uint16_t>(part);
+        ++head->nb_segs;
+        bytes += part;
+        size -= part;
+    }
+    return true;
 }
 
-/// The first `size` bytes of the spare buffers.
+/// The first `size` bytes that were read; null when there are no buffers for them.
 rte_mbuf* Tap::take_frame(Queue& queue, std::size_t size) {
     auto* head = std::exchange(queue.spare, nullptr);
     head->pkt_len = static_cast<std::uint32_t>(size);
     const auto here = std::min<std::size_t>(size, rte_pktmbuf_tailroom(head));
     head->data_len = static_cast<std::uint16_t>(here);
-    if (here < size) {
+    if (here == size) return head;
+    if (queue.large != nullptr) [[likely]] {
         head->next = std::exchange(queue.large, nullptr);
         head->next->data_len = static_cast<std::uint16_t>(size - here);
         head->nb_segs = 2;
+        return head;
     }
-    return head;
+    if (append(head, queue.scratch.get(), size - here)) return head;
+    rte_pktmbuf_free(head);
+    return nullptr;
 }
 
-/// One frame, or null when there is none.
-rte_mbuf* Tap::read_frame(Queue& queue) {
+Tap::Read Tap::read_frame(Queue& queue, rte_mbuf*& frame) {
+    if (queue.spare == nullptr) queue.spare = rte_pktmbuf_alloc(pool_);
+    if (queue.large == nullptr) queue.large = rte_pktmbuf_alloc(large_pool_);
+    if (queue.spare == nullptr) return Read::none;
+    void* rest = queue.large != nullptr ? rte_pktmbuf_mtod(queue.large, void*) : queue.scratch.get();
     VirtioNetHeader header{};
-    while (refill(queue)) {
-        const std::array<iovec, 3> parts{{
-            {&header, sizeof header},
-            {rte_pktmbuf_mtod(queue.spare, void*), rte_pktmbuf_tailroom(queue.spare)},
-            {rte_pktmbuf_mtod(queue.large, void*), rte_pktmbuf_tailroom(queue.large)},
-        }};
-        const auto got = ::readv(queue.fd, parts.data(), parts.size());
-        if (got < 0) {
-            if (errno != EAGAIN && errno != EINTR) lost(errno);
-            return nullptr;
-        }
-        // There is room for the longest packet of either family with its framing.
-        if (static_cast<std::size_t>(got) > sizeof header) [[likely]] {
-            auto* frame = take_frame(queue, static_cast<std::size_t>(got) - sizeof header);
-            if (take_offloads(frame, header)) [[likely]]
-                return frame;
-            rte_pktmbuf_free(frame);
-        }
-        refused_.fetch_add(1, std::memory_order_relaxed);
+    const std::array<iovec, 3> parts{{
+        {&header, sizeof header},
+        {rte_pktmbuf_mtod(queue.spare, void*), rte_pktmbuf_tailroom(queue.spare)},
+        {rest, kLargePayload},
+    }};
+    const auto got = ::readv(queue.fd, parts.data(), parts.size());
+    if (got < 0) {
+        if (errno != EAGAIN && errno != EINTR) lost(errno);
+        return Read::none;
     }
-    return nullptr;
+    // There is room for the longest packet of either family with its framing.
+    if (static_cast<std::size_t>(got) > sizeof header) [[likely]] {
+        frame = take_frame(queue, static_cast<std::size_t>(got) - sizeof header);
+        if (frame != nullptr && take_offloads(frame, header)) [[likely]]
+            return Read::frame;
+        rte_pktmbuf_free(frame);
+    }
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return Read::refused;
 }
 
 std::uint16_t Tap::receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) {
     auto& q = queues_[queue];
     std::uint16_t count = 0;
     std::size_t bytes = 0;
-    while (count < most && bytes < kLookMost) {
-        auto* frame = read_frame(q);
-        if (frame == nullptr) break;
-        bytes += frame->pkt_len;
-        frames[count++] = frame;
+    // What is refused counts, too: a pod that sends nothing else keeps nobody waiting.
+    for (std::uint16_t looks = 0; looks < most && bytes < kLookMost; ++looks) {
+        const auto found = read_frame(q, frames[count]);
+        if (found == Read::none) break;
+        if (found == Read::refused) continue;
+        bytes += frames[count++]->pkt_len;
     }
     rte_pktmbuf_free(std::exchange(q.large, nullptr));
     return count;

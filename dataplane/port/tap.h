@@ -50,16 +50,20 @@ public:
 
 private:
     /// One queue as its worker uses it. A buffer is kept ready, so that a look that finds nothing allocates
-    /// nothing of the common pool; the large one is given back at the end of a look.
+    /// nothing of the common pool; the large one is given back at the end of a look. There may be none, when
+    /// many long segments wait somewhere: then what does not fit the common one is read into `scratch`, and
+    /// costs a copy.
     struct alignas(64) Queue {
         int fd = -1;
         rte_mbuf* spare = nullptr;
         rte_mbuf* large = nullptr;
+        std::unique_ptr<std::uint8_t[]> scratch;
     };
+    enum class Read : std::uint8_t { frame, refused, none };
 
-    bool refill(Queue& queue);
-    rte_mbuf* read_frame(Queue& queue);
-    static rte_mbuf* take_frame(Queue& queue, std::size_t size);
+    Read read_frame(Queue& queue, rte_mbuf*& frame);
+    rte_mbuf* take_frame(Queue& queue, std::size_t size);
+    bool append(rte_mbuf* head, const std::uint8_t* bytes, std::size_t size);
     std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void lost(int error);
     void look();

@@ -14,6 +14,18 @@ namespace {
 
 constexpr std::uint64_t kLookEvery = 200'000;  // microseconds
 
+/// Frames of which nothing is left to do.
+class Plain final : public Sender {
+public:
+    explicit Plain(std::uint16_t device) : device_(device) {}
+    std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override {
+        return rte_eth_tx_burst(device_, queue, frames, count);
+    }
+
+private:
+    std::uint16_t device_;
+};
+
 }  // namespace
 
 Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener,
@@ -81,7 +93,14 @@ std::uint16_t Uplink::send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t
         }
     }
     const auto prepared = rte_eth_tx_prepare(id_, queue, frames, count);
-    return rte_eth_tx_burst(id_, queue, frames, prepared);
+    const auto sent = rte_eth_tx_burst(id_, queue, frames, prepared);
+    if (sent < prepared || prepared == count) return sent;
+    // One that the device does not take as it is (pieces too short for it) is finished here; who called comes
+    // again with the rest.
+    frames[prepared]->ol_flags &= ~RTE_MBUF_F_TX_IP_CKSUM;
+    Plain plain(id_);
+    return static_cast<std::uint16_t>(
+        prepared + finish_and_send(plain, 0, pool_, queue, frames + prepared, 1, cut_short_));
 }
 
 void Uplink::arm(std::uint16_t queue) {

@@ -70,7 +70,9 @@ Offloads offloads_of(int vid) {
     const auto has = [features](unsigned bit) { return (features >> bit & 1U) != 0; };
     if (!has(kGuestChecksum)) return 0;
     // A segment needs more than one buffer of the guest's, unless all of these are long.
-    return kOffloadChecksum | (has(kGuestTso4) ? kOffloadTso4 : 0U) | (has(kGuestTso6) ? kOffloadTso6 : 0U);
+    // librte_vhost writes the pseudo header's sum as it enqueues.
+    return kOffloadChecksum | kOffloadWrites | (has(kGuestTso4) ? kOffloadTso4 : 0U) |
+           (has(kGuestTso6) ? kOffloadTso6 : 0U);
 }
 
 void set_nonblocking(int fd) {

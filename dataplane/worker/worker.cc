@@ -232,9 +232,9 @@ void Worker::rest(const WorkerView& view) {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         return;
     }
-    // A line of frames that a port's rate holds back moves by itself, as nobody signals that time has passed.
+    // Nobody signals that time has passed.
     const bool waits = std::any_of(view.polled.begin(), view.polled.end(),
-                                   [](const RxQueue& queue) { return queue.port->held() != 0; });
+                                   [](const RxQueue& queue) { return queue.port->waits(); });
     sleep(view.unwakeable || waits);
     rest_ = Rest::woke;
 }

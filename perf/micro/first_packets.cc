@@ -36,6 +36,7 @@ struct Node {
         for (PortIndex port = 0; port < 2; ++port)
             world.topology->ports[port].port = &sink;
         world.topology->workers.resize(1);
+        world.topology->workers[0].tx.fill({0, 0});
         forwarder.set_first_packets(resolver);
     }
 

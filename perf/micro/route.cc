@@ -53,6 +53,7 @@ struct Router {
         topology.interfaces.push_back({.bridge = bridge.get(), .up = true});
         topology.bridges.push_back(std::move(bridge));
         topology.workers.resize(1);
+        topology.workers[0].tx.fill({0, 0});
         topology.flow_generation = 1;
         forwarder.set_first_packets(unresolved);
         for (std::uint32_t flow = 0; flow < flows; ++flow)

@@ -25,14 +25,14 @@ Bytes address(const char* text) {
     return {a.bytes().begin(), a.bytes().end()};
 }
 
-Bytes arp(const char* from, const char* sender_mac, const char* sender) {
+Bytes arp(const char* from, const char* sender_mac, const char* sender, const char* target = "10.0.0.9") {
     Bytes b(60);
     put(b, 0, Bytes(6, 0xff));
     put(b, 6, mac(from));
     put(b, 12, {8, 6, 0, 1, 8, 0, 6, 4, 0, 1});
     put(b, 22, mac(sender_mac));
     put(b, 28, address(sender));
-    put(b, 38, address("10.0.0.9"));
+    put(b, 38, address(target));
     return b;
 }
 
@@ -113,7 +113,7 @@ TEST_F(GuardTest, OwnAddressesPass) {
     EXPECT_EQ(refused(udp("fd00::2")), "");
     EXPECT_EQ(refused(udp("fe80::ff:fe00:102")), "") << "what the MAC address makes";
     EXPECT_EQ(refused(arp(kPod, kPod, "10.0.0.2")), "");
-    EXPECT_EQ(refused(arp(kPod, kPod, "0.0.0.0")), "") << "a probe";
+    EXPECT_EQ(refused(arp(kPod, kPod, "0.0.0.0", "10.0.0.2")), "") << "a probe";
     EXPECT_EQ(refused(icmp6("fd00::2", advertisement("fd00::2", kPod))), "");
     EXPECT_EQ(refused(icmp6("fd00::2", solicitation(kPod))), "");
     EXPECT_EQ(
@@ -136,6 +136,11 @@ TEST_F(GuardTest, OthersDoNot) {
     EXPECT_EQ(refused(udp("::")), "spoofed_address");
     EXPECT_EQ(refused(arp(kPod, kPod, "10.0.0.1")), "spoofed_neighbour");
     EXPECT_EQ(refused(arp(kPod, kOther, "10.0.0.2")), "spoofed_neighbour");
+    EXPECT_EQ(refused(arp(kPod, kPod, "0.0.0.0", "10.0.0.3")), "spoofed_neighbour")
+        << "a probe for another's";
+    auto probe = solicitation(kPod);
+    probe.resize(24);
+    EXPECT_EQ(refused(icmp6("::", probe)), "spoofed_neighbour") << "duplicate detection of another's";
     auto odd = arp(kPod, kPod, "10.0.0.1");
     odd[15] = 6;
     EXPECT_EQ(refused(odd), "spoofed_neighbour") << "a hardware type that a careless host takes for Ethernet";
@@ -154,6 +159,12 @@ TEST_F(GuardTest, NothingHidesBehindHeaders) {
     EXPECT_EQ(refused(icmp6("fd00::2", advertisement("fd00::2", kPod), {44})), "spoofed_neighbour")
         << "RFC 6980";
     EXPECT_EQ(refused(icmp6("fd00::2", {136}, {44})), "spoofed_neighbour") << "cut before what is to be seen";
+    EXPECT_EQ(refused(icmp6("fd00::2", bad, std::vector<std::uint8_t>(9, 60))), "spoofed_neighbour");
+    EXPECT_EQ(refused(icmp6("fd00::2", {134, 0}, {60})), "spoofed_neighbour") << "the rest is elsewhere";
+    auto snap = arp(kPod, kPod, "10.0.0.1");
+    put(snap, 12, {0, 36});
+    snap.insert(snap.begin() + 14, {0xaa, 0xaa, 3, 0, 0, 0, 8, 6});
+    EXPECT_EQ(refused(snap), "spoofed_neighbour") << "RFC 1042";
     auto endless = bad;
     endless[25] = 0;
     EXPECT_EQ(refused(icmp6("fd00::2", endless)), "spoofed_neighbour");
@@ -169,6 +180,8 @@ TEST_F(GuardTest, NothingHidesBehindHeaders) {
 TEST_F(GuardTest, ServersAndRoutersAreElsewhere) {
     EXPECT_EQ(refused(udp("10.0.0.2", kPod, 67, 68)), "rogue_server");
     EXPECT_EQ(refused(udp("fd00::2", kPod, 547, 546)), "rogue_server");
+    EXPECT_EQ(refused(udp("10.0.0.2", kPod, 9999, 68)), "rogue_server");
+    EXPECT_EQ(refused(udp("fd00::2", kPod, 9999, 546)), "rogue_server");
     EXPECT_EQ(refused(icmp6("fd00::2", {134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0})), "rogue_server");
     EXPECT_EQ(refused(icmp6("fd00::2", {134, 0, 0, 0, 64, 0, 7, 8}, {0})), "rogue_server");
     EXPECT_EQ(refused(icmp6("fd00::2", {137, 0, 0, 0, 0, 0, 0, 0})), "rogue_server");

@@ -104,6 +104,7 @@ protected:
         for (PortIndex port = 0; port < 2; ++port)
             world.topology->ports[port].port = &sink;
         world.topology->workers.resize(1);
+        world.topology->workers[0].tx.fill({0, 0});
         forwarder.set_first_packets(resolver);
     }
     ~SetupLimit() override { rte_mempool_free(pool); }
@@ -190,6 +191,7 @@ TEST_F(SetupLimit, AFloodLeavesTimeForFlowsThatAreThere) {
     for (PortIndex port = 0; port < 2; ++port)
         world.topology->ports[port].port = &sink;
     world.topology->workers.resize(1);
+    world.topology->workers[0].tx.fill({0, 0});
     for (int round = 0; round < 1'000; ++round) {
         send(1'000'000 + static_cast<std::uint32_t>(round) * kBurst, 10 * kBurst);
         const auto before = sink.taken;
