@@ -31,7 +31,6 @@ def measure_once(peer, directory, seconds):
         began, before = time.monotonic(), ticks(pid)
         time.sleep(seconds)
         share = (ticks(pid) - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
-        cni.run_plugin(network, pods, directory, ("DEL",))
         return 100 * share
 
 
