@@ -88,6 +88,16 @@ TEST_F(Shaped, WhatComesInWaitsOnTheOtherSide) {
     EXPECT_TRUE(in_order(out));
 }
 
+/// What was taken at a slow rate is not paid for at a fast one.
+TEST_F(Shaped, AnotherRateBeginsAnew) {
+    apply(R"(,"rx_rate":8000,"rx_burst":100000)");
+    ASSERT_TRUE(bench.wire("b").inject(0, burst(90, true)));  // a minute and a half's worth, at once
+    EXPECT_EQ(bench.collect("a").size(), 90U);
+    apply(R"(,"rx_rate":8000000)");
+    ASSERT_TRUE(bench.wire("b").inject(0, burst(3, true)));
+    EXPECT_EQ(bench.collect("a").size(), 3U);
+}
+
 TEST_F(Shaped, ALineIsGoneWithItsPort) {
     apply(R"(,"tx_rate":8000)");
     ASSERT_TRUE(bench.wire("a").inject(0, burst(100)));

@@ -291,6 +291,27 @@ TEST_F(TapPort, TakesFramesAboveThePortsMtuWhole) {
     EXPECT_EQ(port->refused(), 0U);
 }
 
+/// Large buffers may all wait somewhere with other pods' segments.
+TEST_F(TapPort, TakesLongFramesWithoutALargeBuffer) {
+    const Namespace pod("a");
+    auto port = make(tap_in(pod, 1, 9000));
+    ASSERT_TRUE(pod.ip("link set eth0 up"));
+    ASSERT_TRUE(pod.ip("address add 10.9.0.1/24 dev eth0"));
+    ASSERT_TRUE(pod.ip("neigh add 10.9.0.2 lladdr 02:00:00:00:00:12 dev eth0"));
+    ASSERT_TRUE(eventually([&] { return port->link_up(); }));
+    std::vector<rte_mbuf*> elsewhere;
+    while (auto* large = rte_pktmbuf_alloc(driver->large_buffers()))
+        elsewhere.push_back(large);
+    EXPECT_GT(elsewhere.size(), 100U);
+    (void)pod.exec("ping -c 1 -W 0.1 -p a5 -s 8000 10.9.0.2");
+    bool whole = false;
+    for (const auto& frame : receive_from(*port, 0, 20, 0.5))
+        whole = whole || (frame.size() == 8000 + 8 + 20 + 14 && frame.back() == 0xa5);
+    EXPECT_TRUE(whole);
+    EXPECT_EQ(port->refused(), 0U);
+    rte_pktmbuf_free_bulk(elsewhere.data(), static_cast<unsigned>(elsewhere.size()));
+}
+
 TEST_F(TapPort, FollowsARenamedInterface) {
     const Namespace pod("a");
     auto port = make(tap_in(pod));
