@@ -35,11 +35,14 @@ std::vector<rte_mbuf*> cut_to_fit(rte_mbuf* frame, std::uint16_t l2_length, std:
     Cutter cutter(frame, pool, 0);
     while (!cutter.done()) {
         rte_mbuf* packet = nullptr;
-        if (cutter.next(&packet, 1) == 0) break;
-        const auto pieces = cut_packet(packet, l2_length, mtu, pool);
-        parts.insert(parts.end(), pieces.begin(), pieces.end());
+        const bool cut = cutter.next(&packet, 1) != 0;
+        const auto pieces = cut ? cut_packet(packet, l2_length, mtu, pool) : std::vector<rte_mbuf*>();
         rte_pktmbuf_free(packet);
-        if (pieces.empty()) break;
+        parts.insert(parts.end(), pieces.begin(), pieces.end());
+        if (!pieces.empty()) continue;
+        // All of it or nothing, as with one packet: what is dropped is dropped by name.
+        rte_pktmbuf_free_bulk(parts.data(), static_cast<unsigned>(parts.size()));
+        return {};
     }
     return parts;
 }

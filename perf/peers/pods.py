@@ -2,7 +2,10 @@
 import contextlib
 from types import SimpleNamespace
 
+from bench.session import say
 from viaduct import daemons, netns, process
+
+from . import for_scenario
 
 SUBNETS = ("10.90.0.0/16", "fd00:90::/64")
 
@@ -30,3 +33,19 @@ def pair(peer, directory, **options):
         for address in pods[1].addresses.values():
             pods[0].space.ping(address, count=1)
         yield pods
+
+
+def measure(session, scenario, runs, once):
+    """{quantity: {peer: [a figure a run]}}. `once(client, server, directory)` gives {quantity: figure} of a pair."""
+    chosen = session.choose_peers(for_scenario("cni"), scenario)
+    found = {}
+    for run in range(1, runs + 1):
+        for name, peer in chosen.items():
+            directory = session.make_directory(name)
+            with pair(peer, directory) as (client, server):
+                figures = once(client, server, directory)
+            for quantity, figure in figures.items():
+                found.setdefault(quantity, {each: [] for each in chosen})[name].append(figure)
+            say(f"{scenario} run {run} of {runs}, {name}: " + ", ".join(
+                f"{' x '.join(map(str, quantity)) if isinstance(quantity, tuple) else quantity} {figure:.1f}" for quantity, figure in figures.items()))
+    return found

@@ -2,9 +2,7 @@
 import re
 import shutil
 
-import peers
 from bench import report
-from bench.session import say
 from peers import pods as pod_pairs
 from viaduct import process
 
@@ -44,19 +42,12 @@ def measure(session):
     for program in ("wrk", "nginx"):
         if shutil.which(program) is None and not shutil.which(program, path="/usr/sbin"):
             raise process.Failed(f"{program} is not installed (configs/install-packages perf)")
-    chosen = session.choose_peers(peers.for_scenario("cni"), "http")
     seconds = max(1, int(session.seconds(5, 2)))
-    runs = session.runs(3, 1)
-    found = {}
-    for run in range(1, runs + 1):
-        for name, peer in chosen.items():
-            directory = session.make_directory(name)
-            with pod_pairs.pair(peer, directory) as (client, server):
-                for family in (4, 6):
-                    figure = requests(client.space, server.space, server.addresses[family], seconds, directory)
-                    found.setdefault(family, {each: [] for each in chosen})[name].append(figure / 1000)
-            say(f"http run {run} of {runs}, {name}: " + ", ".join(
-                f"IPv{family} {figures[name][-1]:.1f} thousand requests a second" for family, figures in found.items()))
-    rows = [report.Row(f"http over IPv{family}, {CONNECTIONS} connections", CONNECTIONS, "thousand requests a second",
-                       figures) for family, figures in found.items()]
-    return judge(rows, BARS)
+
+    def once(client, server, directory):
+        return {f"IPv{family}": requests(client.space, server.space, server.addresses[family], seconds, directory) / 1000
+                for family in (4, 6)}
+
+    found = pod_pairs.measure(session, "http", session.runs(3, 1), once)
+    return judge([report.Row(f"http over {family}", CONNECTIONS, "thousand requests a second", figures)
+                  for family, figures in found.items()], BARS)

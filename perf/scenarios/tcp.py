@@ -1,9 +1,7 @@
 """Bulk TCP between two ordinary pods of a node, by iperf3, both families, one and eight connections."""
 import json
 
-import peers
 from bench import report
-from bench.session import say
 from peers import pods as pod_pairs
 from viaduct import process
 
@@ -27,22 +25,13 @@ def gigabits(client, server, address, connections, seconds, directory):
 
 
 def measure(session):
-    chosen = session.choose_peers(peers.for_scenario("cni"), "tcp")
     seconds = max(2, int(session.seconds(5, 2)))
-    runs = session.runs(3, 1)
-    found = {}
-    for run in range(1, runs + 1):
-        for name, peer in chosen.items():
-            directory = session.make_directory(name)
-            with pod_pairs.pair(peer, directory) as (client, server):
-                for family in (4, 6):
-                    for connections in CONNECTIONS:
-                        figure = gigabits(client.space, server.space, server.addresses[family], connections, seconds,
-                                          directory)
-                        found.setdefault((family, connections), {each: [] for each in chosen})[name].append(figure)
-            say(f"tcp run {run} of {runs}, {name}: " + ", ".join(
-                f"IPv{family} {connections} connection{'s' * (connections > 1)} {figures[name][-1]:.1f} Gbit/s"
-                for (family, connections), figures in found.items()))
-    rows = [report.Row(f"tcp over IPv{family}", connections, "Gbit/s", figures)
-            for (family, connections), figures in found.items()]
-    return judge(rows, BARS)
+
+    def once(client, server, directory):
+        return {(f"IPv{family}", connections): gigabits(client.space, server.space, server.addresses[family], connections,
+                                                        seconds, directory)
+                for family in (4, 6) for connections in CONNECTIONS}
+
+    found = pod_pairs.measure(session, "tcp", session.runs(3, 1), once)
+    return judge([report.Row(f"tcp over {family}", connections, "Gbit/s", figures)
+                  for (family, connections), figures in found.items()], BARS)
