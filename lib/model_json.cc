@@ -97,6 +97,16 @@ void read_vhost(ObjectReader& reader, VhostUser& vhost) {
     }
 }
 
+void read_netns(ObjectReader& reader, std::string& path) {
+    const auto netns = reader.string("netns");
+    if (!netns) return;
+    if (netns->empty() || (*netns)[0] != '/') {
+        reader.fault("netns", "must be an absolute path such as /run/netns/pod1");
+    } else {
+        path = *netns;
+    }
+}
+
 void read_tap(ObjectReader& reader, Tap& tap) {
     const auto ifname = reader.string("ifname");
     if (!ifname) {
@@ -106,13 +116,7 @@ void read_tap(ObjectReader& reader, Tap& tap) {
     } else {
         tap.ifname = *ifname;
     }
-    if (const auto netns = reader.string("netns")) {
-        if (netns->empty() || (*netns)[0] != '/') {
-            reader.fault("netns", "must be an absolute path such as /run/netns/pod1");
-        } else {
-            tap.netns = *netns;
-        }
-    }
+    read_netns(reader, tap.netns);
     set_integer(reader, "netns_inode", 1, UINT64_MAX, tap.netns_inode);
 }
 
@@ -128,6 +132,7 @@ void read_uplink(ObjectReader& reader, Uplink& uplink) {
     } else {
         uplink.device = *device;
     }
+    read_netns(reader, uplink.netns);
 }
 
 void read_vxlan(ObjectReader& reader, Vxlan& vxlan) {
@@ -286,7 +291,10 @@ Json::Value to_json(const Port& port) {
     write_limit(json, "tx", port.tx_limit);
     if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
     if (port.kind == PortKind::tap) write_tap(json, port.tap);
-    if (port.kind == PortKind::uplink) json["device"] = port.uplink.device;
+    if (port.kind == PortKind::uplink) {
+        json["device"] = port.uplink.device;
+        if (!port.uplink.netns.empty()) json["netns"] = port.uplink.netns;
+    }
     if (port.kind == PortKind::vxlan) write_vxlan(json, port.vxlan);
     return json;
 }

@@ -21,7 +21,8 @@ std::optional<MacAddress> host_next_hop(const Topology& topology, const RoutedFr
 bool leave_to_host(Context& context, InterfaceIndex interface);
 
 /// What no pipeline sees. The frame itself goes where it would without a router: to the host what came in for
-/// the interface, and by the bridge what the host sent. False: it is the router's to deal with, and untouched.
+/// the interface, and by the bridge what the host sent. False: it is the router's to deal with, and
+/// untouched.
 bool pass_by_host(Resolver& resolver, const RoutedFrame& routed);
 /// A copy for the host of what the router reads, too, and the host has not got by itself (ARP, neighbour
 /// discovery).

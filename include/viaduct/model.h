@@ -96,7 +96,8 @@ struct Tap {
 
 struct Uplink {
     std::string
-        device;  ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
+        device;         ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
+    std::string netns;  ///< path of the namespace that its kernel interface is in; empty: the dataplane's own
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
 

@@ -56,10 +56,11 @@ TEST_F(HostTest, GetsWhatIsForItsAddressesAsItIs) {
     auto near = tcp("192.0.2.254", 179, kNode4, 179);
     near.ttl = 1;
     EXPECT_EQ(pass("up", near, "host"), one("tcp 192.0.2.254:179 > 192.0.2.1:179 ttl 1"));
-    EXPECT_EQ(pass("up", {.source = "198.51.100.7", .destination = kNode4, .protocol = kIcmp, .source_port = 7},
-                   "host")
-                  .size(),
-              1U);
+    EXPECT_EQ(
+        pass("up", {.source = "198.51.100.7", .destination = kNode4, .protocol = kIcmp, .source_port = 7},
+             "host")
+            .size(),
+        1U);
     EXPECT_TRUE(frames("up").empty());
 }
 
@@ -88,7 +89,8 @@ TEST_F(HostTest, ReachesPodsAndPodsReachIt) {
     EXPECT_EQ(host_sends(tcp(kNode6, 41000, "fd00::2", 80), kOut, "pod"),
               one("tcp [2001:db8::1]:41000 > [fd00::2]:80 ttl 63"));
     // A pod's own address is seen: nothing is translated on the way to the node.
-    EXPECT_EQ(pass("pod", tcp("10.0.0.2", 5000, kNode4, 22), "host"), one("tcp 10.0.0.2:5000 > 192.0.2.1:22 ttl 64"));
+    EXPECT_EQ(pass("pod", tcp("10.0.0.2", 5000, kNode4, 22), "host"),
+              one("tcp 10.0.0.2:5000 > 192.0.2.1:22 ttl 64"));
     EXPECT_EQ(host_sends(tcp(kNode4, 22, "10.0.0.2", 5000, 0x12), kOut, "pod"),
               one("tcp 192.0.2.1:22 > 10.0.0.2:5000 ttl 63"));
 }
@@ -163,9 +165,12 @@ TEST_F(HostTest, HearsTheLink) {
     bench.inject("host", frame({.destination = kWorld, .source = kOut, .ethertype = 0x888e}));
     EXPECT_EQ(bench.collect("up").size(), 1U);
     // An offer to an address that the host does not have yet.
-    EXPECT_EQ(pass("up", {.source = "192.0.2.254", .destination = "192.0.2.99", .source_port = 67, .destination_port = 68},
-                   "host"),
-              one("udp 192.0.2.254:67 > 192.0.2.99:68 ttl 64"));
+    EXPECT_EQ(
+        pass(
+            "up",
+            {.source = "192.0.2.254", .destination = "192.0.2.99", .source_port = 67, .destination_port = 68},
+            "host"),
+        one("udp 192.0.2.254:67 > 192.0.2.99:68 ttl 64"));
 }
 
 TEST_F(HostTest, SpeaksToTheUplinksOtherEnd) {
@@ -202,7 +207,10 @@ TEST_F(HostTest, IsNotToldOfItsOwnAddressesByTheRouter) {
 }
 
 TEST_F(HostTest, GetsFragmentsTogetherAndErrors) {
-    const auto big = packet({.source = "198.51.100.7", .destination = kNode4, .source_port = 1, .destination_port = 2,
+    const auto big = packet({.source = "198.51.100.7",
+                             .destination = kNode4,
+                             .source_port = 1,
+                             .destination_port = 2,
                              .payload = 3000});
     for (const auto& piece : cut(big, 1500, 7))
         bench.inject("up", framed(piece, kOut, kWorld));
@@ -212,12 +220,15 @@ TEST_F(HostTest, GetsFragmentsTogetherAndErrors) {
     // An error about one of the host's packets.
     const auto sent = tcp(kNode4, 45000, "198.51.100.9", 443);
     host_sends(sent, kWorld, "up");
-    PacketSpec error{.source = "203.0.113.1", .destination = kNode4, .protocol = kIcmp, .icmp_type = 3, .icmp_code = 1};
+    PacketSpec error{
+        .source = "203.0.113.1", .destination = kNode4, .protocol = kIcmp, .icmp_type = 3, .icmp_code = 1};
     error.inside = packet(sent);
     EXPECT_EQ(pass("up", error, "host").size(), 1U);
     // And one that the host sends about what it got.
-    PacketSpec mine{.source = kNode4, .destination = "198.51.100.7", .protocol = kIcmp, .icmp_type = 3, .icmp_code = 3};
-    mine.inside = packet({.source = "198.51.100.7", .destination = kNode4, .source_port = 1, .destination_port = 2});
+    PacketSpec mine{
+        .source = kNode4, .destination = "198.51.100.7", .protocol = kIcmp, .icmp_type = 3, .icmp_code = 3};
+    mine.inside =
+        packet({.source = "198.51.100.7", .destination = kNode4, .source_port = 1, .destination_port = 2});
     EXPECT_EQ(host_sends(mine, kWorld, "up").size(), 1U);
 }
 
@@ -226,9 +237,11 @@ TEST_F(HostTest, WithoutItTheNodeAnswersItself) {
     apply();
     bench.settle();
     bench.collect("up");
-    EXPECT_EQ(pass("up", {.source = "192.0.2.254", .destination = kNode4, .protocol = kIcmp, .source_port = 7}, "up")
-                  .size(),
-              1U);
+    EXPECT_EQ(
+        pass("up", {.source = "192.0.2.254", .destination = kNode4, .protocol = kIcmp, .source_port = 7},
+             "up")
+            .size(),
+        1U);
     pass("up", tcp("198.51.100.7", 4000, kNode4, 22), "up");
     EXPECT_EQ(bench.drops("up", Drop::no_listener), 1U);
 }
@@ -249,9 +262,11 @@ TEST_F(HostTest, IsRefusedWhereItCannotStand) {
     EXPECT_NE(refusal([](auto& p) { p.host = "nobody"; }).find("does not exist"), std::string::npos);
     EXPECT_NE(refusal([](auto& p) { p.bridge = "inside"; }).find("must be on it"), std::string::npos);
     EXPECT_NE(refusal([](auto& p) { p.name = "second"; }).find("which port \"host\" has"), std::string::npos);
-    EXPECT_NE(refusal([](auto& p) { p.mac = MacAddress::parse(kPod); }).find("leave it out"), std::string::npos);
-    EXPECT_NE(refusal([](auto& p) { p.guard = model::Guard{{MacAddress::parse(kPod).value()}, {}}; })
-                  .find("host's own port"),
+    EXPECT_NE(refusal([](auto& p) { p.mac = MacAddress::parse(kPod); }).find("leave it out"),
+              std::string::npos);
+    EXPECT_NE(refusal([](auto& p) {
+                  p.guard = model::Guard{{MacAddress::parse(kPod).value()}, {}};
+              }).find("host's own port"),
               std::string::npos);
 }
 
