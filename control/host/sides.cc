@@ -29,8 +29,8 @@ std::set<Prefix> networks_behind(const model::Config& config, const std::string&
     const auto shared = shared_interfaces(config);
     const auto behind = [&](const std::string& name) {
         const auto interface = config.interfaces.find(name);
-        return interface != config.interfaces.end() && interface->second.up &&
-               interface->second.vrf == vrf && !shared.contains(name);
+        return interface != config.interfaces.end() && interface->second.up && interface->second.vrf == vrf &&
+               !shared.contains(name);
     };
     std::set<Prefix> networks;
     for (const auto& [name, interface] : config.interfaces) {

@@ -137,8 +137,8 @@ void Taken::take(const TakeRequest& request) {
     if (const auto row = find(name))
         throw Refused(place_of(name), "is taken already (" + std::string(to_string(row->state)) + ")");
     if (!reconciler_.status().connected)
-        throw Refused(place_of(name), "cannot be taken while the dataplane is away: " +
-                                          reconciler_.status().reason);
+        throw Refused(place_of(name),
+                      "cannot be taken while the dataplane is away: " + reconciler_.status().reason);
     const auto own = node::Namespace::own();
     const auto state = node::read_interface(own, name);
     if (!state)
@@ -237,9 +237,10 @@ void Taken::recover_after_boot(TakenInterface row) {
     const auto own = node::Namespace::own();
     const auto now = node::read_interface(own, row.name);
     if (!now) {
-        return spdlog::error("interface {}, which is taken as an uplink, is not there; \"viaduct uplink del "
-                             "{}\" forgets it",
-                             row.name, row.name);
+        return spdlog::error(
+            "interface {}, which is taken as an uplink, is not there; \"viaduct uplink del "
+            "{}\" forgets it",
+            row.name, row.name);
     }
     // Addresses and routes that the system gave it at its start are newer than what was kept.
     if (!now->addresses.empty()) row.kernel = *now;
@@ -297,7 +298,9 @@ void Taken::run(const std::stop_token& stopping) {
     while (!stopping.stop_requested()) {
         {
             std::unique_lock lock(mutex_);
-            const auto is_waiting = [](const auto& entry) { return entry.second.state == State::unconfirmed; };
+            const auto is_waiting = [](const auto& entry) {
+                return entry.second.state == State::unconfirmed;
+            };
             bell_.wait(lock, stopping, [&] { return std::ranges::any_of(rows_, is_waiting); });
             bell_.wait_for(lock, stopping, std::chrono::milliseconds(200), [] { return false; });
         }
@@ -314,7 +317,8 @@ void Taken::expire() {
         try {
             put_back(row, Dependents::remove);
         } catch (const std::exception& error) {
-            spdlog::error("interface {} cannot be given back, and is tried again: {}", row.name, error.what());
+            spdlog::error("interface {} cannot be given back, and is tried again: {}", row.name,
+                          error.what());
             row.deadline = now + 5;
             save(row);
         }

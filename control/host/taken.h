@@ -1,10 +1,10 @@
 // Kernel interfaces of the node that the dataplane has taken over, each with its way back.
 //
-// Theory of operation. A taken interface moves to a namespace of Viaduct's own, where the dataplane opens it as
-// an uplink and nobody else hears what it receives. In its place a TAP of the same name, MAC address and MTU
-// gets its addresses, routes and neighbours: whatever knew the interface by name goes on. What the kernel held
-// is in the store before anything is touched, so that whatever instant control is killed at, the next start
-// finishes the way there or the way back. A taking that waits for its confirmation goes back by itself.
+// Theory of operation. A taken interface moves to a namespace of Viaduct's own, where the dataplane opens it
+// as an uplink and nobody else hears what it receives. In its place a TAP of the same name, MAC address and
+// MTU gets its addresses, routes and neighbours: whatever knew the interface by name goes on. What the kernel
+// held is in the store before anything is touched, so that whatever instant control is killed at, the next
+// start finishes the way there or the way back. A taking that waits for its confirmation goes back by itself.
 #pragma once
 
 #include <chrono>
@@ -57,14 +57,15 @@ public:
     Taken(const Taken&) = delete;
     Taken& operator=(const Taken&) = delete;
 
-    /// Ends what a crash left half way, and takes again what a reboot gave back. Before the reconciler starts.
+    /// Ends what a crash left half way, and takes again what a reboot gave back. Before the reconciler
+    /// starts.
     void recover();
     /// Starts the clock of unconfirmed takings.
     void start();
     void stop();
 
-    /// Returns when the node's traffic goes by the dataplane. Throws Refused and node::Error; then all is as it
-    /// was.
+    /// Returns when the node's traffic goes by the dataplane. Throws Refused and node::Error; then all is as
+    /// it was.
     void take(const TakeRequest& request);
     /// Throws Refused when it is not taken, or was given back already.
     void confirm(const std::string& interface);

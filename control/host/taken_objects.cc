@@ -41,9 +41,11 @@ std::string host_port_name(const std::string& interface) {
 
 void check_free(const model::Config& config, const std::string& interface) {
     const auto refuse = [&](const std::string& why) { throw Refused("uplinks/" + interface, why); };
-    if (!model::is_name(interface)) refuse("has a name that no port can have; rename it (ip link set ... name)");
+    if (!model::is_name(interface))
+        refuse("has a name that no port can have; rename it (ip link set ... name)");
     if (config.bridges.contains(interface)) refuse("has the name of a bridge, which must go first");
-    if (config.interfaces.contains(interface)) refuse("has the name of a router interface, which must go first");
+    if (config.interfaces.contains(interface))
+        refuse("has the name of a router interface, which must go first");
     for (const auto& name : {interface, host_port_name(interface)}) {
         if (config.ports.contains(name)) refuse("would make port " + name + ", which is there already");
     }
@@ -115,9 +117,8 @@ model::Change removal_with_dependents(const model::Config& config, const std::st
             for (const auto& [key, object] : config.*kind.objects) {
                 if ((change.*kind.deleted).contains(key)) continue;
                 bool hit = false;
-                model::for_each_reference(object, [&](const auto& to, const std::string& name) {
-                    hit = hit || goes(to, name);
-                });
+                model::for_each_reference(
+                    object, [&](const auto& to, const std::string& name) { hit = hit || goes(to, name); });
                 if (!hit) continue;
                 (change.*kind.deleted).insert(key);
                 more = true;

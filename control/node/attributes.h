@@ -2,13 +2,14 @@
 // rooms read or write.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 #include <cstring>
 #include <optional>
 #include <string>
 
 #include <libmnl/libmnl.h>
-#include <sys/socket.h>
 
 #include "viaduct/address.h"
 

@@ -166,8 +166,9 @@ void read_route(const nlmsghdr& answer, const Link& link, InterfaceState& state)
     });
     if (!ours) return;
     if (object)
-        throw Error("a route by " + link.name + " uses a next-hop object, which cannot be moved; "
-                                                "write it with \"via\" and \"dev\" (ip route show)");
+        throw Error("a route by " + link.name +
+                    " uses a next-hop object, which cannot be moved; "
+                    "write it with \"via\" and \"dev\" (ip route show)");
     state.routes.push_back(payload_of(answer));
     const auto any = *IpAddress::parse(info->rtm_family == AF_INET ? "0.0.0.0" : "::");
     gateway.destination = {destination.value_or(any), info->rtm_dst_len};
@@ -210,7 +211,8 @@ Message request(const Told& told, unsigned short type, unsigned index, std::uint
 
 void rewrite_route(nlmsghdr* header, unsigned index) {
     // How its interface was doing is no part of a route.
-    constexpr unsigned state = RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_UNRESOLVED | RTNH_F_OFFLOAD | RTNH_F_TRAP;
+    constexpr unsigned state =
+        RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_UNRESOLVED | RTNH_F_OFFLOAD | RTNH_F_TRAP;
     static_cast<rtmsg*>(mnl_nlmsg_get_payload(header))->rtm_flags &= ~state;
     change_attributes(header, sizeof(rtmsg), [index](int type, nlattr* attribute) {
         if (type == RTA_OIF) std::memcpy(mnl_attr_get_payload(attribute), &index, sizeof index);
@@ -279,16 +281,15 @@ void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifnam
 
 void bring_up(Netlink& netlink, unsigned index, const std::string& ifname) {
     Message message;
-    auto* info = static_cast<ifinfomsg*>(
-        mnl_nlmsg_put_extra_header(message.start(RTM_NEWLINK, 0), sizeof(ifinfomsg)));
+    auto* info =
+        static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(message.start(RTM_NEWLINK, 0), sizeof(ifinfomsg)));
     info->ifi_index = static_cast<int>(index);
     info->ifi_change = info->ifi_flags = IFF_UP;
-    if (const int error = netlink.talk(message); error != 0)
-        refuse("to bring up interface " + ifname, error);
+    if (const int error = netlink.talk(message); error != 0) refuse("to bring up interface " + ifname, error);
 }
 
-/// Frames that the kernel has merged (GRO, LRO) are longer than a packet socket's buffers: it shall not. What a
-/// device cannot do need not be turned off.
+/// Frames that the kernel has merged (GRO, LRO) are longer than a packet socket's buffers: it shall not. What
+/// a device cannot do need not be turned off.
 void stop_merging(const Namespace& ns, const std::string& ifname) {
     const Inside inside(ns);
     const http::Descriptor any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -352,8 +353,10 @@ void move_interface(const Namespace& from, const std::string& ifname, const Name
     info->ifi_index = static_cast<int>(link->index);
     mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(to.fd()));
     if (const int error = netlink.talk(message); error != 0)
-        refuse("to move interface " + ifname + " to another namespace (a wireless or virtual one may be bound "
-               "to its own)", error);
+        refuse("to move interface " + ifname +
+                   " to another namespace (a wireless or virtual one may be bound "
+                   "to its own)",
+               error);
     if (!up) return;
     // What it hears there is the dataplane's.
     write_sysctl(to, "ipv6", ifname, "disable_ipv6", "1");

@@ -22,9 +22,9 @@ struct InterfaceState {
     MacAddress mac;
     std::uint32_t mtu = 0;
     bool up = false;
-    std::vector<Told> addresses;   ///< ifaddrmsg; without IPv6's link-local and temporary ones
-    std::vector<Told> routes;      ///< rtmsg; those that somebody made, whatever their table
-    std::vector<Told> neighbours;  ///< ndmsg; the permanent ones
+    std::vector<Told> addresses;                  ///< ifaddrmsg; without IPv6's link-local and temporary ones
+    std::vector<Told> routes;                     ///< rtmsg; those that somebody made, whatever their table
+    std::vector<Told> neighbours;                 ///< ndmsg; the permanent ones
     std::map<std::string, std::string> switches;  ///< "ipv6/accept_ra"
 
     // The same for people and for a router.

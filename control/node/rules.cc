@@ -1,5 +1,7 @@
 #include "node/rules.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -8,7 +10,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
-#include <netinet/in.h>
 
 #include "node/attributes.h"
 #include "node/netlink.h"

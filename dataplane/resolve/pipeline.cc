@@ -14,6 +14,7 @@ constexpr std::array kPipeline{
     Stage{"host", stage_host},
     Stage{"route", stage_route},
     Stage{"local", stage_local},
+    Stage{"isolation", stage_isolation},
     Stage{"reverse path", stage_reverse_path},
     Stage{"lifetime", stage_lifetime},
     Stage{"neighbour", stage_neighbour},
