@@ -158,7 +158,7 @@ void run(const Settings& settings, const sigset_t& signals) {
         ~StopFirst() { reconciler.stop(); }
     } stop_first{reconciler};
     reconciler.on_change([&] { shares.wake(); });
-    shares.before_each([&](const model::Config& in_force) { taken.restore(in_force); });
+    shares.before_each([&] { return taken.follow_kernel(); });
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);

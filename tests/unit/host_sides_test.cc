@@ -88,7 +88,8 @@ TEST(Sides, ShowNoMillionRoutes) {
     auto config = two_networks();
     for (unsigned i = 0; i < 3000; ++i) {
         model::Route one;
-        one.prefix = prefix(("11." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ".0/24").c_str());
+        one.prefix =
+            prefix(("11." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ".0/24").c_str());
         one.next_hops = {{ip("10.1.0.7"), "pods", 1}};
         config.routes[one.key()] = one;
     }
@@ -101,12 +102,12 @@ TEST(Sides, PublishInOneTableByRulesOfTheNamespacesFirstPort) {
     auto config = two_networks();
     add_interface(config, "eth2", "198.51.100.2/24");
     add_host_port(config, "other", "eth2");
-    config.port_forwards["web"] = {"web", "default", model::Transport::tcp, ip("192.0.2.2"), 8080, 8081,
-                                   ip("10.1.0.9"), 80};
-    config.port_forwards["six"] = {"six", "default", model::Transport::udp, ip("2001:db8::2"), 53, 53,
-                                   ip("fd00::9"), 53};
-    config.port_forwards["blue"] = {"blue", "blue", model::Transport::tcp, ip("192.0.2.3"), 1, 1,
-                                    ip("10.1.0.9"), 1};
+    config.port_forwards["web"] = {"web", "default", model::Transport::tcp, ip("192.0.2.2"),
+                                   8080,  8081,      ip("10.1.0.9"),        80};
+    config.port_forwards["six"] = {"six", "default", model::Transport::udp, ip("2001:db8::2"),
+                                   53,    53,        ip("fd00::9"),         53};
+    config.port_forwards["blue"] = {"blue", "blue", model::Transport::tcp, ip("192.0.2.3"),
+                                    1,      1,      ip("10.1.0.9"),        1};
     const auto sides = sides_of(config);
     ASSERT_EQ(sides.size(), 2U);
     const std::vector<node::PublishedPlace> expected{
