@@ -3,10 +3,14 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <mutex>
+#include <thread>
 
 #include <boost/program_options.hpp>
 #include <spdlog/spdlog.h>
@@ -21,6 +25,8 @@
 #include "api/router.h"
 #include "api/state_routes.h"
 #include "ipam/leases.h"
+#include "network/networks.h"
+#include "network/routes.h"
 #include "node/tap_link.h"
 #include "pod/attachments.h"
 #include "pod/routes.h"
@@ -102,7 +108,7 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations()})
+    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &network::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -129,6 +135,21 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
     }
 }
 
+/// Nobody tells when a container ends that was attached by hand.
+void collect_vanished(const std::stop_token& stopping, pod::Attachments& attachments) {
+    std::mutex mutex;
+    std::condition_variable_any ended;
+    std::unique_lock lock(mutex);
+    while (
+        !ended.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); })) {
+        try {
+            attachments.collect_vanished();
+        } catch (const std::exception& error) {
+            spdlog::error("attachments whose pods have gone: {}", error.what());
+        }
+    }
+}
+
 void run(const Settings& settings, const sigset_t& signals) {
     make_directory(settings.run_dir);
     make_directory(std::filesystem::path(settings.api_socket).parent_path());
@@ -137,23 +158,29 @@ void run(const Settings& settings, const sigset_t& signals) {
     const reconcile::ConfigSource config_source(database, node::set_link);
     pod::Options pod_options;
     pod_options.run_dir = settings.run_dir;
-    pod::Attachments attachments(pod_options, database, config_source);
+    network::Networks networks(database);
+    const network::Together not_pods(config_source, networks);
+    pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
-    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &attachments});
+    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &networks, &attachments});
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    networks.use(reconciler, attachments);
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
     pod::register_routes(router, attachments);
+    network::register_routes(router, networks, attachments);
 
     reconciler.start();
+    const std::jthread vanished(
+        [&](const std::stop_token& stopping) { collect_vanished(stopping, attachments); });
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
                               [&](http::Request& request) { return router.route(request); });
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,

@@ -16,6 +16,10 @@ std::string joined(const std::vector<std::string_view>& words) {
     return list;
 }
 
+bool takes_options(const std::string& object) {
+    return object == "trace" || object == "net";
+}
+
 }  // namespace
 
 std::size_t match(std::string_view word, const std::vector<std::string_view>& known,
@@ -92,8 +96,9 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
             if (equals == std::string::npos && i + 1 >= arguments.size())
                 throw Usage(word + " needs a value after it");
             *value->second = equals == std::string::npos ? arguments[++i] : word.substr(equals + 1);
-        } else if (!parsed.words.empty() && parsed.words.front() == "trace" && word.starts_with("--")) {
-            // A packet's properties look like options, as they do in other tools that make packets.
+        } else if (!parsed.words.empty() && takes_options(parsed.words.front()) && word.starts_with("--")) {
+            // A packet's properties look like options, as they do in other tools that make packets, and so do
+            // a network's and a container's, as they do in container engines.
             parsed.words.push_back(word.substr(2, equals == std::string::npos ? equals : equals - 2));
             if (equals != std::string::npos) parsed.words.push_back(word.substr(equals + 1));
         } else {

@@ -190,6 +190,10 @@ void Attachments::accept(Record& record) {
         record.attached.addresses.insert(record.attached.addresses.end(), got.begin(), got.end());
     }
     choose_gateways(record);
+    if (!request.port_mappings.empty()) {
+        contribute(tx, configured, faults);
+        refuse_clashes(record, configured, list());
+    }
     const std::scoped_lock lock(mutex_);
     choose_mac(record);
     record.generation = store::record(tx, store::kAttachment, "add", {history_of(record, true)});
@@ -249,7 +253,7 @@ node::InterfaceConfig interface_of(const Record& record) {
             .mtu = request.mtu,
             .up = request.up,
             .detect_duplicates = request.detect_duplicates,
-            .addresses = record.attached.addresses,
+            .addresses = own_addresses(record),
             .routes = request.routes};
 }
 
@@ -292,7 +296,9 @@ Attached Attachments::add(Request request, const std::optional<node::Namespace>&
     delegations_.settle(record.request.token);
     spdlog::info("attachment {} added: port {} on bridge {}", name, record.attached.port,
                  record.request.bridge);
-    return record.attached;
+    auto attached = record.attached;
+    attached.addresses = own_addresses(record);
+    return attached;
 }
 
 void Attachments::remove_effects(const Record& record) {
@@ -409,14 +415,19 @@ bool Attachments::remove(const Key& key, const std::optional<node::Namespace>& n
         if (ns) node::remove(*ns, key.ifname, alias(key));
         return false;
     }
-    take_away(*record);
+    remove(*record);
+    return true;
+}
+
+/// In its turn.
+void Attachments::remove(const Record& record) {
+    take_away(record);
     try {
-        erase(*record, false);
+        erase(record, false);
     } catch (const store::Error& error) {
         throw Failure(attachment::kIo, error.what());
     }
-    spdlog::info("attachment {} deleted", attachment::to_string(key));
-    return true;
+    spdlog::info("attachment {} deleted", attachment::to_string(record.request.key));
 }
 
 std::string Attachments::begin(const Key& key, const attachment::Delegation& delegation,

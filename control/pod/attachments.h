@@ -65,6 +65,8 @@ public:
     void check(const attachment::Expected& expected, const std::optional<node::Namespace>& ns) const;
     /// GC: removes this network's attachments that are not in `valid`; returns them.
     std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
+    /// Removes what was to go with its namespace, where nobody is in that any more; returns it.
+    std::vector<Key> collect_vanished();
     /// STATUS: throws Failure when an ADD could not succeed now.
     void status(const Needs& needs) const;
 
@@ -103,6 +105,7 @@ private:
     void take_away(const Record& record);
     model::Change what_leaves(const Record& record);
     void leave_dataplane(const Record& record);
+    void remove(const Record& record);
     void erase(const Record& record, bool withdrawn);
     void erase_record(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "node/interface.h"
+#include "node/occupants.h"
 #include "pod/attachments.h"
 #include "pod/failure.h"
 #include "pod/routing.h"
@@ -25,7 +26,7 @@ void compare_with_result(const attachment::Expected& expected, const Record& rec
         differs(expected.key, "prevResult has MAC address " + expected.mac->to_string() +
                                   ", and it was given " + attached.mac.to_string());
     }
-    for (const auto& address : attached.addresses) {
+    for (const auto& address : own_addresses(record)) {
         const auto& list = expected.addresses;
         if (std::find(list.begin(), list.end(), address.address) == list.end()) {
             differs(expected.key, "prevResult lacks its address " + address.address.to_string());
@@ -38,6 +39,13 @@ void compare_with_kernel(const Record& record, const std::optional<node::Namespa
     if (!ns) differs(key, "no network namespace was passed");
     if (ns->inode() != record.inode) differs(key, "this is another network namespace than it was added to");
     if (const auto difference = node::difference(*ns, interface_of(record))) differs(key, *difference);
+}
+
+bool has_vanished(const Record& record) {
+    if (!record.request.goes_with_namespace || record.state != State::ready) return false;
+    // The usual case costs one look.
+    if (node::leads_to(record.request.netns, record.inode)) return false;
+    return !node::is_occupied(record.inode, record.bound ? record.netns : "");
 }
 
 }  // namespace
@@ -70,6 +78,23 @@ std::vector<Key> Attachments::collect(const std::string& network, const std::set
         const auto& key = record.request.key;
         if (key.network != network || valid.contains(key)) continue;
         if (remove(key, std::nullopt)) removed.push_back(key);
+    }
+    return removed;
+}
+
+std::vector<Key> Attachments::collect_vanished() {
+    std::vector<Key> removed;
+    for (const auto& record : list()) {
+        if (!has_vanished(record)) continue;
+        const auto& key = record.request.key;
+        const Turn turn(*this, key);
+        // By now it may have gone or be another's.
+        const auto present = find(key);
+        if (!present || !has_vanished(*present)) continue;
+        spdlog::info("attachment {}: nobody is in its network namespace any more",
+                     attachment::to_string(key));
+        remove(*present);
+        removed.push_back(key);
     }
     return removed;
 }

@@ -190,11 +190,13 @@ Json::Value describe(const Record& record) {
     if (request.ingress.rate != 0) json["ingress_rate"] = Json::UInt64(request.ingress.rate);
     if (request.egress.rate != 0) json["egress_rate"] = Json::UInt64(request.egress.rate);
     json["addresses"] = Json::arrayValue;
-    for (const auto& address : record.attached.addresses)
+    for (const auto& address : own_addresses(record))
         json["addresses"].append(attachment::to_json(address));
     json["routes"] = Json::arrayValue;
     for (const auto& route : request.routes)
         json["routes"].append(attachment::to_json(route));
+    for (const auto& mapping : request.port_mappings)
+        json["port_mappings"].append(attachment::to_json(mapping));
     if (!record.netns.empty()) json["netns"] = record.netns;
     if (!record.attached.socket_path.empty()) {
         json["socket_path"] = record.attached.socket_path;
@@ -206,6 +208,23 @@ Json::Value describe(const Record& record) {
     json["created"] = Json::Int64(record.created);
     json["generation"] = Json::Int64(record.generation);
     return json;
+}
+
+std::vector<attachment::Address> own_addresses(const Record& record) {
+    auto addresses = record.attached.addresses;
+    if (!record.request.routed) return addresses;
+    for (auto& [address, gateway] : addresses)
+        address.length = static_cast<std::uint8_t>(address.address.bits());
+    return addresses;
+}
+
+std::string words_for(const Record& record) {
+    const auto key = attachment::to_string(record.request.key);
+    for (const char* label : {"name", "K8S_POD_NAME"}) {
+        const auto found = record.request.labels.find(label);
+        if (found != record.request.labels.end()) return found->second + " (" + key + ")";
+    }
+    return key;
 }
 
 Records load(store::Transaction& tx) {

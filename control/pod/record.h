@@ -53,6 +53,11 @@ model::Port port_of(const Record& record);
 /// For people and the command line.
 Json::Value describe(const Record& record);
 
+/// As the pod has them: those of a host where the network is routed.
+std::vector<attachment::Address> own_addresses(const Record& record);
+/// "web (shop/CONTAINER/IFNAME)" where the pod has a name, or the key alone.
+std::string words_for(const Record& record);
+
 Records load(store::Transaction& tx);
 void save(store::Transaction& tx, const Record& record);  ///< inserts or replaces
 void set_state(store::Transaction& tx, const Key& key, State state);

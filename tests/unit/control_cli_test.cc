@@ -119,7 +119,7 @@ TEST(Objects, ExplainThemselves) {
     for (const auto& object :
          {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(), stats_object(),
           log_object(), config_object(), vrf_object(), interface_object(), addr_object(), route_object(),
-          neigh_object(), nat_object(), timeouts_object()}) {
+          neigh_object(), nat_object(), timeouts_object(), net_object()}) {
         EXPECT_FALSE(object.summary.empty()) << object.name;
         EXPECT_FALSE(object.examples.empty()) << object.name;
         for (const auto& command : object.commands)
