@@ -45,6 +45,14 @@ bool same_device(const model::Port& a, const model::Port& b) {
            a.vxlan.local == b.vxlan.local && a.vxlan.udp_port == b.vxlan.udp_port;
 }
 
+/// Whether a device that was made for `old` does for `wanted`: its interface may have been moved since.
+bool serves(const Port& device, const model::Port& old, const model::Port& wanted) {
+    if (same_device(old, wanted)) return true;
+    auto moved = old;
+    moved.tap = wanted.tap;
+    return same_device(moved, wanted) && device.is_at(wanted.tap);
+}
+
 /// What two devices cannot have at once.
 std::string device_place(const model::Port& port) {
     switch (port.kind) {
@@ -191,7 +199,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     std::set<std::string> wanted_places;
     for (const auto& [name, port] : next.ports) {
         const auto old = s.ports.find(name);
-        if (old != s.ports.end() && same_device(old->second->config, port)) continue;
+        if (old != s.ports.end() && serves(*old->second->device, old->second->config, port)) continue;
         made.push_back(name);
         wanted_places.insert(device_place(port));
     }
@@ -199,7 +207,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     for (const auto& [name, slot] : s.ports) {
         const auto kept = next.ports.find(name);
         const bool goes = kept == next.ports.end();
-        if (!goes && same_device(slot->config, kept->second)) continue;
+        if (!goes && serves(*slot->device, slot->config, kept->second)) continue;
         const bool first = !goes || wanted_places.contains(device_place(slot->config));
         (first ? removed_first : removed).push_back(name);
     }

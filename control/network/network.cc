@@ -63,7 +63,7 @@ Subnet subnet_from_json(const Json::Value& json, const std::string& where, Fault
     }
     reader.done();
     if (whole) subnet.prefix = *whole;
-    if (!whole && object["subnet"].isNull()) reader.fault("subnet", "is required");
+    if (reader.valid() && !object.isMember("subnet")) reader.fault("subnet", "is required");
     return subnet;
 }
 

@@ -141,8 +141,13 @@ Response attach(Networks& networks, pod::Attachments& attachments, Request& requ
     attachments.collect_vanished();
     refuse_second(networks, name, asked);
     if (asked.key.ifname.empty()) asked.key.ifname = node::free_interface_name(*ns);
-    // Somebody in another process namespace cannot be seen here, and would be thought gone at once.
-    asked.goes_with_namespace = node::leads_to(asked.netns, ns->inode()) || node::is_occupied(ns->inode(), "");
+    // Whom control cannot see it would never find gone; or it has just ended.
+    if (!attachments.is_lived_in(asked.netns, ns->inode())) {
+        throw Refused(asked.key.container,
+                      "has a network namespace in which viaduct-control sees no process and no mount: it has "
+                      "ended, or it is hidden from viaduct-control by a process namespace");
+    }
+    asked.goes_with_namespace = true;
     const auto key = asked.key;
     auto json = attachment::to_json(networks.attach(name, std::move(asked), ns));
     json["network"] = name;

@@ -41,7 +41,7 @@ std::string unescaped(const std::string& text) {
     return path;
 }
 
-bool has_mount(std::uint64_t inode, const std::string& own_mount) {
+bool has_mount(std::uint64_t inode, const std::string& own_mounts) {
     const auto wanted = "net:[" + std::to_string(inode) + "]";
     std::ifstream table("/proc/self/mountinfo");
     for (std::string line; std::getline(table, line);) {
@@ -52,15 +52,15 @@ bool has_mount(std::uint64_t inode, const std::string& own_mount) {
         std::string root;
         std::string point;
         words >> id >> parent >> device >> root >> point;
-        if (root == wanted && unescaped(point) != own_mount) return true;
+        if (root == wanted && !unescaped(point).starts_with(own_mounts)) return true;
     }
     return false;
 }
 
 }  // namespace
 
-bool is_occupied(std::uint64_t inode, const std::string& own_mount) {
-    return has_process(inode) || has_mount(inode, own_mount);
+bool is_occupied(std::uint64_t inode, const std::string& own_mounts) {
+    return has_process(inode) || has_mount(inode, own_mounts);
 }
 
 bool leads_to(const std::string& path, std::uint64_t inode) {

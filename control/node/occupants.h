@@ -10,8 +10,8 @@
 namespace viaduct::node {
 
 /// Whether a process that this one can see is in the namespace with that inode, or a mount that it can see
-/// other than `own_mount` keeps it. Looks at every process: for when leads_to() says no.
-bool is_occupied(std::uint64_t inode, const std::string& own_mount);
+/// keeps it: one that is not below `own_mounts`. Looks at every process: for when leads_to() says no.
+bool is_occupied(std::uint64_t inode, const std::string& own_mounts);
 /// Whether `path` leads to the namespace with that inode.
 bool leads_to(const std::string& path, std::uint64_t inode);
 /// "eth0", "eth1", ...: the first that no interface in `ns` has. Throws Error.

@@ -67,6 +67,8 @@ public:
     std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
     /// Removes what was to go with its namespace, where nobody is in that any more; returns it.
     std::vector<Key> collect_vanished();
+    /// Whether somebody is in `ns`, to which `path` may lead, and can be seen from here.
+    [[nodiscard]] bool is_lived_in(const std::string& path, std::uint64_t ns) const;
     /// STATUS: throws Failure when an ADD could not succeed now.
     void status(const Needs& needs) const;
 
@@ -96,6 +98,7 @@ private:
         Key key_;
     };
 
+    [[nodiscard]] bool has_vanished(const Record& record) const;
     [[nodiscard]] Record plan(attachment::Request request, const std::optional<node::Namespace>& ns) const;
     void accept(Record& record);
     void choose_mac(Record& record) const;

@@ -41,13 +41,6 @@ void compare_with_kernel(const Record& record, const std::optional<node::Namespa
     if (const auto difference = node::difference(*ns, interface_of(record))) differs(key, *difference);
 }
 
-bool has_vanished(const Record& record) {
-    if (!record.request.goes_with_namespace || record.state != State::ready) return false;
-    // The usual case costs one look.
-    if (node::leads_to(record.request.netns, record.inode)) return false;
-    return !node::is_occupied(record.inode, record.bound ? record.netns : "");
-}
-
 }  // namespace
 
 void Attachments::check(const attachment::Expected& expected,
@@ -80,6 +73,16 @@ std::vector<Key> Attachments::collect(const std::string& network, const std::set
         if (remove(key, std::nullopt)) removed.push_back(key);
     }
     return removed;
+}
+
+bool Attachments::is_lived_in(const std::string& path, std::uint64_t ns) const {
+    // The usual case costs one look. Of our own mounts there may be one for each attachment.
+    return node::leads_to(path, ns) || node::is_occupied(ns, options_.run_dir + "/netns/");
+}
+
+bool Attachments::has_vanished(const Record& record) const {
+    return record.request.goes_with_namespace && record.state == State::ready &&
+           !is_lived_in(record.request.netns, record.inode);
 }
 
 std::vector<Key> Attachments::collect_vanished() {

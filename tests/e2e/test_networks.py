@@ -244,7 +244,7 @@ def test_networks_that_cannot_be(node, make_netns):
             (("new", "--subnet", "fd05::/64", "--mtu", "1000"), "1280"),
             (("new", "--driver", "routed", "--internal"), "cannot be internal"),
             (("new", "--internal", "--subnet", "10.5.0.0/24", "--gateway", "10.5.0.1"), "internal"),
-            (("a b",), "letter"), (("-x" * 2,), "unknown"), (("x" * 64,), "1 to 63"), (("../x",), "letter")):
+            (("a b",), "letter"), (("--x",), "letter"), (("-x",), "unknown"), (("x" * 64,), "1 to 63"), (("../x",), "letter")):
         done = node.cli("net", "create", *words, json=False, check=False)
         assert done.returncode != 0 and part in done.stderr, (words, done.stderr)
     assert [each["name"] for each in node.cli("net")] == ["old"]
@@ -257,7 +257,8 @@ def test_networks_that_cannot_be(node, make_netns):
 
 def test_attachments_that_cannot_be(node, make_netns):
     space = make_netns("pod")
-    node.cli("net", "create", "shop", "--subnet", "10.76.0.0/30")
+    node.cli("net", "create", "shop", "--subnet", "10.76.0.0/29")
+    node.cli("net", "create", "tiny", "--subnet", "10.77.0.0/30", "--range", "10.77.0.0/31")
     good = attach(node, space.name, "shop")
     assert address(good) == "10.76.0.2"
     other = make_netns("other")
@@ -268,13 +269,13 @@ def test_attachments_that_cannot_be(node, make_netns):
     os.mkfifo(fifo)
     for words, part in (
             ((space.name, "shop"), "already"), ((other.name, "nowhere"), "does not exist"),
-            ((other.name, "shop"), "no address"), ((other.name, "shop", "--ip", "10.76.0.2"), space.name),
+            ((other.name, "tiny"), "no address"), ((other.name, "shop", "--ip", "10.76.0.2"), space.name),
             ((other.name, "shop", "--ip", "10.76.0.1"), "gateway"), ((other.name, "shop", "--ip", "10.0.0.1"), "no range"),
             ((other.name, "shop", "--ip", "x"), "not an IP"), ((other.name, "shop", "--mac", "01:00:00:00:00:01"), "MAC"),
             ((other.name, "shop", "--ifname", "a/b"), "ifname"), ((other.name, "shop", "--ifname", "lo"), "lo"),
             (("nobody", "shop"), "neither"), (("99999999", "shop"), "99999999"), ((str(node_pid), "shop"), "node's own"),
             ((str(plain_file), "shop"), "not a network namespace"), ((str(fifo), "shop"), "not a network namespace"),
-            (("--help/../x", "shop"), "unknown"), (("a;reboot", "shop"), "no name")):
+            (("--x/../x", "shop"), "no absolute path"), (("a;reboot", "shop"), "no name")):
         done = node.cli("net", "attach", *words, json=False, check=False)
         assert done.returncode != 0 and part in done.stderr, (words, done.stderr)
     for text in ("80", "0:80", "80:0", "70000:80", "1-3:1-2", "9-8:1-2", "x:80", "1.2.3:80:80", "[fd00::1:80:80", "80:80/icmp",
