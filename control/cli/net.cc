@@ -33,8 +33,8 @@ Json::Value& subnet_for(Json::Value& network, const IpAddress& address, const ch
 }
 
 void read_setting(Words& words, Json::Value& network) {
-    const auto key = words.keyword({"driver", "subnet", "gateway", "range", "mtu", "internal", "masquerade",
-                                    "no-masquerade", "ipv6"});
+    const auto key = words.keyword(
+        {"driver", "subnet", "gateway", "range", "mtu", "internal", "masquerade", "no-masquerade", "ipv6"});
     if (key == "driver") {
         network[key] = words.take("bridge, routed or wire");
     } else if (key == "subnet") {
@@ -124,9 +124,8 @@ int inspect(Session& session) {
     const auto network = session.ask("GET", target_of(name));
     if (session.printed(network)) return 0;
     std::cout << text_of(network, "name") << " driver " << text_of(network, "driver") << " mtu "
-              << text_of(network, "mtu") << " masquerade "
-              << (bool_of(network, "masquerade") ? "on" : "off") << " internal "
-              << (bool_of(network, "internal") ? "on" : "off") << "\n";
+              << text_of(network, "mtu") << " masquerade " << (bool_of(network, "masquerade") ? "on" : "off")
+              << " internal " << (bool_of(network, "internal") ? "on" : "off") << "\n";
     for (const auto& subnet : network["subnets"]) {
         std::cout << "  subnet " << text_of(subnet, "subnet");
         for (const char* key : {"gateway", "range"}) {
@@ -149,9 +148,8 @@ int inspect(Session& session) {
 int remove(Session& session) {
     const auto name = session.words.take("the network's name");
     session.words.done();
-    const auto comment = session.arguments.comment.empty()
-                             ? ""
-                             : "?comment=" + http::encode(session.arguments.comment);
+    const auto comment =
+        session.arguments.comment.empty() ? "" : "?comment=" + http::encode(session.arguments.comment);
     session.ask("DELETE", target_of(name) + comment);
     return 0;
 }
@@ -187,7 +185,8 @@ int attach(Session& session) {
     return 0;
 }
 
-/// The container of `network` that a person means by `word`: also what no engine knows any more can be taken off.
+/// The container of `network` that a person means by `word`: also what no engine knows any more can be taken
+/// off.
 std::string container_on(const Json::Value& network, const std::string& word) {
     constexpr std::size_t least = 4;  // digits of an id's beginning
     std::vector<std::string> found;
@@ -243,48 +242,54 @@ std::function<int(Session&)> wet(std::function<int(Session&)> run) {
 }  // namespace
 
 Object net_object() {
-    return {"net",
-            "networks, and containers plugged into them",
-            {{"ls", {"list", "lst", "show"}, "", "list networks", list},
-             {"create",
-              {"add"},
-              "NAME [--driver bridge|routed|wire] [--subnet P]... [--gateway A]... [--range P]... [--ipv6] "
-              "[--mtu N] [--internal] [--no-masquerade]",
-              "make one", create},
-             {"inspect", {}, "NAME", "show one and who is on it", inspect},
-             {"rm", {"del", "delete", "remove"}, "NAME", "remove one that nobody is on", wet(remove)},
-             {"attach",
-              {"connect"},
-              "NETNS|PID|CONTAINER NETWORK [--ifname NAME] [--ip A]... [--mac M] [--publish "
-              "[HOSTIP:]PORT[-LAST]:PORT[-LAST][/PROTO]]... [--name NAME]",
-              "give a container an interface", wet(attach)},
-             {"detach", {"disconnect"}, "NETNS|PID|CONTAINER NETWORK [--ifname NAME]", "take it away",
-              wet(detach)},
-             {"prune", {}, "", "take away what containers left that ended", wet(prune)}},
-            "driver: bridge (default): its containers share the subnets and reach each other directly; routed: "
-            "each has an\n"
-            "address of its own (/32, /128) and everything goes by the gateway; wire: two containers, and what "
-            "one sends the\n"
-            "other gets. none and host are no networks: a container started so has nothing to be connected, or "
-            "the node's own.\n"
-            "subnet: taken from 10.210.0.0/16 when none is named, with --ipv6 from fd76:6961:6475::/48, too; a "
-            "wire has none.\n"
-            "gateway: default the subnet's first address. range: the part that containers' addresses come from; "
-            "default all.\n"
-            "mtu: bytes, 68 to 9216, default 1500. internal: no gateway, nothing in or out. masquerade: what "
-            "leaves the\n"
-            "network has the node's address; default on.\n"
-            "ifname: default the first of eth0, eth1, ... that the container does not have. publish: ports of "
-            "the node that\n"
-            "lead to the container, at HOSTIP or at all addresses of its router; tcp, udp or sctp, default "
-            "tcp.\n"
-            "A container's interface goes when its network namespace has nobody in it any more.\n",
-            {"viaduct net create shop --subnet 10.1.0.0/24 --subnet fd00:1::/64",
-             "viaduct net create edge --driver routed --no-masquerade",
-             "podman run -d --network none --name web IMAGE && viaduct net attach web shop --publish 8080:80",
-             "viaduct net attach /run/netns/blue shop --ifname net0 --ip 10.1.0.9 --mac 02:00:00:00:00:09",
-             "viaduct net attach 4711 shop --publish 192.0.2.1:5000-5009:5000-5009/udp",
-             "viaduct -j net inspect shop", "viaduct net detach web shop", "viaduct net rm shop"}};
+    return {
+        "net",
+        "networks, and containers plugged into them",
+        {{"ls", {"list", "lst", "show"}, "", "list networks", list},
+         {"create",
+          {"add"},
+          "NAME [--driver bridge|routed|wire] [--subnet P]... [--gateway A]... [--range P]... [--ipv6] "
+          "[--mtu N] [--internal] [--no-masquerade]",
+          "make one",
+          create},
+         {"inspect", {}, "NAME", "show one and who is on it", inspect},
+         {"rm", {"del", "delete", "remove"}, "NAME", "remove one that nobody is on", wet(remove)},
+         {"attach",
+          {"connect"},
+          "NETNS|PID|CONTAINER NETWORK [--ifname NAME] [--ip A]... [--mac M] [--publish "
+          "[HOSTIP:]PORT[-LAST]:PORT[-LAST][/PROTO]]... [--name NAME]",
+          "give a container an interface",
+          wet(attach)},
+         {"detach",
+          {"disconnect"},
+          "NETNS|PID|CONTAINER NETWORK [--ifname NAME]",
+          "take it away",
+          wet(detach)},
+         {"prune", {}, "", "take away what containers left that ended", wet(prune)}},
+        "driver: bridge (default): its containers share the subnets and reach each other directly; routed: "
+        "each has an\n"
+        "address of its own (/32, /128) and everything goes by the gateway; wire: two containers, and what "
+        "one sends the\n"
+        "other gets. none and host are no networks: a container started so has nothing to be connected, or "
+        "the node's own.\n"
+        "subnet: taken from 10.210.0.0/16 when none is named, with --ipv6 from fd76:6961:6475::/48, too; a "
+        "wire has none.\n"
+        "gateway: default the subnet's first address. range: the part that containers' addresses come from; "
+        "default all.\n"
+        "mtu: bytes, 68 to 9216, default 1500. internal: no gateway, nothing in or out. masquerade: what "
+        "leaves the\n"
+        "network has the node's address; default on.\n"
+        "ifname: default the first of eth0, eth1, ... that the container does not have. publish: ports of "
+        "the node that\n"
+        "lead to the container, at HOSTIP or at all addresses of its router; tcp, udp or sctp, default "
+        "tcp.\n"
+        "A container's interface goes when its network namespace has nobody in it any more.\n",
+        {"viaduct net create shop --subnet 10.1.0.0/24 --subnet fd00:1::/64",
+         "viaduct net create edge --driver routed --no-masquerade",
+         "podman run -d --network none --name web IMAGE && viaduct net attach web shop --publish 8080:80",
+         "viaduct net attach /run/netns/blue shop --ifname net0 --ip 10.1.0.9 --mac 02:00:00:00:00:09",
+         "viaduct net attach 4711 shop --publish 192.0.2.1:5000-5009:5000-5009/udp",
+         "viaduct -j net inspect shop", "viaduct net detach web shop", "viaduct net rm shop"}};
 }
 
 }  // namespace viaduct::cli

@@ -2,6 +2,7 @@
 #include "cli/target.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -18,7 +19,6 @@
 #include <vector>
 
 #include <linux/nsfs.h>
-#include <sched.h>
 
 #include "viaduct/attachment.h"
 
@@ -85,9 +85,9 @@ struct Container {
 
 /// podman and docker, which take the same words.
 std::optional<Container> inspect(const std::string& engine, const std::string& word, std::string& said) {
-    const auto text = output_of({engine, "inspect", "--type", "container", "--format",
-                                 "{{.Id}} {{.State.Pid}} {{.Name}}", word},
-                                said);
+    const auto text = output_of(
+        {engine, "inspect", "--type", "container", "--format", "{{.Id}} {{.State.Pid}} {{.Name}}", word},
+        said);
     if (!text) return std::nullopt;
     Container container;
     std::istringstream(*text) >> container.id >> container.pid >> container.name;
@@ -143,7 +143,8 @@ Target find_target(const std::string& word) {
     if (word.find('/') != std::string::npos) {
         const auto name = name_of_path(word);
         if (word[0] != '/' || !attachment::is_identifier(name))
-            throw Failure("\"" + word + "\" is no absolute path of a network namespace, such as /run/netns/web");
+            throw Failure("\"" + word +
+                          "\" is no absolute path of a network namespace, such as /run/netns/web");
         return {name, "", word, open_namespace(word, word)};
     }
     if (is_number(word)) {
@@ -163,8 +164,10 @@ Target find_target(const std::string& word) {
         const auto path = "/proc/" + container->pid + "/ns/net";
         return {container->id, container->name, path, open_namespace("container " + word, path)};
     }
-    throw Failure("\"" + word + "\" is neither a network namespace in /run/netns, nor a process's number, nor a "
-                  "container that podman, docker or ctr know here" + said);
+    throw Failure("\"" + word +
+                  "\" is neither a network namespace in /run/netns, nor a process's number, nor a "
+                  "container that podman, docker or ctr know here" +
+                  said);
 }
 
 }  // namespace viaduct::cli

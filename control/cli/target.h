@@ -1,6 +1,6 @@
-// What a person names when a container is to get an interface: a network namespace, a process or a container of
-// one of the engines that are installed. Found on this side of the API, where the person's paths and processes
-// mean what he means; control gets the namespace itself.
+// What a person names when a container is to get an interface: a network namespace, a process or a container
+// of one of the engines that are installed. Found on this side of the API, where the person's paths and
+// processes mean what he means; control gets the namespace itself.
 #pragma once
 
 #include <string>

@@ -71,9 +71,10 @@ void read_common(ObjectReader& reader, Network& network, Faults& faults) {
     network.name = reader.string("name", 256).value_or("");
     const auto place = place_of(network);
     if (!model::is_name(network.name) || !attachment::is_identifier(network.name)) {
-        faults.push_back({"name", "is \"" + network.name.substr(0, 64) +
-                                      "\"; a network's name has 1 to 63 letters, digits, '_', '.' and '-' and "
-                                      "begins with a letter or digit"});
+        faults.push_back(
+            {"name", "is \"" + network.name.substr(0, 64) +
+                         "\"; a network's name has 1 to 63 letters, digits, '_', '.' and '-' and "
+                         "begins with a letter or digit"});
     } else if (reason_against(network.name) != nullptr || network.name == "default") {
         faults.push_back({place, "cannot be made: the name has a meaning of its own; take another"});
     }
@@ -110,8 +111,8 @@ void check_subnet(const Network& network, const Subnet& subnet, Faults& faults) 
         faults.push_back({place, words + ", which has room for one address; take a larger one"});
     if (!address.is_v4() && network.mtu < model::kMtuLeast6)
         faults.push_back({place, words + " and MTU " + std::to_string(network.mtu) + "; IPv6 needs 1280"});
-    if (subnet.range && (!subnet.prefix.contains(subnet.range->address) ||
-                         subnet.range->length < subnet.prefix.length)) {
+    if (subnet.range &&
+        (!subnet.prefix.contains(subnet.range->address) || subnet.range->length < subnet.prefix.length)) {
         faults.push_back({place, words + " and takes addresses from " + subnet.range->to_string() +
                                      ", which is no part of it"});
     }
@@ -256,7 +257,8 @@ attachment::Request request_of(const Network& network) {
             continue;
         }
         request.ranges.push_back({range_of(subnet)});
-        if (request.gateway) request.routes.push_back({.destination = *Prefix::parse(v4 ? "0.0.0.0/0" : "::/0")});
+        if (request.gateway)
+            request.routes.push_back({.destination = *Prefix::parse(v4 ? "0.0.0.0/0" : "::/0")});
     }
     return request;
 }

@@ -1,5 +1,6 @@
-// A network as a person makes it: a name, how its pods are connected, and where their addresses come from. What
-// it is in the dataplane (a bridge, the router's interface on it) and what a pod on it asks for follow from it.
+// A network as a person makes it: a name, how its pods are connected, and where their addresses come from.
+// What it is in the dataplane (a bridge, the router's interface on it) and what a pod on it asks for follow
+// from it.
 #pragma once
 
 #include <cstdint>
@@ -39,10 +40,10 @@ struct Network {
     Driver driver = Driver::bridge;
     std::vector<Subnet> subnets;
     std::uint32_t mtu = 1500;
-    bool internal = false;      ///< nothing leads out of it or into it
-    bool masquerade = true;     ///< what pods send elsewhere has the node's address
-    std::string foreign_id;     ///< of the container engine that made it; empty: a person did
-    std::int64_t created = 0;   ///< seconds since 1970
+    bool internal = false;     ///< nothing leads out of it or into it
+    bool masquerade = true;    ///< what pods send elsewhere has the node's address
+    std::string foreign_id;    ///< of the container engine that made it; empty: a person did
+    std::int64_t created = 0;  ///< seconds since 1970
     [[nodiscard]] bool has_router() const { return driver != Driver::wire && !internal; }
     friend bool operator==(const Network&, const Network&) = default;
 };

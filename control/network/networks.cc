@@ -113,7 +113,8 @@ model::Change Networks::change_of(const Network& network, bool made) {
 /// Calls visit(prefix, words) for each network that somebody else than network `own` has; words() names both.
 /// Routes come by the million: no words are made that nobody reads.
 template <typename Visit>
-void Networks::for_each_taken(const std::string& own, const model::Config& desired, const Visit& visit) const {
+void Networks::for_each_taken(const std::string& own, const model::Config& desired,
+                              const Visit& visit) const {
     for (const auto& other : list()) {
         for (const auto& subnet : other.subnets) {
             if (other.name == own) continue;

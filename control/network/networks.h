@@ -1,6 +1,6 @@
-// The networks that people and container engines made, durably: the store's rows are the truth, and beside the
-// configuration they are a source of what the dataplane should have. A network's bridge and gateway are there as
-// long as it is, pods or not.
+// The networks that people and container engines made, durably: the store's rows are the truth, and beside
+// the configuration they are a source of what the dataplane should have. A network's bridge and gateway are
+// there as long as it is, pods or not.
 #pragma once
 
 #include <map>
@@ -35,7 +35,8 @@ public:
         Network network;
         std::string note;
     };
-    /// Chooses subnets where none were named. `dry_run`: makes nothing. Throws Refused (then nothing is made), store::Error.
+    /// Chooses subnets where none were named. `dry_run`: makes nothing. Throws Refused (then nothing is
+    /// made), store::Error.
     Outcome create(Wanted wanted, bool dry_run, const std::string& comment);
     /// Throws Refused while something is on it, and names it.
     void remove(const std::string& name, const std::string& comment);

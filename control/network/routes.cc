@@ -1,4 +1,5 @@
-// Requests in, Networks' calls out. Refusals of attachments have CNI's numbers elsewhere; here they are sentences.
+// Requests in, Networks' calls out. Refusals of attachments have CNI's numbers elsewhere; here they are
+// sentences.
 #include "network/routes.h"
 
 #include <algorithm>
@@ -106,11 +107,12 @@ attachment::Request read_attach(const Json::Value& body) {
     read_addresses(reader, asked);
     if (const auto* list = reader.array("port_mappings", attachment::kListMost)) {
         for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
-            asked.port_mappings.push_back(attachment::port_mapping_from_json(
-                (*list)[i], "port_mappings/" + std::to_string(i), faults));
+            asked.port_mappings.push_back(
+                attachment::port_mapping_from_json((*list)[i], "port_mappings/" + std::to_string(i), faults));
         }
     }
-    if (const auto label = reader.string("label", 128); label && !label->empty()) asked.labels["name"] = *label;
+    if (const auto label = reader.string("label", 128); label && !label->empty())
+        asked.labels["name"] = *label;
     reader.done();
     refuse_any(faults);
     return asked;
@@ -121,9 +123,9 @@ void refuse_second(const Networks& networks, const std::string& name, const atta
     for (const auto& record : networks.endpoints(networks.get(name))) {
         const auto& key = record.request.key;
         if (key.container != asked.key.container || key.network != name) continue;
-        throw Refused(asked.key.container, "is on network " + name + " already, by its interface " + key.ifname +
-                                               "; \"viaduct net detach " + asked.key.container + " " + name +
-                                               "\" takes it off");
+        throw Refused(asked.key.container, "is on network " + name + " already, by its interface " +
+                                               key.ifname + "; \"viaduct net detach " + asked.key.container +
+                                               " " + name + "\" takes it off");
     }
 }
 

@@ -24,8 +24,8 @@ namespace viaduct::dataplane {
 /// stop() only detaches: the interface stays with its addresses and routes, without carrier, and the next
 /// dataplane's port takes it up again, as it does after a kill.
 ///
-/// The link is up while the interface is there and administratively up, which its owner or control decides. It may be
-/// moved to another namespace and renamed, as container engines do: the port goes along.
+/// The link is up while the interface is there and administratively up, which its owner or control decides.
+/// It may be moved to another namespace and renamed, as container engines do: the port goes along.
 class Tap final : public Port, private Sender {
 public:
     /// The interface exists with MAC and MTU when this returns. Pool and listener outlive the port; `share`

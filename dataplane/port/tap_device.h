@@ -47,7 +47,8 @@ TapDevice attach_tap(const model::Port& port, const NetworkNamespace& where);
 void forget_tap(const TapDevice& device);
 
 enum class TapState : std::uint8_t { gone, down, up };
-/// Asks the kernel; `control` is a TapDevice's. Gone: deleted, or moved to another namespace, see follow_tap().
+/// Asks the kernel; `control` is a TapDevice's. Gone: deleted, or moved to another namespace, see
+/// follow_tap().
 TapState tap_state(int control, int index);
 /// The interface's present name; empty when it is gone.
 std::string tap_name(int control, int index);
@@ -59,8 +60,8 @@ struct TapPlace {
 };
 /// Nothing when the interface was deleted.
 std::optional<TapPlace> tap_place(const TapDevice& device);
-/// Lets `device`'s control be in the namespace in which the interface is now, under the same number, and finds its
-/// index there. False when it was deleted; then nothing is changed.
+/// Lets `device`'s control be in the namespace in which the interface is now, under the same number, and
+/// finds its index there. False when it was deleted; then nothing is changed.
 bool follow_tap(TapDevice& device);
 /// False when the kernel refuses it or the interface is gone.
 bool set_tap_mtu(int control, int index, std::uint32_t mtu);
