@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <iostream>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include <boost/program_options.hpp>
@@ -24,6 +25,7 @@
 #include "api/config_routes.h"
 #include "api/router.h"
 #include "api/state_routes.h"
+#include "docker/plugin.h"
 #include "ipam/leases.h"
 #include "network/networks.h"
 #include "network/routes.h"
@@ -58,12 +60,14 @@ constexpr const char* kExamples =
 /// Requests may wait for the dataplane: a burst of 64 ADDs at once must leave threads for those who ask how
 /// it goes.
 constexpr unsigned kApiThreads = 80;
+constexpr unsigned kDockerThreads = 16;
 
 struct Settings {
     std::string api_socket;
     std::string dataplane_socket;
     std::string store;
     std::string run_dir;
+    std::string docker_socket;
     unsigned reconcile_seconds = 0;
     std::string log_level;
 };
@@ -82,6 +86,9 @@ bool read_settings(int argc, char** argv, Settings& settings) {
         "the durable state, an SQLite file; its directory is made with mode 0700")(
         "run-dir", text(settings.run_dir, "/run/viaduct", "DIRECTORY"),
         "where pods' directories and sockets are made; made with mode 0755")(
+        "docker-socket", text(settings.docker_socket, "", "PATH"),
+        "Unix socket of Docker's plugin, which gives Docker the network and IPAM driver \"viaduct\": "
+        "/run/docker/plugins/viaduct.sock; its directory is made; default none")(
         "reconcile-seconds", po::value(&settings.reconcile_seconds)->default_value(30)->value_name("SECONDS"),
         "seconds between comparisons with the dataplane when nothing happens, 1 to 86400")(
         "log-level", text(settings.log_level, "info", "LEVEL"),
@@ -108,7 +115,7 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &network::migrations()})
+    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &network::migrations(), &docker::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -135,8 +142,8 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
     }
 }
 
-/// Nobody tells when a container ends that was attached by hand.
-void collect_vanished(const std::stop_token& stopping, pod::Attachments& attachments) {
+/// Nobody tells when a container ends that was attached by hand, or when an engine has moved an interface.
+void look_after(const std::stop_token& stopping, pod::Attachments& attachments) {
     std::mutex mutex;
     std::condition_variable_any ended;
     std::unique_lock lock(mutex);
@@ -144,8 +151,9 @@ void collect_vanished(const std::stop_token& stopping, pod::Attachments& attachm
         !ended.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); })) {
         try {
             attachments.collect_vanished();
+            attachments.follow_moves();
         } catch (const std::exception& error) {
-            spdlog::error("attachments whose pods have gone: {}", error.what());
+            spdlog::error("looking after attachments: {}", error.what());
         }
     }
 }
@@ -179,10 +187,20 @@ void run(const Settings& settings, const sigset_t& signals) {
     network::register_routes(router, networks, attachments);
 
     reconciler.start();
-    const std::jthread vanished(
-        [&](const std::stop_token& stopping) { collect_vanished(stopping, attachments); });
+    const std::jthread looking_after(
+        [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
                               [&](http::Request& request) { return router.route(request); });
+    docker::Driver docker_driver(networks, attachments);
+    docker::Pools docker_pools(database, [&](bool v4, const std::vector<Prefix>& taken) {
+        return networks.free_subnet(v4, taken);
+    });
+    std::optional<http::Server> docker;
+    if (!settings.docker_socket.empty()) {
+        make_directory(std::filesystem::path(settings.docker_socket).parent_path());
+        docker.emplace(http::ServerOptions{.path = settings.docker_socket, .mode = 0600, .threads = kDockerThreads},
+                       [&](http::Request& request) { return docker::answer(docker_driver, docker_pools, request); });
+    }
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,
                  settings.store);
     ::sd_notify(0, "READY=1");

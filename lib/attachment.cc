@@ -415,6 +415,7 @@ Json::Value to_json(const Request& request) {
     if (request.default_gateway) json["default_gateway"] = true;
     if (request.masquerade) json["masquerade"] = true;
     if (request.routed) json["routed"] = true;
+    if (request.handed_over) json["handed_over"] = true;
     if (request.goes_with_namespace) json["goes_with_namespace"] = true;
     for (const auto& mapping : request.port_mappings)
         json["port_mappings"].append(to_json(mapping));
@@ -447,6 +448,7 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     request.default_gateway = reader.boolean("default_gateway").value_or(false);
     request.masquerade = reader.boolean("masquerade").value_or(false);
     request.routed = reader.boolean("routed").value_or(false);
+    request.handed_over = reader.boolean("handed_over").value_or(false);
     request.goes_with_namespace = reader.boolean("goes_with_namespace").value_or(false);
     read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, port_mapping_from_json);
     request.wire = reader.boolean("wire").value_or(false);

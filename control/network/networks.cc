@@ -148,9 +148,9 @@ void Networks::for_each_taken(const std::string& own, const model::Config& desir
 }
 
 /// The first subnet of the pool that nobody has.
-Prefix Networks::free_subnet(const Network& network, bool v4, const model::Config& desired) const {
+Prefix Networks::free_subnet(const Network& network, bool v4, const model::Config& desired,
+                             std::vector<Prefix> taken) const {
     const auto& pool = pool_of(v4);
-    std::vector<Prefix> taken;
     for_each_taken(network.name, desired, [&](const Prefix& prefix, const auto&) {
         if (prefix.overlaps(pool.whole)) taken.push_back(prefix);
     });
@@ -166,13 +166,21 @@ Prefix Networks::free_subnet(const Network& network, bool v4, const model::Confi
                                          ", where they are taken from; name one");
 }
 
+Prefix Networks::free_subnet(bool v4, std::vector<Prefix> taken) const {
+    store::Transaction tx(database_);
+    Faults ignored;
+    Network nameless;
+    nameless.name = "of an engine";
+    return free_subnet(nameless, v4, reconciler_->desired(tx, ignored), std::move(taken));
+}
+
 void Networks::choose_subnets(Wanted& wanted, const model::Config& desired) const {
     auto& network = wanted.network;
     const bool none = network.subnets.empty();
     const bool v6 = std::any_of(network.subnets.begin(), network.subnets.end(),
                                 [](const Subnet& one) { return !one.prefix.address.is_v4(); });
     const auto choose = [&](bool v4) {
-        network.subnets.push_back({free_subnet(network, v4, desired), std::nullopt, std::nullopt});
+        network.subnets.push_back({free_subnet(network, v4, desired, {}), std::nullopt, std::nullopt});
     };
     if (none && network.driver != Driver::wire) choose(true);
     if (wanted.ipv6 && !v6) choose(false);

@@ -45,6 +45,8 @@ public:
     [[nodiscard]] Network get(const std::string& name) const;
     [[nodiscard]] std::optional<Network> find_foreign(const std::string& id) const;
     [[nodiscard]] std::vector<Network> list() const;
+    /// One that nobody has and that overlaps none of `taken`; throws Refused when there is none.
+    [[nodiscard]] Prefix free_subnet(bool v4, std::vector<Prefix> taken) const;
     [[nodiscard]] std::vector<pod::Record> endpoints(const Network& network) const;
 
     /// Attaches a pod: `request` has what is the pod's own, the network adds the rest. The network cannot be
@@ -57,7 +59,8 @@ public:
 private:
     template <typename Visit>
     void for_each_taken(const std::string& own, const model::Config& desired, const Visit& visit) const;
-    Prefix free_subnet(const Network& network, bool v4, const model::Config& desired) const;
+    Prefix free_subnet(const Network& network, bool v4, const model::Config& desired,
+                       std::vector<Prefix> taken) const;
     void choose_subnets(Wanted& wanted, const model::Config& desired) const;
     void refuse_overlaps(const Network& network, const model::Config& desired, Faults& faults) const;
     void check(Wanted& wanted, const model::Config& desired) const;

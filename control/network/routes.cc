@@ -118,6 +118,11 @@ attachment::Request read_attach(const Json::Value& body) {
     return asked;
 }
 
+/// An engine's network is the engine's to change: it would not know what became of its addresses.
+void refuse_foreign(const Network& network, const std::string& instead) {
+    if (!network.foreign_id.empty()) throw Refused(place_of(network), "is Docker's; " + instead);
+}
+
 /// The same container on the same network twice is a mistake, unless what was there is a leftover.
 void refuse_second(const Networks& networks, const std::string& name, const attachment::Request& asked) {
     for (const auto& record : networks.endpoints(networks.get(name))) {
@@ -132,6 +137,7 @@ void refuse_second(const Networks& networks, const std::string& name, const atta
 Response attach(Networks& networks, pod::Attachments& attachments, Request& request,
                 const std::string& name) {
     auto asked = read_attach(api::body_object(request));
+    refuse_foreign(networks.get(name), "connect the container with \"docker network connect\"");
     if (request.descriptors.empty())
         throw Refused("netns", "must come as a descriptor with the request: the interface goes there");
     const std::optional ns = node::Namespace::adopt(std::move(request.descriptors[0]));
@@ -169,6 +175,7 @@ Response detach(Networks& networks, pod::Attachments& attachments, const Request
     refuse_any(faults);
     Json::Value answer(Json::objectValue);
     answer["removed"] = Json::arrayValue;
+    refuse_foreign(networks.get(name), "disconnect the container with \"docker network disconnect\"");
     for (const auto& record : networks.endpoints(networks.get(name))) {
         const auto& key = record.request.key;
         const auto label = record.request.labels.find("name");
@@ -207,6 +214,7 @@ void register_routes(api::Router& router, Networks& networks, pod::Attachments& 
     add("DELETE", "/{name}", [&](Request& request, const PathValues& values) {
         api::check_query(request, {"comment"});
         const auto comment = request.query.find("comment");
+        refuse_foreign(networks.get(values.at("name")), "remove it with \"docker network rm\"");
         networks.remove(values.at("name"), comment == request.query.end() ? "" : comment->second);
         return api::json_response(Json::objectValue);
     });

@@ -27,6 +27,8 @@ struct InterfaceConfig {
 void configure(const Namespace& ns, const InterfaceConfig& config);
 /// The first difference from `config`, as a sentence; nothing when all is as it should be. Throws Error.
 std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config);
+/// The name of the interface with that alias; nothing when there is none. Throws Error.
+std::optional<std::string> find_by_alias(const Namespace& ns, const std::string& alias);
 /// Removes the TAP `ifname` when its alias is `alias`. True when there was one.
 bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias);
 

@@ -103,6 +103,11 @@ void Attachments::recover() {
     }
 }
 
+/// Where its namespace is kept when no path leads there for everybody.
+std::string Attachments::mount_of(const Record& record) const {
+    return options_.run_dir + "/netns/" + record.attached.port;
+}
+
 /// All that follows from the request without a look at anybody else.
 Record Attachments::plan(Request request, const std::optional<node::Namespace>& ns) const {
     if (!request.addresses.empty() && (!request.ranges.empty() || !request.requested.empty())) {
@@ -112,6 +117,7 @@ Record Attachments::plan(Request request, const std::optional<node::Namespace>& 
     Record record;
     record.attached.port = port_name(request.key);
     record.attached.mtu = request.mtu;
+    record.ifname = request.key.ifname;
     record.attached.addresses = request.addresses;
     record.segment = segment(request.bridge, request.vlan);
     record.boot = boot_;
@@ -122,7 +128,7 @@ Record Attachments::plan(Request request, const std::optional<node::Namespace>& 
                           "must come as a descriptor with the request: the pod's interface goes there");
         record.inode = ns->inode();
         record.bound = !node::leads_to(request.netns, *ns);
-        record.netns = record.bound ? options_.run_dir + "/netns/" + record.attached.port : request.netns;
+        record.netns = record.bound ? mount_of(record) : request.netns;
     } else {
         auto& vhost = request.vhost;
         const auto parent = vhost.directory.empty() ? options_.run_dir + "/vhost" : vhost.directory;
@@ -247,11 +253,13 @@ model::Change Attachments::change_for(const Record& record) const {
 
 node::InterfaceConfig interface_of(const Record& record) {
     const auto& request = record.request;
-    return {.ifname = request.key.ifname,
+    // One that is to be handed over gets what is in the pod when it is there.
+    const bool bare = request.handed_over && !record.moved;
+    return {.ifname = record.ifname,
             .alias = alias(request.key),
             .mac = record.attached.mac,
             .mtu = request.mtu,
-            .up = request.up,
+            .up = request.up && !bare,
             .detect_duplicates = request.detect_duplicates,
             .addresses = own_addresses(record),
             .routes = request.routes};
@@ -259,7 +267,7 @@ node::InterfaceConfig interface_of(const Record& record) {
 
 /// The effects, each of which can be found and undone through the record.
 void Attachments::make(const Record& record, const std::optional<node::Namespace>& ns) {
-    if (record.bound) node::bind_path(*ns, record.netns);
+    if (record.bound) node::bind_path(*ns, mount_of(record));
     if (!is_tap(record)) make_directory(record);
     reconciler_->apply(change_for(record), options_.patience);
     if (is_tap(record)) node::configure(*ns, interface_of(record));
@@ -307,12 +315,12 @@ void Attachments::remove_effects(const Record& record) {
         try {
             const auto ns = node::Namespace::open(record.netns);
             if (ns.inode() == record.inode)
-                node::remove(ns, record.request.key.ifname, alias(record.request.key));
+                node::remove(ns, record.ifname, alias(record.request.key));
         } catch (const node::Error& error) {
             spdlog::debug("attachment {}: {}", attachment::to_string(record.request.key), error.what());
         }
     }
-    if (record.bound) node::release_path(record.netns);
+    if (record.bound) node::release_path(mount_of(record));
     remove_files(record);
 }
 

@@ -67,6 +67,13 @@ public:
     std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
     /// Removes what was to go with its namespace, where nobody is in that any more; returns it.
     std::vector<Key> collect_vanished();
+    /// Of one that is handed over: a container engine is about to move its interface to `sandbox` (a namespace's
+    /// path), or back (empty). Throws Failure when it is not known.
+    void expect_move(const Key& key, const std::string& sandbox);
+    /// Finds out where interfaces that were handed over are by now, so that they are found again there.
+    void follow_moves();
+    /// Publishes these ports of it and no others. Throws Failure, Refused: then it publishes what it did.
+    void publish(const Key& key, std::vector<attachment::PortMapping> mappings);
     /// Whether somebody is in `ns`, to which `path` may lead, and can be seen from here.
     [[nodiscard]] bool is_lived_in(const std::string& path, std::uint64_t ns) const;
     /// STATUS: throws Failure when an ADD could not succeed now.
@@ -102,6 +109,11 @@ private:
     [[nodiscard]] Record plan(attachment::Request request, const std::optional<node::Namespace>& ns) const;
     void accept(Record& record);
     void choose_mac(Record& record) const;
+    [[nodiscard]] std::string mount_of(const Record& record) const;
+    Record require(const Key& key) const;
+    void follow(const Record& record);
+    void replace(const Record& record, store::Transaction& tx);
+    model::Change translation_of(const Record& record, bool added) const;
     model::Change change_for(const Record& record) const;
     void make(const Record& record, const std::optional<node::Namespace>& ns);
     void withdraw(const Record& record);

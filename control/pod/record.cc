@@ -68,6 +68,9 @@ Json::Value to_json(const Record& record) {
     Json::Value json(Json::objectValue);
     json["request"] = attachment::to_json(record.request);
     json["attached"] = attachment::to_json(record.attached);
+    json["ifname"] = record.ifname;
+    if (!record.sandbox.empty()) json["sandbox"] = record.sandbox;
+    if (record.moved) json["moved"] = true;
     json["segment"] = record.segment;
     json["netns"] = record.netns;
     json["inode"] = Json::UInt64(record.inode);
@@ -89,6 +92,9 @@ Record from_json(const Json::Value& json, Faults& faults) {
     if (const auto* attached = reader.object("attached")) {
         record.attached = attachment::attached_from_json(*attached, "attached", faults);
     }
+    record.ifname = reader.string("ifname").value_or(record.request.key.ifname);
+    record.sandbox = reader.string("sandbox").value_or("");
+    record.moved = reader.boolean("moved").value_or(false);
     record.segment = reader.string("segment").value_or("");
     record.netns = reader.string("netns").value_or("");
     record.inode = reader.integer("inode", 0, UINT64_MAX).value_or(0);
@@ -169,7 +175,7 @@ model::Port port_of(const Record& record) {
     port.rx_limit = request.egress;
     port.tx_limit = request.ingress;
     if (port.kind == model::PortKind::tap) {
-        port.tap = {request.key.ifname, record.netns, record.inode};
+        port.tap = {record.ifname, record.netns, record.inode};
     } else {
         port.vhost.path = record.attached.socket_path;
         port.vhost.server = !request.vhost.pod_listens;
