@@ -115,7 +115,8 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &network::migrations(), &docker::migrations()})
+    for (const auto* more :
+         {&ipam::migrations(), &pod::migrations(), &network::migrations(), &docker::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -189,18 +190,18 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconciler.start();
     const std::jthread looking_after(
         [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
-    const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
-                              [&](http::Request& request) { return router.route(request); });
     docker::Driver docker_driver(networks, attachments);
-    docker::Pools docker_pools(database, [&](bool v4, const std::vector<Prefix>& taken) {
-        return networks.free_subnet(v4, taken);
-    });
+    docker::Pools docker_pools(
+        database, [&](bool v4, const std::vector<Prefix>& taken) { return networks.free_subnet(v4, taken); });
     std::optional<http::Server> docker;
     if (!settings.docker_socket.empty()) {
         make_directory(std::filesystem::path(settings.docker_socket).parent_path());
-        docker.emplace(http::ServerOptions{.path = settings.docker_socket, .mode = 0600, .threads = kDockerThreads},
-                       [&](http::Request& request) { return docker::answer(docker_driver, docker_pools, request); });
+        docker.emplace(
+            http::ServerOptions{.path = settings.docker_socket, .mode = 0600, .threads = kDockerThreads},
+            [&](http::Request& request) { return docker::answer(docker_driver, docker_pools, request); });
     }
+    const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
+                              [&](http::Request& request) { return router.route(request); });
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,
                  settings.store);
     ::sd_notify(0, "READY=1");

@@ -39,8 +39,9 @@ void read_driver_options(const Json::Value& generic, network::Network& network, 
     for (const auto& key : reader.unread()) {
         const auto value = reader.string(key.c_str(), 256).value_or("");
         if (key == "com.docker.network.driver.mtu" || key == "mtu") {
-            const bool digits = !value.empty() && value.size() < 6 &&
-                                std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
+            const bool digits =
+                !value.empty() && value.size() < 6 &&
+                std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
             const auto mtu = digits ? std::stoul(value) : 0;
             if (mtu < model::kMtuLeast || mtu > model::kMtuMost) {
                 reader.fault(key.c_str(), "is \"" + value + "\"; it must be a number from 68 to 9216");
@@ -52,10 +53,12 @@ void read_driver_options(const Json::Value& generic, network::Network& network, 
         } else if (key == "viaduct.name") {
             network.name = value;
             if (!model::is_name(value) || !attachment::is_identifier(value))
-                reader.fault(key.c_str(), "is \"" + value.substr(0, 64) + "\", which no network can be called");
+                reader.fault(key.c_str(),
+                             "is \"" + value.substr(0, 64) + "\", which no network can be called");
         } else {
-            reader.fault(key.c_str(),
-                         "is not known; there are com.docker.network.driver.mtu, masquerade and viaduct.name");
+            reader.fault(
+                key.c_str(),
+                "is not known; there are com.docker.network.driver.mtu, masquerade and viaduct.name");
         }
     }
 }
@@ -111,14 +114,16 @@ std::vector<attachment::PortMapping> read_port_map(const Json::Value& options) {
         if (mapping.host_address && mapping.host_address->is_unspecified()) mapping.host_address.reset();
         if (!host.empty() && !IpAddress::parse(host)) one.fault("HostIP", "is not an IP address");
         if (protocol != 6 && protocol != 17 && protocol != 132)
-            one.fault("Proto", "is " + std::to_string(protocol) + "; ports of tcp, udp and sctp can be published");
+            one.fault("Proto",
+                      "is " + std::to_string(protocol) + "; ports of tcp, udp and sctp can be published");
         mapping.protocol = static_cast<model::Transport>(protocol);
         if (one.valid() && mapping.container_port == 0) one.fault("Port", "is required, from 1 to 65535");
         if (one.valid() && mapping.host_port == 0) {
-            faults.push_back({"port " + std::to_string(mapping.container_port),
-                              "is to be published at a port of the driver's choice, which Docker has no way to "
-                              "be told; name one, as in -p 8080:" +
-                                  std::to_string(mapping.container_port)});
+            faults.push_back(
+                {"port " + std::to_string(mapping.container_port),
+                 "is to be published at a port of the driver's choice, which Docker has no way to "
+                 "be told; name one, as in -p 8080:" +
+                     std::to_string(mapping.container_port)});
         }
         mappings.push_back(mapping);
     }
@@ -195,6 +200,9 @@ MacAddress Driver::create_endpoint(const Endpoint& endpoint) {
         }
         request.addresses.push_back(own);
     }
+    // By its address, so that whoever knew the container before it was restarted still knows its MAC address.
+    if (!request.mac && !endpoint.addresses.empty())
+        request.mac = model::derived_mac(network.foreign_id + endpoint.addresses.front().to_string());
     return attachments_.add(std::move(request), node::Namespace::own()).mac;
 }
 
@@ -213,7 +221,8 @@ Driver::Joined Driver::join(const EndpointId& id, const std::string& sandbox) {
         throw Refused("SandboxKey", "is \"" + sandbox.substr(0, 64) + "\"; it must be a namespace's path");
     attachments_.expect_move(record.request.key, sandbox);
     Joined joined;
-    joined.ifname = record.ifname;
+    // Whoever moved it out before has moved it back under this name.
+    joined.ifname = record.request.key.ifname;
     for (const auto& address : record.attached.addresses) {
         auto& gateway = address.address.address.is_v4() ? joined.gateway4 : joined.gateway6;
         if (!gateway) gateway = address.gateway;
@@ -229,7 +238,8 @@ void Driver::publish(const EndpointId& id, std::vector<attachment::PortMapping> 
     const auto record = record_of(id);
     if (mappings.empty() && record.request.port_mappings.empty()) return;
     if (!mappings.empty() && !record.request.gateway)
-        throw Refused(network::place_of(network_of(id)), "is internal: no port of its containers can be published");
+        throw Refused(network::place_of(network_of(id)),
+                      "is internal: no port of its containers can be published");
     attachments_.publish(record.request.key, std::move(mappings));
 }
 

@@ -1,5 +1,5 @@
-// Docker's network driver (libnetwork's NetworkDriver): Docker's networks are Viaduct's, and its endpoints are
-// attachments whose interface Docker moves into the container.
+// Docker's network driver (libnetwork's NetworkDriver): Docker's networks are Viaduct's, and its endpoints
+// are attachments whose interface Docker moves into the container.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// One table of methods. Docker sends members that no driver needs and adds some with every version: what is not
-// known is left alone.
+// One table of methods. Docker sends members that no driver needs and adds some with every version: what is
+// not known is left alone.
 #include "docker/plugin.h"
 
 #include <functional>
@@ -108,8 +108,8 @@ Json::Value program(Driver& driver, Pools&, const Json::Value& request) {
     ObjectReader reader(request, "", faults);
     const auto* options = reader.object("Options");
     refuse_any(faults);
-    driver.publish(endpoint_of(request), options == nullptr ? std::vector<attachment::PortMapping>()
-                                                            : read_port_map(*options));
+    driver.publish(endpoint_of(request),
+                   options == nullptr ? std::vector<attachment::PortMapping>() : read_port_map(*options));
     return nothing();
 }
 
@@ -130,8 +130,8 @@ Json::Value request_pool(Driver&, Pools& pools, const Json::Value& request) {
 }
 
 Json::Value request_address(Driver&, Pools& pools, const Json::Value& request) {
-    const auto address = pools.request_address(text_of(request, "PoolID", 256), text_of(request, "Address", 64),
-                                               "a container of Docker's");
+    const auto address = pools.request_address(text_of(request, "PoolID", 256),
+                                               text_of(request, "Address", 64), "a container of Docker's");
     auto answer = nothing();
     answer["Address"] = address.to_string();
     answer["Data"] = Json::objectValue;

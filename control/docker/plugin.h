@@ -1,9 +1,9 @@
-// Docker's plugin protocol: HTTP and JSON on a Unix socket in Docker's plugin directory, every request a POST to
-// /INTERFACE.METHOD, every failure {"Err": "a sentence"}. Sources: moby's libnetwork/docs (remote.md, ipam.md) and
-// libnetwork/drivers/remote/api.
+// Docker's plugin protocol: HTTP and JSON on a Unix socket in Docker's plugin directory, every request a POST
+// to /INTERFACE.METHOD, every failure {"Err": "a sentence"}. Sources: moby's libnetwork/docs (remote.md,
+// ipam.md) and libnetwork/drivers/remote/api.
 //
-//   /Plugin.Activate  /NetworkDriver.{GetCapabilities, CreateNetwork, DeleteNetwork, AllocateNetwork, FreeNetwork,
-//   CreateEndpoint, EndpointOperInfo, DeleteEndpoint, Join, Leave, DiscoverNew, DiscoverDelete,
+//   /Plugin.Activate  /NetworkDriver.{GetCapabilities, CreateNetwork, DeleteNetwork, AllocateNetwork,
+//   FreeNetwork, CreateEndpoint, EndpointOperInfo, DeleteEndpoint, Join, Leave, DiscoverNew, DiscoverDelete,
 //   ProgramExternalConnectivity, RevokeExternalConnectivity}  /IpamDriver.{GetCapabilities,
 //   GetDefaultAddressSpaces, RequestPool, ReleasePool, RequestAddress, ReleaseAddress}
 #pragma once

@@ -14,8 +14,8 @@ Prefix parse_prefix(const std::string& text, const char* what) {
     return *prefix;
 }
 
-std::string segment_of(const Pool& pool) {
-    return "docker:" + pool.id;
+std::string segment_of(const std::string& pool) {
+    return "docker:" + pool;
 }
 
 /// Without the network's and the broadcast address, which no container can have.
@@ -56,8 +56,7 @@ Pool Pools::find(store::Transaction& tx, const std::string& id) {
 
 Pool Pools::request(const std::string& space, const std::string& prefix, const std::string& range, bool v6) {
     const std::scoped_lock lock(mutex_);
-    if (prefix.empty() && !range.empty())
-        throw Refused("SubPool", "needs the Pool that it is a part of");
+    if (prefix.empty() && !range.empty()) throw Refused("SubPool", "needs the Pool that it is a part of");
     Pool pool;
     std::vector<Prefix> taken;
     if (prefix.empty()) {
@@ -75,9 +74,10 @@ Pool Pools::request(const std::string& space, const std::string& prefix, const s
     pool.id = space + "/" + pool.prefix.to_string() + (range.empty() ? "" : "/" + pool.range->to_string());
     store::Transaction tx(database_);
     const auto text = pool.range ? std::optional(pool.range->to_string()) : std::nullopt;
-    tx.run("INSERT INTO docker_pool (id, prefix, range, users) VALUES (?, ?, ?, 1) "
-           "ON CONFLICT (id) DO UPDATE SET users = users + 1",
-           pool.id, pool.prefix.to_string(), text);
+    tx.run(
+        "INSERT INTO docker_pool (id, prefix, range, users) VALUES (?, ?, ?, 1) "
+        "ON CONFLICT (id) DO UPDATE SET users = users + 1",
+        pool.id, pool.prefix.to_string(), text);
     tx.commit();
     return pool;
 }
@@ -87,8 +87,10 @@ void Pools::release(const std::string& id) {
     store::give_back(database_, [&] {
         store::Transaction tx(database_);
         tx.run("UPDATE docker_pool SET users = users - 1 WHERE id = ?", id);
-        tx.run("DELETE FROM docker_pool WHERE id = ? AND users <= 0", id);
+        const bool last = tx.run("DELETE FROM docker_pool WHERE id = ? AND users <= 0", id) != 0;
+        if (last) ipam::Leases::release_all(tx, segment_of(id));
         tx.commit();
+        if (last) leases_.forget_all(segment_of(id));
     });
 }
 
@@ -96,7 +98,7 @@ Prefix Pools::request_address(const std::string& id, const std::string& address,
     const std::scoped_lock lock(mutex_);
     store::Transaction tx(database_);
     const auto pool = find(tx, id);
-    ipam::Wish wish{segment_of(pool), pool.prefix.to_string(), holder, {}, {}, {}};
+    ipam::Wish wish{segment_of(pool.id), pool.prefix.to_string(), holder, {}, {}, {}};
     if (address.empty()) {
         wish.sets = {{range_of(pool.range.value_or(pool.prefix), pool.prefix)}};
     } else {
@@ -121,9 +123,9 @@ void Pools::release_address(const std::string& id, const std::string& address) {
         store::Transaction tx(database_);
         const auto pool = find(tx, id);
         const std::vector<attachment::Address> addresses{{Prefix{*given, pool.prefix.length}, std::nullopt}};
-        ipam::Leases::release(tx, segment_of(pool), addresses);
+        ipam::Leases::release(tx, segment_of(pool.id), addresses);
         tx.commit();
-        leases_.forget(segment_of(pool), addresses);
+        leases_.forget(segment_of(pool.id), addresses);
     });
 }
 

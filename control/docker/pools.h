@@ -1,5 +1,6 @@
-// Docker's address management (libnetwork's IpamDriver): pools of addresses that Docker asks for before it makes the
-// network that they are for, and single addresses of them. Durable; Docker keeps the same in its own store.
+// Docker's address management (libnetwork's IpamDriver): pools of addresses that Docker asks for before it
+// makes the network that they are for, and single addresses of them. Durable; Docker keeps the same in its
+// own store.
 #pragma once
 
 #include <functional>

@@ -8,20 +8,24 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 namespace viaduct::node {
 
 namespace {
 
-bool has_process(std::uint64_t inode) {
+/// Calls visit(path, inode) with each process's namespace until that says true; whether it did.
+template <typename Visit>
+bool any_process(const Visit& visit) {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
         const auto name = entry.path().filename().string();
         if (!std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
+        const auto path = (entry.path() / "ns/net").string();
         struct stat status {};
         // A zombie has left its namespaces: there is nothing to look at.
-        if (::stat((entry.path() / "ns/net").c_str(), &status) == 0 && status.st_ino == inode) return true;
+        if (::stat(path.c_str(), &status) == 0 && visit(path, std::uint64_t{status.st_ino})) return true;
     }
     return false;
 }
@@ -60,7 +64,23 @@ bool has_mount(std::uint64_t inode, const std::string& own_mounts) {
 }  // namespace
 
 bool is_occupied(std::uint64_t inode, const std::string& own_mounts) {
-    return has_process(inode) || has_mount(inode, own_mounts);
+    const auto is_there = [&](const std::string&, std::uint64_t there) { return there == inode; };
+    return any_process(is_there) || has_mount(inode, own_mounts);
+}
+
+std::vector<Namespace> namespaces_of_processes() {
+    std::vector<Namespace> found;
+    std::set<std::uint64_t> seen;
+    any_process([&](const std::string& path, std::uint64_t inode) {
+        if (!seen.insert(inode).second) return false;
+        try {
+            found.push_back(Namespace::open(path));
+        } catch (const Error&) {
+            seen.erase(inode);  // that process has just ended; another may be there
+        }
+        return false;
+    });
+    return found;
 }
 
 bool leads_to(const std::string& path, std::uint64_t inode) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "node/netns.h"
 
@@ -14,6 +15,8 @@ namespace viaduct::node {
 bool is_occupied(std::uint64_t inode, const std::string& own_mounts);
 /// Whether `path` leads to the namespace with that inode.
 bool leads_to(const std::string& path, std::uint64_t inode);
+/// The namespaces of all processes that this one can see, each once.
+std::vector<Namespace> namespaces_of_processes();
 /// "eth0", "eth1", ...: the first that no interface in `ns` has. Throws Error.
 std::string free_interface_name(const Namespace& ns);
 

@@ -108,6 +108,10 @@ std::string Attachments::mount_of(const Record& record) const {
     return options_.run_dir + "/netns/" + record.attached.port;
 }
 
+std::string Attachments::sandbox_mount_of(const Record& record) const {
+    return mount_of(record) + ".sandbox";
+}
+
 /// All that follows from the request without a look at anybody else.
 Record Attachments::plan(Request request, const std::optional<node::Namespace>& ns) const {
     if (!request.addresses.empty() && (!request.ranges.empty() || !request.requested.empty())) {
@@ -314,13 +318,13 @@ void Attachments::remove_effects(const Record& record) {
         // The dataplane may be away or may have lost the port: the interface goes all the same.
         try {
             const auto ns = node::Namespace::open(record.netns);
-            if (ns.inode() == record.inode)
-                node::remove(ns, record.ifname, alias(record.request.key));
+            if (ns.inode() == record.inode) node::remove(ns, record.ifname, alias(record.request.key));
         } catch (const node::Error& error) {
             spdlog::debug("attachment {}: {}", attachment::to_string(record.request.key), error.what());
         }
     }
     if (record.bound) node::release_path(mount_of(record));
+    if (record.request.handed_over) node::release_path(sandbox_mount_of(record));
     remove_files(record);
 }
 

@@ -67,8 +67,8 @@ public:
     std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
     /// Removes what was to go with its namespace, where nobody is in that any more; returns it.
     std::vector<Key> collect_vanished();
-    /// Of one that is handed over: a container engine is about to move its interface to `sandbox` (a namespace's
-    /// path), or back (empty). Throws Failure when it is not known.
+    /// Of one that is handed over: a container engine is about to move its interface to `sandbox` (a
+    /// namespace's path), or back (empty). Throws Failure when it is not known.
     void expect_move(const Key& key, const std::string& sandbox);
     /// Finds out where interfaces that were handed over are by now, so that they are found again there.
     void follow_moves();
@@ -111,6 +111,9 @@ private:
     void choose_mac(Record& record) const;
     [[nodiscard]] std::string mount_of(const Record& record) const;
     Record require(const Key& key) const;
+    [[nodiscard]] std::string sandbox_mount_of(const Record& record) const;
+    std::optional<Record> found_in(const Record& record, const node::Namespace& ns, bool home) const;
+    std::optional<Record> locate(const Record& record) const;
     void follow(const Record& record);
     void replace(const Record& record, store::Transaction& tx);
     model::Change translation_of(const Record& record, bool added) const;

@@ -1,6 +1,7 @@
-// Attachments whose interface a container engine takes over: it is made in the node's namespace, the engine moves it
-// into the container's, renames it and gives it its addresses, and may move it back. The record follows, so that the
-// next dataplane finds the interface where it is; the present one has followed by itself.
+// Attachments whose interface a container engine takes over: it is made in the node's namespace, the engine
+// moves it into the container's, renames it and gives it its addresses, and may move it back. The record
+// follows, so that the next dataplane finds the interface where it is; the present one has followed by
+// itself.
 #include <algorithm>
 
 #include <spdlog/spdlog.h>
@@ -8,6 +9,7 @@
 #include "viaduct/http.h"
 
 #include "node/interface.h"
+#include "node/occupants.h"
 #include "pod/attachments.h"
 #include "pod/failure.h"
 #include "pod/routing.h"
@@ -17,8 +19,7 @@ namespace viaduct::pod {
 Record Attachments::require(const Key& key) const {
     const auto record = find(key);
     if (record && record->state == State::ready) return *record;
-    throw Failure(attachment::kUnknownContainer,
-                  "no attachment " + attachment::to_string(key) + " is known");
+    throw Failure(attachment::kUnknownContainer, "no attachment " + attachment::to_string(key) + " is known");
 }
 
 /// In the store and in memory, in one step.
@@ -39,6 +40,12 @@ void Attachments::replace(const Record& record, store::Transaction& tx) {
 void Attachments::expect_move(const Key& key, const std::string& sandbox) {
     const Turn turn(*this, key);
     auto record = require(key);
+    record.sandbox.clear();
+    if (!sandbox.empty() && record.moved) {
+        // It was somewhere else before; where it is now matters to who looks for it there.
+        record = locate(record).value_or(record);
+        record.moved = false;
+    }
     record.sandbox = sandbox;
     store::Transaction tx(database_);
     replace(record, tx);
@@ -54,31 +61,63 @@ void Attachments::follow_moves() {
     }
 }
 
-void Attachments::follow(const Record& record) {
+/// `record` as it is where `ns` has its interface; nothing where that has none, or one that is not renamed
+/// yet and so is still being worked at.
+std::optional<Record> Attachments::found_in(const Record& record, const node::Namespace& ns,
+                                            bool home) const {
     const auto& key = record.request.key;
+    const auto ifname = node::find_by_alias(ns, alias(key));
+    if (!ifname || (!home && *ifname == key.ifname)) return std::nullopt;
+    auto now = record;
+    now.ifname = *ifname;
+    now.inode = ns.inode();
+    now.moved = !home;
+    return now;
+}
+
+/// Where the interface is now; nothing where that is known already or cannot be found out. An engine's paths
+/// may mean nothing here, when it has mounts of its own: then the namespace is that of some process, and is
+/// kept by a mount of ours.
+std::optional<Record> Attachments::locate(const Record& record) const {
     const auto home = record.bound ? mount_of(record) : record.request.netns;
     for (const auto& path : {record.sandbox, home}) {
         if (path.empty()) continue;
-        auto now = record;
         try {
-            const auto ns = node::Namespace::open(path);
-            const auto ifname = node::find_by_alias(ns, alias(key));
-            // In the pod but not renamed yet: whoever moves it is still at work.
-            if (!ifname || (path == record.sandbox && *ifname == key.ifname)) continue;
-            now.ifname = *ifname;
-            now.inode = ns.inode();
+            auto now = found_in(record, node::Namespace::open(path), path == home);
+            if (!now) continue;
+            now->netns = path;
+            if (now->inode == record.inode && now->ifname == record.ifname && now->moved == record.moved)
+                return std::nullopt;
+            return now;
         } catch (const node::Error& error) {
-            spdlog::debug("attachment {}: {}", attachment::to_string(key), error.what());
-            continue;
+            spdlog::debug("attachment {}: {}", attachment::to_string(record.request.key), error.what());
         }
-        now.netns = path;
-        now.moved = path != home;
-        if (now.inode == record.inode && now.ifname == record.ifname) return;
-        store::Transaction tx(database_, store::Transaction::Survives::process);
-        replace(now, tx);
-        spdlog::info("attachment {}: its interface is {} in {}", attachment::to_string(key), now.ifname, path);
+    }
+    if (record.sandbox.empty()) return std::nullopt;
+    for (const auto& ns : node::namespaces_of_processes()) {
+        if (ns.inode() == record.inode) continue;
+        auto now = found_in(record, ns, false);
+        if (!now) continue;
+        now->netns = sandbox_mount_of(record);
+        node::bind_path(ns, now->netns);
+        return now;
+    }
+    return std::nullopt;
+}
+
+void Attachments::follow(const Record& record) {
+    const auto name = attachment::to_string(record.request.key);
+    try {
+        const auto now = locate(record);
+        if (!now) return;
+        {
+            store::Transaction tx(database_, store::Transaction::Survives::process);
+            replace(*now, tx);
+        }
+        spdlog::info("attachment {}: its interface is {} in {}", name, now->ifname, now->netns);
         reconciler_->wake();
-        return;
+    } catch (const node::Error& error) {
+        spdlog::debug("attachment {}: {}", name, error.what());
     }
 }
 

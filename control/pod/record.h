@@ -24,11 +24,11 @@ std::string_view to_string(State state);
 struct Record {
     attachment::Request request;
     attachment::Attached attached;
-    std::string ifname;       ///< of its interface now; tap only
-    std::string sandbox;      ///< where a container engine is about to move it, or has moved it; empty: nowhere
-    bool moved = false;       ///< it is there, under `ifname`, and netns and inode are of that namespace
-    std::string segment;      ///< where its addresses are unique
-    std::string netns;        ///< a path that leads to its namespace for everybody on the node; tap only
+    std::string ifname;   ///< of its interface now; tap only
+    std::string sandbox;  ///< where a container engine is about to move it, or has moved it; empty: nowhere
+    bool moved = false;   ///< it is there, under `ifname`, and netns and inode are of that namespace
+    std::string segment;  ///< where its addresses are unique
+    std::string netns;    ///< a path that leads to its namespace for everybody on the node; tap only
     std::uint64_t inode = 0;  ///< of the namespace
     bool bound = false;       ///< a mount of ours led there when it was made
     std::string directory;    ///< of its socket; vhost-user only

@@ -313,20 +313,26 @@ std::optional<TapPlace> tap_place(const TapDevice& device) {
 }
 
 bool follow_tap(TapDevice& device) {
-    const auto place = tap_place(device);
-    if (!place) return false;
-    Descriptor socket;
-    auto request = request_for(place->name);
-    bool found = false;
-    std::thread([&] {
-        if (::setns(place->handle.get(), CLONE_NEWNET) != 0) return;
-        socket = link_socket();
-        // Opened first: what changes from here on is told.
-        found = socket && ask(socket.get(), SIOCGIFINDEX, request);
-    }).join();
-    if (!found || ::dup3(socket.get(), device.control.get(), O_CLOEXEC) < 0) return false;
-    device.index = request.ifr_ifindex;
-    return true;
+    constexpr int kTries = 100;
+    for (int i = 0; i < kTries; ++i) {
+        const auto place = tap_place(device);
+        if (!place) return false;
+        Descriptor socket;
+        auto request = request_for(place->name);
+        bool found = false;
+        std::thread([&] {
+            if (::setns(place->handle.get(), CLONE_NEWNET) != 0) return;
+            socket = link_socket();
+            // Opened first: what changes from here on is told.
+            found = socket && ask(socket.get(), SIOCGIFINDEX, request);
+        }).join();
+        if (!socket) return false;
+        // Else it was renamed or moved on meanwhile: whoever moves an interface does both.
+        if (!found) continue;
+        device.index = request.ifr_ifindex;
+        return ::dup3(socket.get(), device.control.get(), O_CLOEXEC) >= 0;
+    }
+    return false;
 }
 
 bool set_tap_mtu(int control, int index, std::uint32_t mtu) {

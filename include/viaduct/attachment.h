@@ -146,7 +146,8 @@ struct Request {
     bool masquerade = false;       ///< what the pod sends elsewhere has the node's address
     /// Each of the pod's addresses is that of a host, without a network: everything goes by the gateway.
     bool routed = false;
-    /// The interface is made in `netns`, and a container engine moves it into the pod and gives it its addresses.
+    /// The interface is made in `netns`, and a container engine moves it into the pod and gives it its
+    /// addresses.
     bool handed_over = false;
     bool goes_with_namespace = false;  ///< nobody will say when the pod ends: its namespace's end says so
     std::vector<PortMapping> port_mappings;
