@@ -8,6 +8,7 @@
 
 #include "viaduct/address.h"
 
+#include "docker/reading.h"
 #include "network/networks.h"
 #include "pod/attachments.h"
 
@@ -17,26 +18,15 @@ class Value;
 
 namespace viaduct::docker {
 
-/// Docker's ids of a network and of an endpoint on it.
-struct EndpointId {
-    std::string network;
-    std::string endpoint;
-};
-
 /// Any thread. Failures are Refused, pod::Failure, node::Error, store::Error.
 class Driver {
 public:
     Driver(network::Networks& networks, pod::Attachments& attachments)
         : networks_(networks), attachments_(attachments) {}
 
-    void create_network(const Json::Value& request);
+    void create_network(network::Wanted wanted);
     void delete_network(const std::string& id);
 
-    struct Endpoint {
-        EndpointId id;
-        std::vector<Prefix> addresses;  ///< from Docker's address management, whoever that is
-        std::optional<MacAddress> mac;
-    };
     /// The MAC address that its interface has.
     MacAddress create_endpoint(const Endpoint& endpoint);
     /// One that is not there is fine.
@@ -63,8 +53,5 @@ private:
     network::Networks& networks_;
     pod::Attachments& attachments_;
 };
-
-/// The ports to publish of "com.docker.network.portmap"; throws Refused.
-std::vector<attachment::PortMapping> read_port_map(const Json::Value& options);
 
 }  // namespace viaduct::docker

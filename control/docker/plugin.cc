@@ -18,33 +18,11 @@ namespace {
 
 constexpr const char* kContentType = "application/vnd.docker.plugins.v1.1+json";
 constexpr std::size_t kBodyMost = 1U << 20U;
-constexpr std::size_t kIdMost = 128;
 
 using Method = std::function<Json::Value(Driver&, Pools&, const Json::Value&)>;
 
-void refuse_any(const Faults& faults) {
-    if (!faults.empty()) throw Refused(faults);
-}
-
 Json::Value nothing() {
     return Json::objectValue;
-}
-
-EndpointId endpoint_of(const Json::Value& request) {
-    Faults faults;
-    ObjectReader reader(request, "", faults);
-    EndpointId id{reader.string("NetworkID", kIdMost).value_or(""),
-                  reader.string("EndpointID", kIdMost).value_or("")};
-    refuse_any(faults);
-    return id;
-}
-
-std::string text_of(const Json::Value& request, const char* key, std::size_t most = 4096) {
-    Faults faults;
-    ObjectReader reader(request, "", faults);
-    auto text = reader.string(key, most).value_or("");
-    refuse_any(faults);
-    return text;
 }
 
 Json::Value activate(Driver&, Pools&, const Json::Value&) {
@@ -62,37 +40,17 @@ Json::Value capabilities(Driver&, Pools&, const Json::Value&) {
 }
 
 Json::Value create_endpoint(Driver& driver, Pools&, const Json::Value& request) {
-    Driver::Endpoint endpoint{endpoint_of(request), {}, {}};
-    Faults faults;
-    ObjectReader reader(request, "", faults);
-    if (const auto* interface = reader.object("Interface")) {
-        ObjectReader inner(*interface, "Interface", faults);
-        for (const char* key : {"Address", "AddressIPv6"}) {
-            const auto text = inner.string(key, 64).value_or("");
-            if (text.empty()) continue;
-            if (const auto prefix = Prefix::parse(text)) {
-                endpoint.addresses.push_back(*prefix);
-            } else {
-                inner.fault(key, "is \"" + text + "\", which is not of the form 10.1.0.2/24");
-            }
-        }
-        const auto mac = inner.string("MacAddress", 64).value_or("");
-        endpoint.mac = MacAddress::parse(mac);
-        if (!mac.empty() && (!endpoint.mac || endpoint.mac->is_multicast() || endpoint.mac->is_zero()))
-            inner.fault("MacAddress", "is \"" + mac + "\", which no interface can have");
-    }
-    refuse_any(faults);
-    const bool given = endpoint.mac.has_value();
+    const auto endpoint = read_endpoint(request);
     const auto mac = driver.create_endpoint(endpoint);
     auto answer = nothing();
     answer["Interface"] = Json::objectValue;
     // What Docker gave must not be given back to it.
-    if (!given) answer["Interface"]["MacAddress"] = mac.to_string();
+    if (!endpoint.mac) answer["Interface"]["MacAddress"] = mac.to_string();
     return answer;
 }
 
 Json::Value join(Driver& driver, Pools&, const Json::Value& request) {
-    const auto joined = driver.join(endpoint_of(request), text_of(request, "SandboxKey"));
+    const auto joined = driver.join(read_endpoint_id(request), read_text(request, "SandboxKey"));
     auto answer = nothing();
     answer["InterfaceName"]["SrcName"] = joined.ifname;
     answer["InterfaceName"]["DstPrefix"] = "eth";
@@ -103,25 +61,17 @@ Json::Value join(Driver& driver, Pools&, const Json::Value& request) {
     return answer;
 }
 
-Json::Value program(Driver& driver, Pools&, const Json::Value& request) {
-    Faults faults;
-    ObjectReader reader(request, "", faults);
-    const auto* options = reader.object("Options");
-    refuse_any(faults);
-    driver.publish(endpoint_of(request),
-                   options == nullptr ? std::vector<attachment::PortMapping>() : read_port_map(*options));
-    return nothing();
+Json::Value endpoint_info(Driver& driver, Pools&, const Json::Value& request) {
+    auto answer = nothing();
+    answer["Value"] = driver.endpoint_info(read_endpoint_id(request));
+    return answer;
 }
 
 Json::Value request_pool(Driver&, Pools& pools, const Json::Value& request) {
-    Faults faults;
-    ObjectReader reader(request, "", faults);
-    const auto space = reader.string("AddressSpace", 64).value_or("");
-    const auto prefix = reader.string("Pool", 64).value_or("");
-    const auto range = reader.string("SubPool", 64).value_or("");
-    const bool v6 = reader.boolean("V6").value_or(false);
-    refuse_any(faults);
-    const auto pool = pools.request(space.empty() ? "viaduct" : space, prefix, range, v6);
+    const auto space = read_text(request, "AddressSpace", 64);
+    const bool v6 = request["V6"].isBool() && request["V6"].asBool();
+    const auto pool = pools.request(space.empty() ? "viaduct" : space, read_text(request, "Pool", 64),
+                                    read_text(request, "SubPool", 64), v6);
     auto answer = nothing();
     answer["PoolID"] = pool.id;
     answer["Pool"] = pool.prefix.to_string();
@@ -130,8 +80,8 @@ Json::Value request_pool(Driver&, Pools& pools, const Json::Value& request) {
 }
 
 Json::Value request_address(Driver&, Pools& pools, const Json::Value& request) {
-    const auto address = pools.request_address(text_of(request, "PoolID", 256),
-                                               text_of(request, "Address", 64), "a container of Docker's");
+    const auto address = pools.request_address(read_text(request, "PoolID", 256),
+                                               read_text(request, "Address", 64), "a container of Docker's");
     auto answer = nothing();
     answer["Address"] = address.to_string();
     answer["Data"] = Json::objectValue;
@@ -145,46 +95,39 @@ Json::Value address_spaces(Driver&, Pools&, const Json::Value&) {
     return answer;
 }
 
+/// A method that answers nothing.
+template <typename Work>
+Method silent(const Work& work) {
+    return [work](Driver& driver, Pools& pools, const Json::Value& request) {
+        work(driver, pools, request);
+        return nothing();
+    };
+}
+
 const std::map<std::string, Method>& methods() {
-    static const Method ignore = [](Driver&, Pools&, const Json::Value&) { return nothing(); };
+    // Of nodes of a cluster, which this driver does not span, and of what it has no need to know.
+    static const Method ignore = silent([](Driver&, Pools&, const Json::Value&) {});
     static const std::map<std::string, Method> all{
         {"/Plugin.Activate", activate},
         {"/NetworkDriver.GetCapabilities", capabilities},
         {"/NetworkDriver.CreateNetwork",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             driver.create_network(request);
-             return nothing();
-         }},
-        {"/NetworkDriver.DeleteNetwork",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             driver.delete_network(text_of(request, "NetworkID", kIdMost));
-             return nothing();
-         }},
+         silent([](auto& driver, auto&, auto& request) { driver.create_network(read_network(request)); })},
+        {"/NetworkDriver.DeleteNetwork", silent([](auto& driver, auto&, auto& request) {
+             driver.delete_network(read_text(request, "NetworkID", kIdMost));
+         })},
         {"/NetworkDriver.CreateEndpoint", create_endpoint},
-        {"/NetworkDriver.DeleteEndpoint",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             driver.delete_endpoint(endpoint_of(request));
-             return nothing();
-         }},
-        {"/NetworkDriver.EndpointOperInfo",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             auto answer = nothing();
-             answer["Value"] = driver.endpoint_info(endpoint_of(request));
-             return answer;
-         }},
+        {"/NetworkDriver.DeleteEndpoint", silent([](auto& driver, auto&, auto& request) {
+             driver.delete_endpoint(read_endpoint_id(request));
+         })},
+        {"/NetworkDriver.EndpointOperInfo", endpoint_info},
         {"/NetworkDriver.Join", join},
         {"/NetworkDriver.Leave",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             driver.leave(endpoint_of(request));
-             return nothing();
-         }},
-        {"/NetworkDriver.ProgramExternalConnectivity", program},
+         silent([](auto& driver, auto&, auto& request) { driver.leave(read_endpoint_id(request)); })},
+        {"/NetworkDriver.ProgramExternalConnectivity", silent([](auto& driver, auto&, auto& request) {
+             driver.publish(read_endpoint_id(request), read_port_map(request));
+         })},
         {"/NetworkDriver.RevokeExternalConnectivity",
-         [](Driver& driver, Pools&, const Json::Value& request) {
-             driver.publish(endpoint_of(request), {});
-             return nothing();
-         }},
-        // Of nodes of a cluster, which this driver does not span.
+         silent([](auto& driver, auto&, auto& request) { driver.publish(read_endpoint_id(request), {}); })},
         {"/NetworkDriver.AllocateNetwork", ignore},
         {"/NetworkDriver.FreeNetwork", ignore},
         {"/NetworkDriver.DiscoverNew", ignore},
@@ -193,16 +136,11 @@ const std::map<std::string, Method>& methods() {
         {"/IpamDriver.GetDefaultAddressSpaces", address_spaces},
         {"/IpamDriver.RequestPool", request_pool},
         {"/IpamDriver.ReleasePool",
-         [](Driver&, Pools& pools, const Json::Value& request) {
-             pools.release(text_of(request, "PoolID", 256));
-             return nothing();
-         }},
+         silent([](auto&, auto& pools, auto& request) { pools.release(read_text(request, "PoolID", 256)); })},
         {"/IpamDriver.RequestAddress", request_address},
-        {"/IpamDriver.ReleaseAddress",
-         [](Driver&, Pools& pools, const Json::Value& request) {
-             pools.release_address(text_of(request, "PoolID", 256), text_of(request, "Address", 64));
-             return nothing();
-         }},
+        {"/IpamDriver.ReleaseAddress", silent([](auto&, auto& pools, auto& request) {
+             pools.release_address(read_text(request, "PoolID", 256), read_text(request, "Address", 64));
+         })},
     };
     return all;
 }
