@@ -98,11 +98,10 @@ attachment::PortMapping read_mapping(const Json::Value& json, const std::string&
     mapping.protocol = static_cast<model::Transport>(protocol);
     if (one.valid() && mapping.container_port == 0) one.fault("Port", "is required, from 1 to 65535");
     if (one.valid() && mapping.host_port == 0) {
-        faults.push_back(
-            {"port " + std::to_string(mapping.container_port),
-             "is to be published at a port of the driver's choice, which Docker has no way to "
-             "be told; name one, as in -p 8080:" +
-                 std::to_string(mapping.container_port)});
+        faults.push_back({"port " + std::to_string(mapping.container_port),
+                          "is to be published at a port of the driver's choice, which Docker has no way to "
+                          "be told; name one, as in -p 8080:" +
+                              std::to_string(mapping.container_port)});
     }
     return mapping;
 }

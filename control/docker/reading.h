@@ -1,6 +1,6 @@
-// What Docker asks for, out of its JSON (moby's libnetwork/docs/remote.md, netlabel and drivers/remote/api). Docker
-// sends members that no driver needs and adds some with every version: those are left alone, but what a person
-// asked for and cannot have is refused.
+// What Docker asks for, out of its JSON (moby's libnetwork/docs/remote.md, netlabel and drivers/remote/api).
+// Docker sends members that no driver needs and adds some with every version: those are left alone, but what
+// a person asked for and cannot have is refused.
 #pragma once
 
 #include <optional>

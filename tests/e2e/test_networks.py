@@ -2,13 +2,14 @@
 clients are namespaces, processes and podman's containers; the world outside is behind an uplink."""
 import json
 import os
-import signal
+import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from viaduct import image, pods, process, scenarios
+from viaduct import daemons, hosts, image, pods, process, scenarios
+
+CLI = daemons.program("cli")
 
 OUTSIDE, SERVER = "198.51.100.1", "198.51.100.2"  # the node's address there, and a host that knows no other network
 OUTSIDE6, SERVER6 = "fd98::1", "fd98::2"
@@ -105,8 +106,6 @@ def test_podman_container_without_a_network(node, make_podman, make_outside):
                                                   CLI, "--socket", node.control_socket, "-j", "net", *words))
 
     # podman's state lies where the test put it.
-    from viaduct import daemons
-    CLI = daemons.program("cli")
     wrapper = podman.directory / "bin"
     wrapper.mkdir()
     (wrapper / "podman").write_text(
@@ -130,6 +129,53 @@ def test_podman_container_without_a_network(node, make_podman, make_outside):
         process.wait_until(lambda: endpoints(node, name) == [], 20, f"nobody on {name}")
         node.cli("net", "rm", name)
     assert [each["name"] for each in node.dataplane_api("GET", "/v1/ports").body["ports"]] == ["uplink"]
+
+
+def test_containerd_task_without_a_network(node, make_containerd, make_netns):
+    """`ctr run` without --cni, found by its name among all of containerd's namespaces."""
+    containerd = make_containerd([])
+    containerd.ctr("run", "-d", "--rootfs", containerd.root, "plain", "/bin/sleep", "1000")
+    node.cli("net", "create", "lab", "--subnet", "10.78.0.0/24")
+    made = json.loads(containerd.isolation.output(
+        "env", f"CONTAINERD_ADDRESS={containerd.socket}", CLI, "--socket", node.control_socket, "-j", "net", "attach", "plain",
+        "lab"))
+    assert made["container"] == "plain"
+    box = make_netns("box")
+    attach(node, box.name, "lab")
+    box.ping(address(made))
+    containerd.ctr("task", "kill", "-s", "KILL", "plain")
+    process.wait_until(lambda: len(endpoints(node, "lab")) == 1, 10, "the killed task to be found gone")
+
+
+def udp_echo(server, client, port, at, at_port):
+    """One datagram to `at` and back, from a socket in `client` to one in `server`."""
+    with hosts.inside(server):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with hosts.inside(client):
+        asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with listener, asker:
+        listener.bind(("0.0.0.0", port))
+        listener.settimeout(10)
+        asker.settimeout(10)
+        asker.sendto(b"question", (at, at_port))
+        text, peer = listener.recvfrom(100)
+        listener.sendto(text + b" answered", peer)
+        return asker.recvfrom(100)
+
+
+def test_datagrams_and_ranges_are_published(node, make_netns, make_outside):
+    """UDP, each port of a range to its own, at one address of the node alone; other addresses have nothing there."""
+    world = uplink(node, make_outside)
+    node.cli("net", "create", "lab", "--subnet", "10.79.0.0/24")
+    server = make_netns("server")
+    attach(node, server.name, "lab", "--publish", f"{OUTSIDE}:5000-5009:6000-6009/udp")
+    for offset in (0, 4, 9):
+        answer = udp_echo(server, world, 6000 + offset, OUTSIDE, 5000 + offset)
+        assert answer == (b"question answered", (OUTSIDE, 5000 + offset))
+    assert len(node.dataplane_api("GET", "/v1/config").body["port_forwards"]) == 1
+    other = make_netns("other")
+    attach(node, other.name, "lab", "--publish", "10.79.0.1:5000:53/udp")
+    assert udp_echo(other, server, 53, "10.79.0.1", 5000)[0] == b"question answered"
 
 
 def test_process_is_found_gone(node):
@@ -297,7 +343,7 @@ def test_namespace_that_vanishes_while_it_is_attached(node, make_netns):
     for number in range(8):
         space = make_netns(f"v{number}")
         commands.append(subprocess.Popen(
-            [str(pods_cli()), "--socket", str(node.control_socket), "net", "attach", space.name, "shop"],
+            [str(CLI), "--socket", str(node.control_socket), "net", "attach", space.name, "shop"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         space.delete()
     for command in commands:
@@ -305,8 +351,3 @@ def test_namespace_that_vanishes_while_it_is_attached(node, make_netns):
     process.wait_until(lambda: endpoints(node, "shop") == [], 10, "the vanished to be found gone")
     node.cli("net", "rm", "shop")
     assert node.dataplane_api("GET", "/v1/ports").body["ports"] == []
-
-
-def pods_cli():
-    from viaduct import daemons
-    return daemons.program("cli")

@@ -1,5 +1,5 @@
-// Networks and Docker's requests out of any bytes: refused or read, never worse; what was read and completed is the
-// same after its JSON, and what pods ask for on it makes sense.
+// Networks and Docker's requests out of any bytes: refused or read, never worse; what was read and completed
+// is the same after its JSON, and what pods ask for on it makes sense.
 #include <cstdlib>
 #include <string_view>
 

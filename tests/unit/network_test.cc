@@ -1,6 +1,5 @@
-// Networks: what a wish becomes, what is refused with both names, and what is left of a network at each point.
-#include "network/networks.h"
-
+// Networks: what a wish becomes, what is refused with both names, and what is left of a network at each
+// point.
 #include <gtest/gtest.h>
 #include <json/json.h>
 
@@ -9,6 +8,7 @@
 #include "docker/pools.h"
 #include "docker/reading.h"
 #include "fake_dataplane.h"
+#include "network/networks.h"
 #include "reconcile/config_changes.h"
 #include "store/config_history.h"
 
@@ -32,8 +32,8 @@ struct Control {
         : database(directory.path("viaduct.db"), all_migrations()),
           networks(database),
           not_pods(configuration, networks),
-          attachments({.run_dir = directory.path("run"), .patience = std::chrono::milliseconds(1000)}, database,
-                      not_pods) {
+          attachments({.run_dir = directory.path("run"), .patience = std::chrono::milliseconds(1000)},
+                      database, not_pods) {
         attachments.recover();
         reconcile::Options options;
         options.dataplane_socket = directory.path("dataplane.sock");
@@ -182,11 +182,11 @@ TEST_F(NetworksTest, ADryRunMakesNothing) {
     EXPECT_TRUE(control->networks.list().empty());
     EXPECT_FALSE(dataplane.config().bridges.contains("shop"));
     create(R"({"name": "shop", "subnets": ["10.1.0.0/24"]})");
-    EXPECT_TRUE(says(
-        refusal([&] {
-            control->networks.create(wish(R"({"name": "b", "subnets": ["10.1.0.128/25"]})"), true, "");
-        }),
-        "10.1.0.0/24 of network shop"));
+    EXPECT_TRUE(says(refusal([&] {
+                         control->networks.create(wish(R"({"name": "b", "subnets": ["10.1.0.128/25"]})"),
+                                                  true, "");
+                     }),
+                     "10.1.0.0/24 of network shop"));
 }
 
 TEST_F(NetworksTest, ARoutedPodIsAHostOfItsOwn) {
@@ -218,7 +218,9 @@ TEST_F(NetworksTest, PublishesOtherPortsOfOneThatIsThere) {
     control->attachments.publish(first, {mapping(8080, 10)});
     ASSERT_EQ(dataplane.config().port_forwards.size(), 1U);
     EXPECT_EQ(dataplane.config().port_forwards.begin()->second.port_last, 8089);
-    EXPECT_TRUE(says(refusal([&] { control->attachments.publish({"shop", "c2", "eth1"}, {mapping(8089, 1)}); }),
+    EXPECT_TRUE(says(refusal([&] {
+                         control->attachments.publish({"shop", "c2", "eth1"}, {mapping(8089, 1)});
+                     }),
                      "shop/c1/eth0 has tcp port 8080-8089 at 10.1.0.1"));
     control->attachments.publish(first, {mapping(8085, 1)});
     control->attachments.publish({"shop", "c2", "eth1"}, {mapping(8089, 1)});
@@ -272,13 +274,15 @@ TEST(DockerReading, TakesWhatDockerSends) {
     const auto wanted = docker::read_network(parse_json(R"({"NetworkID": "0123456789abcdef", "IPv6Data": null,
         "IPv4Data": [{"AddressSpace": "x", "Pool": "10.1.0.0/24", "Gateway": "10.1.0.9/24", "AuxAddresses": {}}],
         "Options": {"com.docker.network.enable_ipv6": false, "com.docker.network.generic":
-            {"com.docker.network.driver.mtu": "1400", "masquerade": "false"}}, "More": 1})", "request"));
+            {"com.docker.network.driver.mtu": "1400", "masquerade": "false"}}, "More": 1})",
+                                                        "request"));
     EXPECT_EQ(wanted.network.name, "docker-0123456789ab");
     EXPECT_EQ(wanted.network.mtu, 1400U);
     EXPECT_FALSE(wanted.network.masquerade);
     EXPECT_EQ(wanted.network.subnets.at(0).gateway, IpAddress::parse("10.1.0.9"));
     const auto mappings = docker::read_port_map(parse_json(R"({"Options": {"com.docker.network.portmap": [
-        {"Proto": 17, "IP": "", "Port": 53, "HostIP": "0.0.0.0", "HostPort": 5300, "HostPortEnd": 5300}]}})", "r"));
+        {"Proto": 17, "IP": "", "Port": 53, "HostIP": "0.0.0.0", "HostPort": 5300, "HostPortEnd": 5300}]}})",
+                                                           "r"));
     ASSERT_EQ(mappings.size(), 1U);
     EXPECT_EQ(mappings[0], (attachment::PortMapping{model::Transport::udp, std::nullopt, 5300, 53, 1}));
     EXPECT_TRUE(docker::read_port_map(parse_json("{}", "r")).empty());
