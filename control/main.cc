@@ -26,6 +26,9 @@
 #include "api/router.h"
 #include "api/state_routes.h"
 #include "docker/plugin.h"
+#include "host/routes.h"
+#include "host/shares.h"
+#include "host/taken.h"
 #include "ipam/leases.h"
 #include "network/networks.h"
 #include "network/routes.h"
@@ -60,7 +63,6 @@ constexpr const char* kExamples =
 /// Requests may wait for the dataplane: a burst of 64 ADDs at once must leave threads for those who ask how
 /// it goes.
 constexpr unsigned kApiThreads = 80;
-constexpr unsigned kDockerThreads = 16;
 
 struct Settings {
     std::string api_socket;
@@ -115,8 +117,8 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more :
-         {&ipam::migrations(), &pod::migrations(), &network::migrations(), &docker::migrations()})
+    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &host::migrations(),
+                             &network::migrations(), &docker::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -179,6 +181,16 @@ void run(const Settings& settings, const sigset_t& signals) {
 
     attachments.use(reconciler);
     networks.use(reconciler, attachments);
+    host::Shares shares(reconciler);
+    host::Taken taken(settings.run_dir, database, reconciler, changes, shares);
+    taken.recover();
+    /// However this ends: nobody is told of changes who is not there any more.
+    const struct StopFirst {
+        reconcile::Reconciler& reconciler;
+        ~StopFirst() { reconciler.stop(); }
+    } stop_first{reconciler};
+    reconciler.on_change([&] { shares.wake(); });
+    shares.before_each([&](const model::Config& in_force) { taken.restore(in_force); });
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);
@@ -186,19 +198,17 @@ void run(const Settings& settings, const sigset_t& signals) {
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
     pod::register_routes(router, attachments);
     network::register_routes(router, networks, attachments);
+    host::register_routes(router, taken);
 
+    shares.start();
+    taken.start();
     reconciler.start();
     const std::jthread looking_after(
         [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
-    docker::Driver docker_driver(networks, attachments);
-    docker::Pools docker_pools(
-        database, [&](bool v4, const std::vector<Prefix>& taken) { return networks.free_subnet(v4, taken); });
-    std::optional<http::Server> docker;
+    std::optional<docker::Plugin> docker;
     if (!settings.docker_socket.empty()) {
         make_directory(std::filesystem::path(settings.docker_socket).parent_path());
-        docker.emplace(
-            http::ServerOptions{.path = settings.docker_socket, .mode = 0600, .threads = kDockerThreads},
-            [&](http::Request& request) { return docker::answer(docker_driver, docker_pools, request); });
+        docker.emplace(settings.docker_socket, database, networks, attachments);
     }
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
                               [&](http::Request& request) { return router.route(request); });

@@ -33,8 +33,8 @@ Json::Value& subnet_for(Json::Value& network, const IpAddress& address, const ch
 }
 
 void read_setting(Words& words, Json::Value& network) {
-    const auto key = words.keyword(
-        {"driver", "subnet", "gateway", "range", "mtu", "internal", "masquerade", "no-masquerade", "ipv6"});
+    const auto key = words.keyword({"driver", "subnet", "gateway", "range", "mtu", "internal", "masquerade",
+                                    "no-masquerade", "isolated", "no-isolation", "ipv6"});
     if (key == "driver") {
         network[key] = words.take("bridge, routed or wire");
     } else if (key == "subnet") {
@@ -55,6 +55,8 @@ void read_setting(Words& words, Json::Value& network) {
         network[key] = Json::UInt64(words.number("mtu (bytes)", model::kMtuLeast, model::kMtuMost));
     } else if (key == "no-masquerade" || key == "masquerade") {
         network["masquerade"] = key == "masquerade";
+    } else if (key == "no-isolation") {
+        network["isolated"] = false;
     } else {
         network[key] = true;
     }
@@ -125,7 +127,8 @@ int inspect(Session& session) {
     if (session.printed(network)) return 0;
     std::cout << text_of(network, "name") << " driver " << text_of(network, "driver") << " mtu "
               << text_of(network, "mtu") << " masquerade " << (bool_of(network, "masquerade") ? "on" : "off")
-              << " internal " << (bool_of(network, "internal") ? "on" : "off") << "\n";
+              << " internal " << (bool_of(network, "internal") ? "on" : "off") << " isolated "
+              << (bool_of(network, "isolated") ? "on" : "off") << "\n";
     for (const auto& subnet : network["subnets"]) {
         std::cout << "  subnet " << text_of(subnet, "subnet");
         for (const char* key : {"gateway", "range"}) {
@@ -249,7 +252,7 @@ Object net_object() {
          {"create",
           {"add"},
           "NAME [--driver bridge|routed|wire] [--subnet P]... [--gateway A]... [--range P]... [--ipv6] "
-          "[--mtu N] [--internal] [--no-masquerade]",
+          "[--mtu N] [--internal] [--no-masquerade] [--no-isolation]",
           "make one",
           create},
          {"inspect", {}, "NAME", "show one and who is on it", inspect},
@@ -278,7 +281,10 @@ Object net_object() {
         "default all.\n"
         "mtu: bytes, 68 to 9216, default 1500. internal: no gateway, nothing in or out. masquerade: what "
         "leaves the\n"
-        "network has the node's address; default on.\n"
+        "network has the node's address; default on. isolation: networks that have it reach each other only "
+        "by "
+        "what is\n"
+        "published; default on.\n"
         "ifname: default the first of eth0, eth1, ... that the container does not have. publish: ports of "
         "the node that\n"
         "lead to the container, at HOSTIP or at all addresses of its router; tcp, udp or sctp, default "

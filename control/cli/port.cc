@@ -113,7 +113,9 @@ void read_setting(const std::string& key, Words& words, Json::Value& port) {
         port[key] = Json::UInt64(*size);
     } else if (key == "socket_owner" || key == "socket_group") {
         port[key] = Json::UInt64(words.number(key + " (numeric id)", 0, UINT32_MAX - 1));
-    } else if (key == "nobridge" || key == "nomac") {
+    } else if (key == "host") {
+        port[key] = words.take("a router interface, which the host shares by this port");
+    } else if (key == "nobridge" || key == "nomac" || key == "nohost") {
         port.removeMember(key.substr(2));
         if (key == "nobridge") port.removeMember("vlan");
     } else if (key == "netns") {

@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kContentType = "application/vnd.docker.plugins.v1.1+json";
 constexpr std::size_t kBodyMost = 1U << 20U;
+constexpr unsigned kThreads = 16;
 
 using Method = std::function<Json::Value(Driver&, Pools&, const Json::Value&)>;
 
@@ -156,8 +157,6 @@ http::Response failure(unsigned status, const std::string& method, const std::st
     return reply(status, json);
 }
 
-}  // namespace
-
 http::Response answer(Driver& driver, Pools& pools, const http::Request& request) {
     const auto method = methods().find(request.path);
     if (method == methods().end()) return failure(404, request.path, "this driver has no such method");
@@ -170,5 +169,16 @@ http::Response answer(Driver& driver, Pools& pools, const http::Request& request
         return failure(500, request.path, error.what());
     }
 }
+
+}  // namespace
+
+Plugin::Plugin(const std::string& socket, store::Database& database, network::Networks& networks,
+               pod::Attachments& attachments)
+    : driver_(networks, attachments),
+      pools_(
+          database,
+          [&networks](bool v4, const std::vector<Prefix>& taken) { return networks.free_subnet(v4, taken); }),
+      server_({.path = socket, .mode = 0600, .threads = kThreads},
+              [this](http::Request& request) { return answer(driver_, pools_, request); }) {}
 
 }  // namespace viaduct::docker

@@ -8,6 +8,8 @@
 //   GetDefaultAddressSpaces, RequestPool, ReleasePool, RequestAddress, ReleaseAddress}
 #pragma once
 
+#include <string>
+
 #include "viaduct/http.h"
 
 #include "docker/driver.h"
@@ -15,7 +17,17 @@
 
 namespace viaduct::docker {
 
-/// Answers one request of Docker's. Any thread; throws nothing.
-http::Response answer(Driver& driver, Pools& pools, const http::Request& request);
+class Plugin {
+public:
+    /// Serves on `socket` until it is destroyed. All must outlive it. Throws std::runtime_error that names
+    /// the path when it cannot listen.
+    Plugin(const std::string& socket, store::Database& database, network::Networks& networks,
+           pod::Attachments& attachments);
+
+private:
+    Driver driver_;
+    Pools pools_;
+    http::Server server_;
+};
 
 }  // namespace viaduct::docker

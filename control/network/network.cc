@@ -97,6 +97,7 @@ void read_common(ObjectReader& reader, Network& network, Faults& faults) {
         static_cast<std::uint32_t>(reader.integer("mtu", model::kMtuLeast, model::kMtuMost).value_or(1500));
     network.internal = reader.boolean("internal").value_or(false);
     network.masquerade = reader.boolean("masquerade").value_or(true);
+    network.isolated = reader.boolean("isolated").value_or(true);
 }
 
 void check_subnet(const Network& network, const Subnet& subnet, Faults& faults) {
@@ -168,6 +169,7 @@ Json::Value to_json(const Network& network) {
     json["mtu"] = network.mtu;
     json["internal"] = network.internal;
     json["masquerade"] = network.masquerade;
+    json["isolated"] = network.isolated;
     if (!network.foreign_id.empty()) json["foreign_id"] = network.foreign_id;
     json["created"] = Json::Int64(network.created);
     return json;
@@ -195,7 +197,7 @@ Wanted wanted_from_json(const Json::Value& json, Faults& faults) {
 }
 
 void complete(Network& network, Faults& faults) {
-    if (!network.has_router()) network.masquerade = false;
+    if (!network.has_router()) network.masquerade = network.isolated = false;
     for (std::size_t i = 0; i < network.subnets.size(); ++i) {
         auto& subnet = network.subnets[i];
         if (network.has_router() && !subnet.gateway) {
@@ -227,6 +229,7 @@ std::optional<model::Interface> interface_of(const Network& network) {
     interface.name = network.name;
     interface.bridge = network.name;
     interface.mtu = network.mtu;
+    interface.isolated = network.isolated;
     for (const auto& subnet : network.subnets) {
         if (subnet.gateway) interface.addresses.push_back({*subnet.gateway, subnet.prefix.length});
     }

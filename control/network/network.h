@@ -40,8 +40,9 @@ struct Network {
     Driver driver = Driver::bridge;
     std::vector<Subnet> subnets;
     std::uint32_t mtu = 1500;
-    bool internal = false;     ///< nothing leads out of it or into it
-    bool masquerade = true;    ///< what pods send elsewhere has the node's address
+    bool internal = false;   ///< nothing leads out of it or into it
+    bool masquerade = true;  ///< what pods send elsewhere has the node's address
+    bool isolated = true;  ///< nobody on it reaches another isolated network, but by what is published there
     std::string foreign_id;    ///< of the container engine that made it; empty: a person did
     std::int64_t created = 0;  ///< seconds since 1970
     [[nodiscard]] bool has_router() const { return driver != Driver::wire && !internal; }

@@ -97,19 +97,6 @@ void Networks::contribute(store::Transaction&, model::Config& desired, Faults& f
     }
 }
 
-model::Change Networks::change_of(const Network& network, bool made) {
-    model::Change change;
-    const auto interface = interface_of(network);
-    if (made) {
-        change.put.bridges.emplace(network.name, bridge_of(network));
-        if (interface) change.put.interfaces.emplace(network.name, *interface);
-    } else {
-        change.delete_bridges.insert(network.name);
-        if (interface) change.delete_interfaces.insert(network.name);
-    }
-    return change;
-}
-
 /// Calls visit(prefix, words) for each network that somebody else than network `own` has; words() names both.
 /// Routes come by the million: no words are made that nobody reads.
 template <typename Visit>
@@ -225,21 +212,28 @@ void Networks::check(Wanted& wanted, const model::Config& desired) const {
 Networks::Outcome Networks::create(Wanted wanted, bool dry_run, const std::string& comment) {
     const std::unique_lock use(use_);
     auto& network = wanted.network;
+    model::Change change;
     {
         store::Transaction tx(database_);
         Faults before;
-        check(wanted, reconciler_->desired(tx, before));
+        const auto desired = reconciler_->desired(tx, before);
+        check(wanted, desired);
         network.created = std::time(nullptr);
-        if (!dry_run) accept(tx, network, comment);
+        change = accept(tx, network, desired, before);
+        if (dry_run) {
+            erase(network.name);
+        } else {
+            write(tx, network, comment);
+        }
     }
     Outcome outcome{network, {}};
     try {
         if (dry_run) {
-            reconciler_->check(change_of(network, true));
+            reconciler_->check(change);
             return outcome;
         }
         spdlog::info("network {} made: {}", network.name, to_json_text(to_json(network)));
-        reconciler_->apply(change_of(network, true));
+        reconciler_->apply(change);
     } catch (const Refused&) {
         if (!dry_run) forget(network, "refused by the dataplane");
         throw;
@@ -250,30 +244,64 @@ Networks::Outcome Networks::create(Wanted wanted, bool dry_run, const std::strin
     return outcome;
 }
 
-void Networks::accept(store::Transaction& tx, const Network& network, const std::string& comment) {
-    tx.run("INSERT INTO network (name, definition) VALUES (?, ?)", network.name,
-           to_json_text(to_json(network)));
-    record(tx, network, true, comment);
+/// Takes the network into memory, and returns all that comes with it: ports that are published at every
+/// address of the router's come to stand at its gateways, too. Throws Refused, with nothing taken, when that
+/// cannot be.
+model::Change Networks::accept(store::Transaction& tx, const Network& network, const model::Config& desired,
+                               const Faults& before) {
+    {
+        const std::scoped_lock lock(mutex_);
+        networks_.emplace(network.name, network);
+    }
+    Faults faults;
+    const auto after = reconciler_->desired(tx, faults);
+    std::erase_if(faults, [&](const Fault& fault) {
+        return std::find(before.begin(), before.end(), fault) != before.end();
+    });
+    if (faults.empty()) return model::difference(desired, after);
+    erase(network.name);
+    throw Refused(faults);
+}
+
+void Networks::erase(const std::string& name) {
     const std::scoped_lock lock(mutex_);
-    networks_.emplace(network.name, network);
+    networks_.erase(name);
+}
+
+/// Of a network that is in memory.
+void Networks::write(store::Transaction& tx, const Network& network, const std::string& comment) {
     try {
+        tx.run("INSERT INTO network (name, definition) VALUES (?, ?)", network.name,
+               to_json_text(to_json(network)));
+        record(tx, network, true, comment);
         tx.commit();
     } catch (...) {
-        networks_.erase(network.name);
+        erase(network.name);
         throw;
     }
 }
 
-void Networks::forget(const Network& network, const std::string& comment) {
+/// Returns what goes with it.
+model::Change Networks::forget(const Network& network, const std::string& comment) {
+    model::Change change;
     store::give_back(database_, [&] {
         store::Transaction tx(database_);
+        Faults ignored;
+        const auto before = reconciler_->desired(tx, ignored);
         tx.run("DELETE FROM network WHERE name = ?", network.name);
         record(tx, network, false, comment);
-        const std::scoped_lock lock(mutex_);
-        tx.commit();
-        networks_.erase(network.name);
+        erase(network.name);
+        change = model::difference(before, reconciler_->desired(tx, ignored));
+        try {
+            tx.commit();
+        } catch (...) {
+            const std::scoped_lock lock(mutex_);
+            networks_.emplace(network.name, network);
+            throw;
+        }
     });
     reconciler_->wake();
+    return change;
 }
 
 /// Whoever is on the network's bridge or goes by its interface, by name.
@@ -308,9 +336,9 @@ void Networks::remove(const std::string& name, const std::string& comment) {
         throw Refused(place_of(network), "is in use by " + joined(users) + "; detach or delete " +
                                              (users.size() == 1 ? "it" : "them") + " first");
     }
-    forget(network, comment);
+    const auto change = forget(network, comment);
     try {
-        reconciler_->apply(change_of(network, false));
+        reconciler_->apply(change);
     } catch (const std::exception& error) {
         spdlog::warn("network {}: the dataplane will be told later: {}", name, error.what());
     }

@@ -64,10 +64,12 @@ private:
     void choose_subnets(Wanted& wanted, const model::Config& desired) const;
     void refuse_overlaps(const Network& network, const model::Config& desired, Faults& faults) const;
     void check(Wanted& wanted, const model::Config& desired) const;
-    void accept(store::Transaction& tx, const Network& network, const std::string& comment);
-    void forget(const Network& network, const std::string& comment);
+    model::Change accept(store::Transaction& tx, const Network& network, const model::Config& desired,
+                         const Faults& before);
+    void write(store::Transaction& tx, const Network& network, const std::string& comment);
+    void erase(const std::string& name);
+    model::Change forget(const Network& network, const std::string& comment);
     std::vector<std::string> users_of(const Network& network) const;
-    static model::Change change_of(const Network& network, bool made);
 
     store::Database& database_;
     reconcile::Reconciler* reconciler_ = nullptr;

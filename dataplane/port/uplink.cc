@@ -9,10 +9,18 @@
 #include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
+#include "port/namespace_visit.h"
+#include "port/tap_device.h"
+
 namespace viaduct::dataplane {
 namespace {
 
 constexpr std::uint64_t kLookEvery = 200'000;  // microseconds
+
+std::unique_ptr<Ethdev> open_device(const model::Port& port, rte_mempool* pool, const Descriptor& where) {
+    const NamespaceVisit visit(where);
+    return std::make_unique<Ethdev>(port, pool);
+}
 
 /// Frames of which nothing is left to do.
 class Plain final : public Sender {
@@ -35,11 +43,15 @@ Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, Port
       pool_(pool),
       listener_(listener),
       queues_(port.queues),
-      device_(std::make_unique<Ethdev>(port, pool)),
+      namespace_(open_namespace({{}, port.uplink.netns, 0}).handle),
+      device_(open_device(port, pool, namespace_)),
       id_(device_->id()) {
     for (std::uint16_t queue = 0; queue < queues_; ++queue)
         descriptors_.push_back(device_->receive_descriptor(queue));
-    link_.store(device_->link(), std::memory_order_release);
+    {
+        const NamespaceVisit visit(namespace_);
+        link_.store(device_->link(), std::memory_order_release);
+    }
     watch();
 }
 
@@ -48,11 +60,13 @@ void Uplink::stop() {
     stopped_ = true;
     unwatch();
     link_.store(Ethdev::Link::gone, std::memory_order_release);
+    const NamespaceVisit visit(namespace_);
     device_->close();
 }
 
 void Uplink::set_mtu(std::uint32_t mtu) {
     std::string why;
+    const NamespaceVisit visit(namespace_);
     if (!device_->set_mtu(mtu, why)) spdlog::warn("uplink {}: mtu {}", device_->name().name, why);
 }
 
@@ -142,7 +156,10 @@ std::string Uplink::detail() const {
 void Uplink::look() {
     const auto before = link_.load(std::memory_order_acquire);
     if (before == Ethdev::Link::gone) return;
-    const auto now = device_->link();
+    const auto now = [this] {
+        const NamespaceVisit visit(namespace_);
+        return device_->link();
+    }();
     if (now == before) return;
     link_.store(now, std::memory_order_release);
     if (now == Ethdev::Link::gone) spdlog::warn("uplink {}: has gone", device_->name().name);

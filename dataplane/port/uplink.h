@@ -9,6 +9,7 @@
 
 #include "viaduct/model.h"
 
+#include "port/descriptor.h"
 #include "port/ethdev.h"
 #include "port/offload.h"
 #include "port/port.h"
@@ -59,6 +60,7 @@ private:
     rte_mempool* const pool_;
     PortListener& listener_;
     const std::uint16_t queues_;
+    const Descriptor namespace_;  ///< of its kernel interface; none: the process's own
     std::unique_ptr<Ethdev> device_;
     const std::uint16_t id_;
     std::vector<int> descriptors_;  ///< a queue's, or -1

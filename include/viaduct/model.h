@@ -96,7 +96,8 @@ struct Tap {
 
 struct Uplink {
     std::string
-        device;  ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
+        device;         ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
+    std::string netns;  ///< path of the namespace that its kernel interface is in; empty: the dataplane's own
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
 
@@ -142,12 +143,15 @@ struct Port {
         vlan;                     ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
     std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
     std::optional<Guard> guard;   ///< absent: it is trusted
-    RateLimit rx_limit;           ///< of what comes in from the port
-    RateLimit tx_limit;           ///< of what leaves by it
-    VhostUser vhost;              ///< kind vhost_user
-    Tap tap;                      ///< kind tap
-    Uplink uplink;                ///< kind uplink
-    Vxlan vxlan;                  ///< kind vxlan
+    /// tap: the router interface that the host shares by this port (its addresses and its MAC address);
+    /// empty: none. On the interface's bridge and VLAN, untagged.
+    std::string host;
+    RateLimit rx_limit;  ///< of what comes in from the port
+    RateLimit tx_limit;  ///< of what leaves by it
+    VhostUser vhost;     ///< kind vhost_user
+    Tap tap;             ///< kind tap
+    Uplink uplink;       ///< kind uplink
+    Vxlan vxlan;         ///< kind vxlan
     friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -212,6 +216,10 @@ Change difference(const Config& from, const Config& to);
 /// another configuration, in which nothing is wrong; routes that it has are not looked at again where they
 /// cannot have come to be wrong.
 void check(const Config& config, Faults& faults, const Config* sound = nullptr);
+
+/// The MAC address that a port's device is to have: the configured one, or that of the interface which the
+/// host shares by it. Nothing: its own.
+std::optional<MacAddress> mac_of(const Config& config, const Port& port);
 
 /// JSON. Keys are the members' names; what is absent has the member's default. Reading adds faults and leaves
 /// out what was faulty; `where` is the place told ("ports/0").

@@ -178,6 +178,26 @@ def test_datagrams_and_ranges_are_published(node, make_netns, make_outside):
     assert udp_echo(other, server, 53, "10.79.0.1", 5000)[0] == b"question answered"
 
 
+def test_networks_are_apart(node, make_netns, directory):
+    """Of two networks neither reaches the other's containers but at a published port; one without isolation does."""
+    spaces = {}
+    for number, words in enumerate(((), (), ("--no-isolation",))):
+        name = f"net{number}"
+        node.cli("net", "create", name, *words)
+        space = make_netns(name)
+        publish = ("--publish", "8080:80") if number == 0 else ()
+        spaces[name] = (space, address(attach(node, space.name, name, *publish)))
+
+    def reaches(one, other):
+        return spaces[one][0].run("ping", "-n", "-c1", "-W1", spaces[other][1], check=False).returncode == 0
+
+    assert not reaches("net0", "net1") and not reaches("net1", "net0")
+    assert reaches("net0", "net2") and reaches("net2", "net1")
+    with serve(spaces["net0"][0], directory, 80, "web"):
+        gateway = node.cli("net", "inspect", "net1")["subnets"][0]["gateway"]
+        assert fetch(spaces["net1"][0], f"http://{gateway}:8080") == "web"
+
+
 def test_process_is_found_gone(node):
     """A process that unshared its network, by its number; when it ends, its interface, address and published port
     are free without anybody saying so."""

@@ -96,7 +96,8 @@ struct NetworksTest : ::testing::Test {
 };
 
 TEST(Network, IsTheSameAfterItsJson) {
-    auto wanted = wish(R"({"name": "shop", "driver": "routed", "mtu": 1400, "masquerade": false, "subnets":
+    auto wanted = wish(
+        R"({"name": "shop", "driver": "routed", "mtu": 1400, "masquerade": false, "isolated": false, "subnets":
         ["10.1.0.0/24", {"subnet": "fd00::/64", "gateway": "fd00::9", "range": "fd00::8000/113"}]})");
     Faults faults;
     complete(wanted.network, faults);
