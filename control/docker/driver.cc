@@ -47,12 +47,19 @@ attachment::Key Driver::key_of(const EndpointId& id) const {
     return {network_of(id).name, id.endpoint, source_name(id.endpoint)};
 }
 
-pod::Record Driver::record_of(const EndpointId& id) const {
+std::optional<pod::Record> Driver::find(const EndpointId& id) const {
+    if (!networks_.find_foreign(id.network)) return std::nullopt;
     const auto key = key_of(id);
     for (const auto& record : attachments_.list()) {
         if (record.request.key == key) return record;
     }
-    throw Refused("endpoint " + id.endpoint, "is not known; disconnect the container and connect it again");
+    return std::nullopt;
+}
+
+pod::Record Driver::record_of(const EndpointId& id) const {
+    if (auto record = find(id)) return *record;
+    throw Refused("endpoint " + id.endpoint.substr(0, kIdMost),
+                  "is not known; disconnect the container and connect it again");
 }
 
 MacAddress Driver::create_endpoint(const Endpoint& endpoint) {
@@ -107,16 +114,23 @@ Driver::Joined Driver::join(const EndpointId& id, const std::string& sandbox) {
 }
 
 void Driver::leave(const EndpointId& id) {
-    attachments_.expect_move(record_of(id).request.key, "");
+    // After a reboot Docker takes leave of what is gone already.
+    if (const auto record = find(id)) attachments_.expect_move(record->request.key, "");
 }
 
 void Driver::publish(const EndpointId& id, std::vector<attachment::PortMapping> mappings) {
     const auto record = record_of(id);
-    if (mappings.empty() && record.request.port_mappings.empty()) return;
-    if (!mappings.empty() && !record.request.gateway)
+    if (mappings.empty()) return publish_nothing(id);
+    if (!record.request.gateway) {
         throw Refused(network::place_of(network_of(id)),
                       "is internal: no port of its containers can be published");
+    }
     attachments_.publish(record.request.key, std::move(mappings));
+}
+
+void Driver::publish_nothing(const EndpointId& id) {
+    const auto record = find(id);
+    if (record && !record->request.port_mappings.empty()) attachments_.publish(record->request.key, {});
 }
 
 }  // namespace viaduct::docker

@@ -41,13 +41,16 @@ public:
     };
     /// Docker will move the interface to `sandbox`, a namespace's path.
     Joined join(const EndpointId& id, const std::string& sandbox);
+    /// Both of one that is not there are fine.
     void leave(const EndpointId& id);
+    void publish_nothing(const EndpointId& id);
 
     void publish(const EndpointId& id, std::vector<attachment::PortMapping> mappings);
 
 private:
     network::Network network_of(const EndpointId& id) const;
     attachment::Key key_of(const EndpointId& id) const;
+    std::optional<pod::Record> find(const EndpointId& id) const;
     pod::Record record_of(const EndpointId& id) const;
 
     network::Networks& networks_;

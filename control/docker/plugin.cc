@@ -127,8 +127,9 @@ const std::map<std::string, Method>& methods() {
         {"/NetworkDriver.ProgramExternalConnectivity", silent([](auto& driver, auto&, auto& request) {
              driver.publish(read_endpoint_id(request), read_port_map(request));
          })},
-        {"/NetworkDriver.RevokeExternalConnectivity",
-         silent([](auto& driver, auto&, auto& request) { driver.publish(read_endpoint_id(request), {}); })},
+        {"/NetworkDriver.RevokeExternalConnectivity", silent([](auto& driver, auto&, auto& request) {
+             driver.publish_nothing(read_endpoint_id(request));
+         })},
         {"/NetworkDriver.AllocateNetwork", ignore},
         {"/NetworkDriver.FreeNetwork", ignore},
         {"/NetworkDriver.DiscoverNew", ignore},
@@ -178,7 +179,7 @@ Plugin::Plugin(const std::string& socket, store::Database& database, network::Ne
       pools_(
           database,
           [&networks](bool v4, const std::vector<Prefix>& taken) { return networks.free_subnet(v4, taken); }),
-      server_({.path = socket, .mode = 0600, .threads = kThreads},
+      server_({.path = socket, .mode = 0600, .threads = kThreads, .body_most = 4 * kBodyMost},
               [this](http::Request& request) { return answer(driver_, pools_, request); }) {}
 
 }  // namespace viaduct::docker

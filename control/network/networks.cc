@@ -12,6 +12,7 @@
 #include "viaduct/http.h"
 #include "viaduct/json.h"
 
+#include "node/destinations.h"
 #include "store/config_history.h"
 
 namespace viaduct::network {
@@ -138,6 +139,9 @@ void Networks::for_each_taken(const std::string& own, const model::Config& desir
 Prefix Networks::free_subnet(const Network& network, bool v4, const model::Config& desired,
                              std::vector<Prefix> taken) const {
     const auto& pool = pool_of(v4);
+    // What the node's kernel reaches by itself may be the network that the node is on.
+    for (const auto& prefix : node::destinations(node::Namespace::own()))
+        taken.push_back(prefix);
     for_each_taken(network.name, desired, [&](const Prefix& prefix, const auto&) {
         if (prefix.overlaps(pool.whole)) taken.push_back(prefix);
     });

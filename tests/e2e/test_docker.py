@@ -297,7 +297,7 @@ def test_hostile_requests(plugin):
             ("NetworkDriver.CreateEndpoint", {"NetworkID": network, "EndpointID": "c" * 64,
                                               "Interface": {"Address": "10.95.0.9/24", "MacAddress": "ff:ff:ff:ff:ff:ff"}}),
             ("NetworkDriver.Join", {"NetworkID": network, "EndpointID": "c" * 64, "SandboxKey": "/x"}),
-            ("NetworkDriver.Leave", {"NetworkID": network, "EndpointID": "c" * 64}),
+            ("NetworkDriver.Leave", {"NetworkID": network, "EndpointID": "c/" * 32}),
             ("NetworkDriver.EndpointOperInfo", {"NetworkID": network, "EndpointID": 7}),
             ("NetworkDriver.ProgramExternalConnectivity", {"NetworkID": network, "EndpointID": "c" * 64, "Options": []}),
             ("IpamDriver.ReleaseAddress", {"PoolID": "x", "Address": "10.95.0.1"}),

@@ -198,6 +198,19 @@ def test_networks_are_apart(node, make_netns, directory):
         assert fetch(spaces["net1"][0], f"http://{gateway}:8080") == "web"
 
 
+def test_chosen_subnets_avoid_what_the_node_reaches(node):
+    """Routes of the node's kernel, of its router, and other networks."""
+    node.namespace.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "nal")
+    node.namespace.run("ip", "addr", "add", "10.210.0.77/23", "dev", "lan")
+    node.namespace.run("ip", "link", "set", "lan", "up")
+    pods.change(node, {"routes": [{"prefix": "10.210.2.0/24", "kind": "blackhole"}]})
+    chosen = [node.cli("net", "create", f"n{number}")["subnets"][0]["subnet"] for number in range(2)]
+    assert chosen == ["10.210.3.0/24", "10.210.4.0/24"]
+    pods.change(node, {"routes": [{"prefix": "10.210.128.0/17", "kind": "blackhole"},
+                                  {"prefix": "10.210.0.0/17", "kind": "blackhole"}]})
+    assert "no free subnet" in refused(node, "create", "more")
+
+
 def test_process_is_found_gone(node):
     """A process that unshared its network, by its number; when it ends, its interface, address and published port
     are free without anybody saying so."""
