@@ -7,6 +7,10 @@
 
 struct rte_mbuf;
 
+namespace viaduct::model {
+struct Tap;
+}
+
 namespace viaduct::dataplane {
 
 /// A port's place in the dataplane's arrays. An index is given again only after no worker and no hand-off
@@ -86,6 +90,12 @@ public:
     [[nodiscard]] virtual std::string detail() const { return {}; }
 
     // --- main thread ---
+
+    /// Whether its interface is there by now, because somebody has moved or renamed it.
+    [[nodiscard]] virtual bool is_at(const model::Tap& place) const {
+        (void)place;
+        return false;
+    }
 
     /// The MTU has changed.
     virtual void set_mtu(std::uint32_t mtu) = 0;

@@ -49,6 +49,7 @@ public:
     [[nodiscard]] std::uint64_t refused() const override { return inner_->refused(); }
     [[nodiscard]] std::uint64_t cut_short() const override { return inner_->cut_short(); }
     [[nodiscard]] std::string detail() const override { return inner_->detail(); }
+    [[nodiscard]] bool is_at(const model::Tap& place) const override { return inner_->is_at(place); }
     void set_mtu(std::uint32_t mtu) override { inner_->set_mtu(mtu); }
     void stop() override { inner_->stop(); }
 
