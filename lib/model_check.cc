@@ -26,20 +26,26 @@ void check_port(const Config& config, const Port& port, Faults& faults) {
 }
 
 /// What only one port can have.
-std::string place_taken_by(const Port& port) {
+std::vector<std::string> places_taken_by(const Port& port) {
     switch (port.kind) {
         case PortKind::vhost_user:
-            return "socket " + port.vhost.path;
+            return {"socket " + port.vhost.path};
         case PortKind::tap:
             // A namespace named by two ports through two paths is one namespace.
-            return "interface " + port.tap.ifname +
-                   (port.tap.netns_inode != 0 ? " in namespace inode " + std::to_string(port.tap.netns_inode)
-                                              : " in namespace " + port.tap.netns);
-        case PortKind::uplink:
-            return "device " + port.uplink.device.substr(0, port.uplink.device.find(','));
+            return {"interface " + port.tap.ifname +
+                    (port.tap.netns_inode != 0 ? " in namespace inode " + std::to_string(port.tap.netns_inode)
+                                               : " in namespace " + port.tap.netns)};
+        case PortKind::uplink: {
+            std::vector<std::string> places;
+            for (const auto& device : devices_of(port.uplink)) {
+                for (auto& place : device_places(device))
+                    places.push_back(std::move(place));
+            }
+            return places;
+        }
         case PortKind::vxlan:
-            return "VNI " + std::to_string(port.vxlan.vni) + " at " + port.vxlan.local.to_string() +
-                   " of VRF " + port.vxlan.vrf;
+            return {"VNI " + std::to_string(port.vxlan.vni) + " at " + port.vxlan.local.to_string() +
+                    " of VRF " + port.vxlan.vrf};
         case PortKind::wire:
             break;
     }
@@ -49,12 +55,12 @@ std::string place_taken_by(const Port& port) {
 void check_unique_places(const Config& config, Faults& faults) {
     std::map<std::string, std::string> holders;
     for (const auto& [name, port] : config.ports) {
-        auto place = place_taken_by(port);
-        if (place.empty()) continue;
-        const auto [holder, is_new] = holders.emplace(std::move(place), name);
-        if (!is_new) {
+        for (auto& place : places_taken_by(port)) {
+            const auto [holder, is_new] = holders.emplace(std::move(place), name);
+            if (is_new) continue;
             faults.push_back({"ports/" + name, "uses " + holder->first + ", which port \"" + holder->second +
                                                    "\" has; give it another"});
+            break;
         }
     }
 }

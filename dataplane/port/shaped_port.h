@@ -49,6 +49,8 @@ public:
     [[nodiscard]] std::uint64_t refused() const override { return inner_->refused(); }
     [[nodiscard]] std::uint64_t cut_short() const override { return inner_->cut_short(); }
     [[nodiscard]] std::string detail() const override { return inner_->detail(); }
+    [[nodiscard]] bool needs_tending() const override { return inner_->needs_tending(); }
+    void tend(const std::function<void()>& wait) override { inner_->tend(wait); }
     void set_mtu(std::uint32_t mtu) override { inner_->set_mtu(mtu); }
     void stop() override { inner_->stop(); }
 
