@@ -28,6 +28,8 @@
 #include "reconcile/reconciler.h"
 #include "store/config_history.h"
 #include "store/database.h"
+#include "uplink/routes.h"
+#include "uplink/uplinks.h"
 
 namespace {
 
@@ -102,13 +104,14 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations()})
+    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &uplink::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
 
 /// Waits for SIGTERM or SIGINT, meanwhile telling systemd how things stand.
-void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& reconciler) {
+void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& reconciler,
+                        uplink::Uplinks& uplinks) {
     std::string told;
     std::uint64_t watchdog = 0;
     const bool watched = ::sd_watchdog_enabled(0, &watchdog) > 0;
@@ -125,6 +128,7 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
         told = text;
         if (watched) ::sd_notify(0, "WATCHDOG=1");
         const int number = ::sigtimedwait(&signals, nullptr, &pause);
+        uplinks.keep();
         if (number > 0) return spdlog::info("ending: got signal {}", ::strsignal(number));
     }
 }
@@ -146,12 +150,15 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    uplink::Uplinks uplinks(node::host_tree(), database, changes);
+    uplinks.recover();
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
     pod::register_routes(router, attachments);
+    uplink::add_routes(router, uplinks, database);
 
     reconciler.start();
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
@@ -159,7 +166,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,
                  settings.store);
     ::sd_notify(0, "READY=1");
-    serve_until_signal(signals, reconciler);
+    serve_until_signal(signals, reconciler, uplinks);
     ::sd_notify(0, "STOPPING=1");
 }
 

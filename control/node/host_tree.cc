@@ -1,0 +1,178 @@
+#include "node/host_tree.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "viaduct/address.h"
+#include "viaduct/http.h"
+
+#include "node/netns.h"
+
+namespace viaduct::node {
+
+namespace {
+
+void write_word(const std::filesystem::path& file, const std::string& word) {
+    const http::Descriptor descriptor(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!descriptor.valid() ||
+        ::write(descriptor.get(), word.data(), word.size()) != static_cast<ssize_t>(word.size()))
+        throw Error(file.string() + ": " + std::strerror(errno));
+}
+
+unsigned prefix_length(const sockaddr* mask) {
+    if (mask == nullptr) return 0;
+    unsigned bits = 0;
+    if (mask->sa_family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, mask, sizeof v4);
+        return static_cast<unsigned>(std::popcount(v4.sin_addr.s_addr));
+    }
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, mask, sizeof v6);
+    for (const auto byte : v6.sin6_addr.s6_addr)
+        bits += static_cast<unsigned>(std::popcount(byte));
+    return bits;
+}
+
+std::string words_of(const ifaddrs& one) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (one.ifa_addr->sa_family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, one.ifa_addr, sizeof v4);
+        ::inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
+    } else if (one.ifa_addr->sa_family == AF_INET6) {
+        sockaddr_in6 v6{};
+        std::memcpy(&v6, one.ifa_addr, sizeof v6);
+        // Every interface that is up has one.
+        if (IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr)) return {};
+        ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
+    } else {
+        return {};
+    }
+    return std::string(text.data()) + "/" + std::to_string(prefix_length(one.ifa_netmask));
+}
+
+std::vector<std::string> addresses_of(const std::string& interface) {
+    std::vector<std::string> found;
+    ifaddrs* all = nullptr;
+    if (::getifaddrs(&all) != 0) throw Error(std::string("cannot list addresses: ") + std::strerror(errno));
+    for (const auto* one = all; one != nullptr; one = one->ifa_next) {
+        if (one->ifa_addr == nullptr || interface != one->ifa_name) continue;
+        if (auto words = words_of(*one); !words.empty()) found.push_back(std::move(words));
+    }
+    ::freeifaddrs(all);
+    return found;
+}
+
+void modprobe(const std::string& module) {
+    std::string program = "modprobe";
+    std::string quiet = "-q";
+    std::string name = module;
+    std::array<char*, 4> words{program.data(), quiet.data(), name.data(), nullptr};
+    pid_t child = 0;
+    if (::posix_spawnp(&child, "modprobe", nullptr, nullptr, words.data(), environ) == 0)
+        ::waitpid(child, nullptr, 0);
+}
+
+/// proc/net/route: interface, destination and, eighth, the mask; in hexadecimal.
+bool has_default4(const HostTree& tree, const std::string& interface) {
+    std::ifstream file(tree.proc / "net/route");
+    std::string line;
+    while (std::getline(file, line)) {
+        std::istringstream words(line);
+        std::vector<std::string> all;
+        for (std::string word; words >> word;)
+            all.push_back(word);
+        if (all.size() > 7 && all[0] == interface && all[1] == "00000000" && all[7] == "00000000") return true;
+    }
+    return false;
+}
+
+/// proc/net/ipv6_route: destination, its length, and, last, the interface. Routes of lo are the kernel's own.
+bool has_default6(const HostTree& tree, const std::string& interface) {
+    std::ifstream file(tree.proc / "net/ipv6_route");
+    std::string line;
+    while (std::getline(file, line)) {
+        std::istringstream words(line);
+        std::vector<std::string> all;
+        for (std::string word; words >> word;)
+            all.push_back(word);
+        if (all.size() > 9 && all[9] == interface && all[0] == std::string(32, '0') && all[1] == "00")
+            return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+HostTree host_tree() {
+    HostTree tree;
+    tree.write = write_word;
+    tree.addresses = addresses_of;
+    tree.load_module = modprobe;
+    return tree;
+}
+
+std::string line_of(const std::filesystem::path& file) {
+    std::ifstream stream(file);
+    std::string line;
+    std::getline(stream, line);
+    return line;
+}
+
+std::string target_name(const std::filesystem::path& link) {
+    std::error_code error;
+    const auto target = std::filesystem::read_symlink(link, error);
+    return error ? std::string() : target.filename().string();
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& directory) {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (std::filesystem::directory_iterator at(directory, error), end; !error && at != end;
+         at.increment(error))
+        names.push_back(at->path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+std::vector<std::string> interfaces(const HostTree& tree) {
+    auto names = names_in(tree.sys / "class/net");
+    // Files that are no interfaces stand there too ("bonding_masters").
+    std::erase_if(names, [&](const std::string& name) {
+        std::error_code error;
+        return !std::filesystem::is_directory(tree.sys / "class/net" / name, error);
+    });
+    return names;
+}
+
+bool is_up(const HostTree& tree, const std::string& interface) {
+    constexpr unsigned long up = IFF_UP;
+    return (std::strtoul(line_of(tree.sys / "class/net" / interface / "flags").c_str(), nullptr, 16) & up) != 0;
+}
+
+std::vector<std::string> uses_of(const HostTree& tree, const std::string& interface) {
+    std::vector<std::string> uses;
+    std::string list;
+    for (const auto& address : tree.addresses(interface))
+        list += (list.empty() ? "has " : ", ") + address;
+    if (!list.empty()) uses.push_back(std::move(list));
+    if (has_default4(tree, interface) || has_default6(tree, interface))
+        uses.emplace_back("carries a default route");
+    return uses;
+}
+
+}  // namespace viaduct::node
