@@ -29,8 +29,9 @@ bool check_device(ObjectReader& reader, const char* key, const std::string& devi
     const auto bad = [](char c) { return c <= ' ' || c == 0x7f; };
     const auto shown = std::string(key) == "members" ? "holds one that " : "";
     if (device.empty() || device[0] == ',') {
-        reader.fault(key, std::string(shown) + "has no name: a PCI address such as \"0000:03:00.0\", or a "
-                                               "virtual device such as \"net_af_packet0,iface=eth1\"");
+        reader.fault(key, std::string(shown) +
+                              "has no name: a PCI address such as \"0000:03:00.0\", or a "
+                              "virtual device such as \"net_af_packet0,iface=eth1\"");
     } else if (std::any_of(device.begin(), device.end(), bad)) {
         reader.fault(key, "must not contain white space or control characters");
     } else if (device.size() > kDeviceMost) {

@@ -33,9 +33,9 @@ int add(Session& session) {
         return true;
     };
     read_port_settings(session.words, port,
-                       {"name",   "member",  "bond",      "driver",  "force",    "bridge",  "queues", "mtu",
-                        "vlan",   "trunk",   "native",    "gro",     "up",       "down",    "mac",
-                        "fdb_limit", "rx_rate", "rx_burst", "tx_rate", "tx_burst"},
+                       {"name", "member",    "bond",    "driver",   "force",   "bridge",  "queues",
+                        "mtu",  "vlan",      "trunk",   "native",   "gro",     "up",      "down",
+                        "mac",  "fdb_limit", "rx_rate", "rx_burst", "tx_rate", "tx_burst"},
                        more);
     body["port"] = port;
     return session.change(body, "POST", kApi);
@@ -51,9 +51,9 @@ int del(Session& session) {
 /// "igb, taken from ixgbe", of a PCI device.
 std::string hands_words(const Json::Value& device) {
     if (!device.isMember("present")) return {};
-    std::string words = !device["present"].asBool()              ? "not there"
+    std::string words = !device["present"].asBool()         ? "not there"
                         : text_of(device, "driver").empty() ? "no driver"
-                                                                 : text_of(device, "driver");
+                                                            : text_of(device, "driver");
     const auto former = text_of(device, "former_driver");
     if (device.isMember("former_driver")) words += former.empty() ? ", had none" : ", taken from " + former;
     return " (" + words + ")";
@@ -74,8 +74,9 @@ void print_uplink(const Json::Value& uplink, const Json::Value* state) {
     std::cout << " mtu " << text_of(uplink, "mtu") << " queues " << text_of(uplink, "queues");
     if (bool_of(uplink, "gro")) std::cout << " gro on";
     if (state == nullptr) {
-        std::cout << " state MISSING\n    not in the dataplane; \"viaduct config show\" and control's log say "
-                     "why\n";
+        std::cout
+            << " state MISSING\n    not in the dataplane; \"viaduct config show\" and control's log say "
+               "why\n";
         return;
     }
     std::cout << " state " << (text_of(*state, "link") == "up" ? "UP" : "DOWN") << "\n";
@@ -132,9 +133,11 @@ Object uplink_object() {
         "taken from the host's\ndriver and bound to vfio-pci, which needs an IOMMU; \"uplink del\" gives it "
         "back. What the host uses is refused\nunless \"force\" is said. A VDEV is a virtual device of DPDK's "
         "with its arguments.\n"
-        "bond: active-backup (default) has one device carry everything until its link goes; 802.3ad agrees with "
+        "bond: active-backup (default) has one device carry everything until its link goes; 802.3ad agrees "
+        "with "
         "the\nneighbour by LACP; balance-xor spreads flows over all that have a link.\n"
-        "gro: TCP segments of one connection that come in together go on as one, to pods and guests that take "
+        "gro: TCP segments of one connection that come in together go on as one, to pods and guests that "
+        "take "
         "it.\nname: the port's; default the interface's. Other settings are those of \"viaduct port\", which "
         "also changes them\n(\"viaduct port set NAME gro on\"). A device that is unplugged is taken up again "
         "when it is back.\n",

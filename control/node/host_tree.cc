@@ -65,15 +65,27 @@ std::string words_of(const ifaddrs& one) {
     return std::string(text.data()) + "/" + std::to_string(prefix_length(one.ifa_netmask));
 }
 
+/// Each interface stands there at least once, for its link.
+void for_each_address(const std::function<void(const ifaddrs&)>& each) {
+    ifaddrs* all = nullptr;
+    if (::getifaddrs(&all) != 0) throw Error(std::string("cannot list interfaces: ") + std::strerror(errno));
+    for (const auto* one = all; one != nullptr; one = one->ifa_next)
+        each(*one);
+    ::freeifaddrs(all);
+}
+
 std::vector<std::string> addresses_of(const std::string& interface) {
     std::vector<std::string> found;
-    ifaddrs* all = nullptr;
-    if (::getifaddrs(&all) != 0) throw Error(std::string("cannot list addresses: ") + std::strerror(errno));
-    for (const auto* one = all; one != nullptr; one = one->ifa_next) {
-        if (one->ifa_addr == nullptr || interface != one->ifa_name) continue;
-        if (auto words = words_of(*one); !words.empty()) found.push_back(std::move(words));
-    }
-    ::freeifaddrs(all);
+    for_each_address([&](const ifaddrs& one) {
+        if (one.ifa_addr == nullptr || interface != one.ifa_name) return;
+        if (auto words = words_of(one); !words.empty()) found.push_back(std::move(words));
+    });
+    return found;
+}
+
+std::map<std::string, bool> interfaces() {
+    std::map<std::string, bool> found;
+    for_each_address([&](const ifaddrs& one) { found[one.ifa_name] = (one.ifa_flags & IFF_UP) != 0; });
     return found;
 }
 
@@ -96,7 +108,8 @@ bool has_default4(const HostTree& tree, const std::string& interface) {
         std::vector<std::string> all;
         for (std::string word; words >> word;)
             all.push_back(word);
-        if (all.size() > 7 && all[0] == interface && all[1] == "00000000" && all[7] == "00000000") return true;
+        if (all.size() > 7 && all[0] == interface && all[1] == "00000000" && all[7] == "00000000")
+            return true;
     }
     return false;
 }
@@ -121,6 +134,7 @@ bool has_default6(const HostTree& tree, const std::string& interface) {
 HostTree host_tree() {
     HostTree tree;
     tree.write = write_word;
+    tree.interfaces = interfaces;
     tree.addresses = addresses_of;
     tree.load_module = modprobe;
     return tree;
@@ -147,21 +161,6 @@ std::vector<std::string> names_in(const std::filesystem::path& directory) {
         names.push_back(at->path().filename().string());
     std::sort(names.begin(), names.end());
     return names;
-}
-
-std::vector<std::string> interfaces(const HostTree& tree) {
-    auto names = names_in(tree.sys / "class/net");
-    // Files that are no interfaces stand there too ("bonding_masters").
-    std::erase_if(names, [&](const std::string& name) {
-        std::error_code error;
-        return !std::filesystem::is_directory(tree.sys / "class/net" / name, error);
-    });
-    return names;
-}
-
-bool is_up(const HostTree& tree, const std::string& interface) {
-    constexpr unsigned long up = IFF_UP;
-    return (std::strtoul(line_of(tree.sys / "class/net" / interface / "flags").c_str(), nullptr, 16) & up) != 0;
 }
 
 std::vector<std::string> uses_of(const HostTree& tree, const std::string& interface) {

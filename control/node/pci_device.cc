@@ -65,13 +65,14 @@ bool has_huge_pages(const HostTree& tree) {
 }
 
 std::string no_iommu(const HostTree& tree) {
-    std::string words =
-        "cannot be kept within the dataplane's memory: the node's IOMMU is off (" +
-        (tree.sys / "kernel/iommu_groups").string() +
-        " is empty); switch VT-d or AMD-Vi on in the firmware and write intel_iommu=on (amd: iommu=pt) on the "
-        "kernel's command line";
+    std::string words = "cannot be kept within the dataplane's memory: the node's IOMMU is off (" +
+                        (tree.sys / "kernel/iommu_groups").string() +
+                        " is empty); switch VT-d or AMD-Vi on in the firmware and write intel_iommu=on (amd: "
+                        "iommu=pt) on the "
+                        "kernel's command line";
     words +=
-        "; unsafe no-IOMMU mode is no way round: it would let the device write anywhere in the node's memory, "
+        "; unsafe no-IOMMU mode is no way round: it would let the device write anywhere in the node's "
+        "memory, "
         "and the dataplane gives devices virtual addresses, which only an IOMMU translates";
     if (line_of(tree.sys / "module/vfio/parameters/enable_unsafe_noiommu_mode") == "Y")
         words += " (that mode is on here)";
@@ -114,8 +115,8 @@ std::optional<PciDevice> read_pci_device(const HostTree& tree, const std::string
     if (!is_there(directory)) return std::nullopt;
     PciDevice device;
     device.address = address;
-    device.id = without_prefix(line_of(directory / "vendor")) + ":" +
-                without_prefix(line_of(directory / "device"));
+    device.id =
+        without_prefix(line_of(directory / "vendor")) + ":" + without_prefix(line_of(directory / "device"));
     device.ethernet = line_of(directory / "class").starts_with(kEthernetClass);
     device.driver = driver_of(tree, address);
     device.interfaces = names_in(directory / "net");
@@ -136,14 +137,16 @@ std::vector<std::string> ethernet_devices(const HostTree& tree) {
 std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device, bool force) {
     std::vector<std::string> found;
     if (!device.ethernet) found.emplace_back("is no Ethernet device, by its PCI class");
+    auto up = tree.interfaces();
     for (const auto& interface : device.interfaces) {
         if (force) break;
         const auto uses = uses_of(tree, interface);
         if (!uses.empty())
             found.push_back("is the host's interface " + interface + ", which " + listed(uses) +
                             "; the host would lose it: move that elsewhere first, or say \"force\"");
-        else if (is_up(tree, interface))
-            found.push_back("is the host's interface " + interface + ", which is up; set it down first (\"ip "
+        else if (up[interface])
+            found.push_back("is the host's interface " + interface +
+                            ", which is up; set it down first (\"ip "
                             "link set " +
                             interface + " down\"), or say \"force\"");
     }
@@ -151,8 +154,9 @@ std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device
     if (names_in(tree.sys / "kernel/iommu_groups").empty()) {
         found.push_back(no_iommu(tree));
     } else if (device.group.empty()) {
-        found.emplace_back("is in no IOMMU group, so nothing keeps it within the dataplane's memory; it cannot "
-                           "be used");
+        found.emplace_back(
+            "is in no IOMMU group, so nothing keeps it within the dataplane's memory; it cannot "
+            "be used");
     } else if (!device.neighbours.empty()) {
         found.push_back("shares IOMMU group " + device.group + " with " + listed(device.neighbours) +
                         ", which vfio-pci would have to have too; unbind those from their drivers, or move "
@@ -160,8 +164,9 @@ std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device
     }
     if (!is_there(driver_directory(tree, kVfio))) tree.load_module(kVfio);
     if (!is_there(driver_directory(tree, kVfio)))
-        found.emplace_back("needs the kernel's driver vfio-pci, which is not there: \"modprobe vfio-pci\" "
-                           "loads it where the kernel has it");
+        found.emplace_back(
+            "needs the kernel's driver vfio-pci, which is not there: \"modprobe vfio-pci\" "
+            "loads it where the kernel has it");
     return found;
 }
 
@@ -170,8 +175,9 @@ std::vector<std::string> cautions(const HostTree& tree, const PciDevice& device)
     for (const auto& interface : device.interfaces)
         said.push_back("the host's interface " + interface + " goes away until \"viaduct uplink del\"");
     if (!has_huge_pages(tree))
-        said.emplace_back("the node has no huge pages: the IOMMU has to know each page of 4,096 bytes, which is "
-                          "slow, and some drivers refuse; \"configs/huge-pages 512\" sets some aside");
+        said.emplace_back(
+            "the node has no huge pages: the IOMMU has to know each page of 4,096 bytes, which is "
+            "slow, and some drivers refuse; \"configs/huge-pages 512\" sets some aside");
     return said;
 }
 

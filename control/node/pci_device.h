@@ -27,8 +27,8 @@ std::optional<PciDevice> read_pci_device(const HostTree& tree, const std::string
 /// Addresses of the node's Ethernet devices, for telling which there are.
 std::vector<std::string> ethernet_devices(const HostTree& tree);
 
-/// Why vfio-pci cannot have the device, a sentence each; none: it can. `force` overrides that the host uses it.
-/// May load vfio-pci's module.
+/// Why vfio-pci cannot have the device, a sentence each; none: it can. `force` overrides that the host uses
+/// it. May load vfio-pci's module.
 std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device, bool force);
 /// What works and had better be known: no huge pages, what the host loses.
 std::vector<std::string> cautions(const HostTree& tree, const PciDevice& device);

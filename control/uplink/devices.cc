@@ -27,11 +27,6 @@ std::string listed(const std::vector<std::string>& all) {
     throw Refused(faults);
 }
 
-bool has_interface(const node::HostTree& tree, const std::string& name) {
-    const auto all = node::interfaces(tree);
-    return std::find(all.begin(), all.end(), name) != all.end();
-}
-
 /// A port's name has fewer characters than an interface's may have, and an address has others.
 std::string port_name(std::string text) {
     std::replace_if(
@@ -44,9 +39,10 @@ Device on_pci(const node::HostTree& tree, const std::string& address, const std:
     const auto device = node::read_pci_device(tree, address);
     if (!device) {
         const auto others = node::ethernet_devices(tree);
-        refuse(where, source,
-               {others.empty() ? "is no PCI device of this node, which has no Ethernet devices on PCI"
-                               : "is no PCI device of this node; its Ethernet devices are " + listed(others)});
+        refuse(
+            where, source,
+            {others.empty() ? "is no PCI device of this node, which has no Ethernet devices on PCI"
+                            : "is no PCI device of this node; its Ethernet devices are " + listed(others)});
     }
     const auto against = node::obstacles(tree, *device, force);
     if (!against.empty()) refuse(where, source, against);
@@ -76,17 +72,19 @@ Device on_xdp(const node::HostTree& tree, const std::string& interface, std::uin
               const std::string& where) {
     const auto uses = node::uses_of(tree, interface);
     if (!uses.empty() && !force)
-        refuse(where, interface,
-               {listed(uses) + ", and af_xdp takes all its frames from the host; move that elsewhere first, say "
-                               "\"force\", or use \"driver af_packet\", which shares it"});
+        refuse(
+            where, interface,
+            {listed(uses) + ", and af_xdp takes all its frames from the host; move that elsewhere first, say "
+                            "\"force\", or use \"driver af_packet\", which shares it"});
     Device found;
     found.name = port_name(interface);
     found.words = "net_af_xdp_" + interface + ",iface=" + interface;
     if (queues > 1) found.words += ",queue_count=" + std::to_string(queues);
-    found.notes.push_back("af_xdp needs a kernel with XDP sockets (CONFIG_XDP_SOCKETS), a dataplane that runs as "
-                          "root, and on " +
-                          interface + " as many channels as queues (\"ethtool -L " + interface +
-                          " combined N\"); what arrives on other channels stays with the host");
+    found.notes.push_back(
+        "af_xdp needs a kernel with XDP sockets (CONFIG_XDP_SOCKETS), a dataplane that runs as "
+        "root, and on " +
+        interface + " as many channels as queues (\"ethtool -L " + interface +
+        " combined N\"); what arrives on other channels stays with the host");
     return found;
 }
 
@@ -123,11 +121,12 @@ Device on_interface(const node::HostTree& tree, const std::string& interface, Dr
 
 Device find_device(const node::HostTree& tree, const std::string& source, Driver driver, std::uint16_t queues,
                    bool force, const std::string& where) {
-    if (has_interface(tree, source)) return on_interface(tree, source, driver, queues, force, where);
+    if (tree.interfaces().contains(source)) return on_interface(tree, source, driver, queues, force, where);
     if (const auto address = model::parse_pci_address(source)) {
         if (driver != Driver::automatic && driver != Driver::vfio_pci)
-            refuse(where, source, {"is a PCI address, which is for vfio-pci; af_packet and af_xdp take the name "
-                                   "of its interface"});
+            refuse(where, source,
+                   {"is a PCI address, which is for vfio-pci; af_packet and af_xdp take the name "
+                    "of its interface"});
         auto device = on_pci(tree, *address, source, force, where);
         // What follows the address is for its driver.
         if (const auto comma = source.find(','); comma != std::string::npos)
@@ -136,11 +135,14 @@ Device find_device(const node::HostTree& tree, const std::string& source, Driver
     }
     if (source.starts_with("net_")) {
         if (driver != Driver::automatic)
-            refuse(where, source, {"is a virtual device of DPDK's, which is its own driver; leave \"driver\" out"});
+            refuse(where, source,
+                   {"is a virtual device of DPDK's, which is its own driver; leave \"driver\" out"});
         return {source, port_name(source.substr(0, source.find(','))), {}, {}};
     }
-    auto all = node::interfaces(tree);
-    std::erase(all, "lo");
+    std::vector<std::string> all;
+    for (const auto& [name, up] : tree.interfaces()) {
+        if (name != "lo") all.push_back(name);
+    }
     refuse(where, source,
            {"is no interface of this node (" + (all.empty() ? std::string("it has none") : listed(all)) +
             "), no PCI address such as 0000:03:00.0, and no virtual device of DPDK's such as "

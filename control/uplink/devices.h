@@ -1,4 +1,5 @@
-// From what a person calls a device (an interface, a PCI address, a virtual device) to what the dataplane opens.
+// From what a person calls a device (an interface, a PCI address, a virtual device) to what the dataplane
+// opens.
 #pragma once
 
 #include <cstdint>

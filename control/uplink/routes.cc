@@ -60,9 +60,9 @@ Response post(Uplinks& uplinks, const Request& request) {
     }
     if (!faults.empty()) throw Refused(faults);
     return refusing([&] {
-        return answer(uplinks.add(addition, port != nullptr ? *port : Json::Value(Json::objectValue), dry_run,
-                                  comment),
-                      dry_run);
+        return answer(
+            uplinks.add(addition, port != nullptr ? *port : Json::Value(Json::objectValue), dry_run, comment),
+            dry_run);
     });
 }
 
@@ -131,8 +131,7 @@ Response list(const Uplinks& uplinks, store::Database& database, const Request& 
 }  // namespace
 
 void add_routes(api::Router& router, Uplinks& uplinks, store::Database& database) {
-    router.add("GET", "/v1/uplinks",
-               [&](auto& request, auto&) { return list(uplinks, database, request); });
+    router.add("GET", "/v1/uplinks", [&](auto& request, auto&) { return list(uplinks, database, request); });
     router.add("POST", "/v1/uplinks", [&](auto& request, auto&) { return post(uplinks, request); });
     router.add("POST", "/v1/uplinks/delete",
                [&](auto& request, auto&) { return post_delete(uplinks, request); });

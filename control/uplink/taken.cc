@@ -22,8 +22,8 @@ std::map<std::string, Taken> load_taken(store::Transaction& tx) {
 }
 
 void save(store::Transaction& tx, const std::string& address, const Taken& taken) {
-    tx.run("INSERT OR REPLACE INTO taken_device (address, former, id) VALUES (?, ?, ?)", address, taken.former,
-           taken.id);
+    tx.run("INSERT OR REPLACE INTO taken_device (address, former, id) VALUES (?, ?, ?)", address,
+           taken.former, taken.id);
 }
 
 void forget(store::Transaction& tx, const std::string& address) {

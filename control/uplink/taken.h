@@ -1,5 +1,5 @@
-// Devices that were taken from the host, and whose they were: durable, so that each can be given back whatever
-// happens meanwhile.
+// Devices that were taken from the host, and whose they were: durable, so that each can be given back
+// whatever happens meanwhile.
 #pragma once
 
 #include <map>

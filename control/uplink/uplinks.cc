@@ -1,6 +1,6 @@
 #include "uplink/uplinks.h"
 
-#include <algorithm>
+#include <set>
 
 #include <json/json.h>
 #include <spdlog/spdlog.h>
@@ -24,6 +24,17 @@ std::vector<std::string> pci_addresses(const model::Port& port) {
         if (auto address = model::parse_pci_address(device)) found.push_back(std::move(*address));
     }
     return found;
+}
+
+/// What of the node an uplink has for itself.
+std::set<std::string> places_of(const model::Port& port) {
+    std::set<std::string> places;
+    if (port.kind != model::PortKind::uplink) return places;
+    for (const auto& device : model::devices_of(port.uplink)) {
+        for (auto& place : model::device_places(device))
+            places.insert(std::move(place));
+    }
+    return places;
 }
 
 }  // namespace
@@ -69,12 +80,7 @@ Uplinks::Outcome Uplinks::add(const Addition& addition, const Json::Value& port,
     const std::scoped_lock lock(mutex_);
     auto found = find(addition, port);
     const auto& name = found.port.name;
-    {
-        store::Transaction tx(database_);
-        if (store::present_config(tx)->ports.contains(name))
-            throw Refused("ports/" + name, "exists already; change it with \"viaduct port set " + name +
-                                               " ...\", or give this one another name");
-    }
+    check_free(found.port);
     model::Change change;
     change.put.ports.emplace(name, found.port);
     // Asked first: what the dataplane or another object forbids takes nothing from the host.
@@ -90,6 +96,24 @@ Uplinks::Outcome Uplinks::add(const Addition& addition, const Json::Value& port,
         throw;
     }
     return {std::move(outcome), std::move(found.notes)};
+}
+
+/// The model would refuse this too, in the name of whichever port comes later in the alphabet.
+void Uplinks::check_free(const model::Port& wanted) const {
+    store::Transaction tx(database_);
+    const auto config = store::present_config(tx);
+    const auto place = "ports/" + wanted.name;
+    if (config->ports.contains(wanted.name))
+        throw Refused(place, "exists already; change it with \"viaduct port set " + wanted.name +
+                                 " ...\", or give this one another name");
+    const auto places = places_of(wanted);
+    for (const auto& [name, port] : config->ports) {
+        for (const auto& taken : places_of(port)) {
+            if (places.contains(taken))
+                throw Refused(place, "wants " + taken + ", which port \"" + name +
+                                         "\" has; name another, or delete that first");
+        }
+    }
 }
 
 /// Notes in `took` what is to be given back if it goes no further.
@@ -138,9 +162,9 @@ Uplinks::Outcome Uplinks::remove(const std::string& name, bool dry_run, const st
     if (address && taken().contains(*address)) {
         const auto used = users();
         if (const auto user = used.find(*address); user != used.end())
-            throw Refused("PCI device " + *address,
-                          "is in use by port " + user->second + "; delete that: \"viaduct uplink del " +
-                              user->second + "\"");
+            throw Refused("PCI device " + *address, "is in use by port " + user->second +
+                                                        "; delete that: \"viaduct uplink del " +
+                                                        user->second + "\"");
         Outcome outcome;
         if (!dry_run) outcome.notes = give_back({*address});
         return outcome;
@@ -212,9 +236,10 @@ void Uplinks::take_again(const std::string& address, const Taken& record) {
     if (!device || device->driver == node::kVfio) return;
     rest = kRoundsOfRest;
     if (device->id != record.id) {
-        spdlog::error("PCI device {} is another one now ({}, it was {}) and is left to the host; delete its "
-                      "uplink and add it again",
-                      address, device->id, record.id);
+        spdlog::error(
+            "PCI device {} is another one now ({}, it was {}) and is left to the host; delete its "
+            "uplink and add it again",
+            address, device->id, record.id);
         return;
     }
     try {

@@ -57,11 +57,13 @@ public:
 private:
     struct Found;
     [[nodiscard]] Found find(const Addition& addition, const Json::Value& port) const;
+    void check_free(const model::Port& wanted) const;
     void take(const std::vector<Device>& devices, std::vector<std::string>& took);
     /// One sentence for each that could not be.
     std::vector<std::string> give_back(const std::vector<std::string>& addresses);
     void take_again(const std::string& address, const Taken& taken);
-    [[nodiscard]] std::map<std::string, std::string> users() const;  ///< ports by the PCI addresses they are on
+    [[nodiscard]] std::map<std::string, std::string> users()
+        const;  ///< ports by the PCI addresses they are on
 
     const node::HostTree tree_;
     store::Database& database_;

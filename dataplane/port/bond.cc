@@ -97,7 +97,8 @@ Bond::Bond(const model::Port& port, PortIndex index, rte_mempool* pool)
     } catch (const Refused& refused) {
         throw among_members(refused);
     }
-    if (std::none_of(members_.begin(), members_.end(), [](const auto& member) { return member.device != nullptr; }))
+    if (std::none_of(members_.begin(), members_.end(),
+                     [](const auto& member) { return member.device != nullptr; }))
         throw Refused("members", "are none of them there: " + missing + "; one at least has to be");
     if (!missing.empty()) spdlog::warn("port {}: of its bond {} is not there yet", port.name, missing);
 }
@@ -113,8 +114,8 @@ void Bond::plug_in(Member& member) {
 
 std::unique_ptr<Ethdev> Bond::make() {
     const std::scoped_lock lock(mutex_);
-    auto joined = std::make_unique<Ethdev>(EthdevName{
-        "bond", "net_bonding_p" + std::to_string(index_), std::to_string(mode_number(mode_)), {}});
+    auto joined = std::make_unique<Ethdev>(
+        EthdevName{"bond", "net_bonding_p" + std::to_string(index_), std::to_string(mode_number(mode_)), {}});
     id_ = joined->id();
     if (carries_by_link()) rte_eth_bond_xmit_policy_set(id_, BALANCE_XMIT_POLICY_LAYER34);
     for (auto& member : members_) {

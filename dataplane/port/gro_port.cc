@@ -1,6 +1,6 @@
-// rte_gro of DPDK 22.11 does a part of this: IPv4 alone, whatever the checksums are (which would be made right
-// on the way and so hide that a segment was damaged), pieces of any size, and headers left to be finished by
-// its caller. Both families go by one code here, by the rules of Linux's own.
+// rte_gro of DPDK 22.11 does a part of this: IPv4 alone, whatever the checksums are (which would be made
+// right on the way and so hide that a segment was damaged), pieces of any size, and headers left to be
+// finished by its caller. Both families go by one code here, by the rules of Linux's own.
 #include "port/gro_port.h"
 
 #include <array>
@@ -73,8 +73,8 @@ bool read(rte_mbuf* frame, Segment& into) {
 bool may_grow(const Segment& segment) {
     const auto plain = segment.headers.v4 ? sizeof(rte_ipv4_hdr) : sizeof(rte_ipv6_hdr);
     return segment.headers.l3 == plain && segment.payload >= kPieceLeast &&
-           segment.headers.end == segment.frame->pkt_len &&
-           (segment.tcp()->tcp_flags & ~kPush) == kAck && rte_mbuf_refcnt_read(segment.frame) == 1;
+           segment.headers.end == segment.frame->pkt_len && (segment.tcp()->tcp_flags & ~kPush) == kAck &&
+           rte_mbuf_refcnt_read(segment.frame) == 1;
 }
 
 bool same(const Segment& a, const Segment& b, std::size_t from, std::size_t length) {

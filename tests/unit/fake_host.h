@@ -1,6 +1,6 @@
-// A host with PCI devices, as files in a temporary directory, and a kernel that acts on what is written to them. There
-// is no card on the machines where tests run: what the kernel does is taken from its documentation
-// (Documentation/ABI/testing/sysfs-bus-pci, Documentation/driver-api/vfio.rst).
+// A host with PCI devices, as files in a temporary directory, and a kernel that acts on what is written to
+// them. There is no card on the machines where tests run: what the kernel does is taken from its
+// documentation (Documentation/ABI/testing/sysfs-bus-pci, Documentation/driver-api/vfio.rst).
 #pragma once
 
 #include <filesystem>
@@ -21,7 +21,8 @@ class FakeHost {
 public:
     FakeHost() {
         namespace fs = std::filesystem;
-        for (const char* directory : {"sys/bus/pci/devices", "sys/kernel/iommu_groups", "sys/class/net", "proc/net"})
+        for (const char* directory :
+             {"sys/bus/pci/devices", "sys/kernel/iommu_groups", "sys/class/net", "proc/net"})
             fs::create_directories(path(directory));
         put("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "512");
         add_driver("igb");
@@ -56,7 +57,8 @@ public:
         detach(address);
         std::filesystem::remove_all(path("sys/bus/pci/devices/" + address));
         const auto group = cards_[address].group;
-        if (!group.empty()) std::filesystem::remove(path("sys/kernel/iommu_groups/" + group + "/devices/" + address));
+        if (!group.empty())
+            std::filesystem::remove(path("sys/kernel/iommu_groups/" + group + "/devices/" + address));
         cards_.erase(address);
     }
     void add_interface(const std::string& name, bool up = true) {
@@ -85,6 +87,12 @@ public:
         tree.sys = path("sys");
         tree.proc = path("proc");
         tree.write = [this](const auto& file, const auto& word) { take(file, word); };
+        tree.interfaces = [this] {
+            std::map<std::string, bool> found;
+            for (const auto& name : node::names_in(path("sys/class/net")))
+                found[name] = node::line_of(path("sys/class/net/" + name + "/flags")) == "0x1003";
+            return found;
+        };
         tree.addresses = [this](const std::string& interface) { return addresses[interface]; };
         tree.load_module = [this](const std::string& module) {
             if (loadable.contains(module)) add_driver(module);
@@ -93,12 +101,12 @@ public:
     }
 
     std::map<std::string, std::vector<std::string>> addresses;
-    std::set<std::string> loadable;            ///< modules that the kernel has
-    std::set<std::string> refusing;            ///< drivers that do not take a device when they probe it
-    std::set<std::string> shy;                 ///< drivers that do not ask for a device by themselves
-    std::set<std::string> unwritable;          ///< last parts of files that give EBUSY
+    std::set<std::string> loadable;             ///< modules that the kernel has
+    std::set<std::string> refusing;             ///< drivers that do not take a device when they probe it
+    std::set<std::string> shy;                  ///< drivers that do not ask for a device by themselves
+    std::set<std::string> unwritable;           ///< last parts of files that give EBUSY
     std::function<void(std::size_t)> at_write;  ///< before each write, with how many there were
-    std::vector<std::string> written;          ///< "unbind 0000:03:00.0"
+    std::vector<std::string> written;           ///< "unbind 0000:03:00.0"
 
 private:
     void attach(const std::string& address, const std::string& driver) {

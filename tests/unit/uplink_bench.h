@@ -1,4 +1,5 @@
-// What tests of uplinks share: cables of two ends, ports on DPDK's virtual devices, and a look at what is left.
+// What tests of uplinks share: cables of two ends, ports on DPDK's virtual devices, and a look at what is
+// left.
 #pragma once
 
 #include <unistd.h>

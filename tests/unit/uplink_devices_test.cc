@@ -1,5 +1,5 @@
-// What a person calls a device, what keeps it from being used, and how a PCI device changes hands, on a host of files
-// (fake_host.h): no machine here has a card.
+// What a person calls a device, what keeps it from being used, and how a PCI device changes hands, on a host
+// of files (fake_host.h): no machine here has a card.
 #include <gtest/gtest.h>
 
 #include "viaduct/fault.h"
@@ -64,7 +64,6 @@ TEST_F(Devices, SaysWhichThereAre) {
     host.add_interface("lo");
     host.add_interface("eth5");
     host.add_interface("eth6");
-    host.put("sys/class/net/bonding_masters", "");
     const auto words = refusal("eth9");
     EXPECT_TRUE(has(words, "source eth9 is no interface of this node (eth5, eth6), no PCI address")) << words;
     EXPECT_TRUE(has(refusal("0000:09:00.0"), "which has no Ethernet devices on PCI"));
@@ -148,7 +147,8 @@ TEST_F(Devices, NamesTheOthersOfItsGroup) {
     host.add_card({.address = "0000:03:00.2", .interface = "", .driver = ""});
     EXPECT_TRUE(has(refusal(kAddress), "is taken as")) << refusal(kAddress);
     host.add_card({.address = "0000:03:00.1", .interface = "eth1"});
-    EXPECT_TRUE(has(refusal(kAddress, Driver::automatic, true), "shares IOMMU group 7 with 0000:03:00.1 (igb)"))
+    EXPECT_TRUE(
+        has(refusal(kAddress, Driver::automatic, true), "shares IOMMU group 7 with 0000:03:00.1 (igb)"))
         << refusal(kAddress);
 }
 

@@ -1,5 +1,7 @@
-// Uplinks of PCI devices from adding to deleting, with a dataplane that refuses, and control that is killed at any
-// moment; on a host of files.
+// Uplinks of PCI devices from adding to deleting, with a dataplane that refuses, and control that is killed
+// at any moment; on a host of files.
+#include "uplink/uplinks.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +15,6 @@
 #include "fake_host.h"
 #include "store/config_history.h"
 #include "uplink/routes.h"
-#include "uplink/uplinks.h"
 
 namespace viaduct::uplink {
 namespace {
@@ -150,8 +151,9 @@ TEST_F(UplinksOfCards, GivesItBackWhenTheDataplaneRefuses) {
     dataplane.judge([&](const model::Change& change) {
         // Only the real one finds out that the device does not open.
         const bool taken = host.driver_of(kAddress) == "vfio-pci";
-        return change.put.ports.empty() || !taken ? Faults()
-                                                  : Faults{{"ports/wan/device", "does not start: no such thing"}};
+        return change.put.ports.empty() || !taken
+                   ? Faults()
+                   : Faults{{"ports/wan/device", "does not start: no such thing"}};
     });
     const auto answer = it->ask("POST", "/v1/uplinks", kAdd);
     EXPECT_EQ(it->status, 400U) << to_json_text(answer);
@@ -178,10 +180,12 @@ TEST_F(UplinksOfCards, SaysWhatTheKernelRefused) {
 TEST_F(UplinksOfCards, ABondsDevicesAreAllTakenOrNone) {
     host.add_card({.address = "0000:04:00.0", .interface = "eth1", .group = "8"});
     auto it = control();
-    const char* body = R"({"sources": ["0000:03:00.0", "0000:04:00.0"], "port": {"name": "b", "bond": "802.3ad"}})";
+    const char* body =
+        R"({"sources": ["0000:03:00.0", "0000:04:00.0"], "port": {"name": "b", "bond": "802.3ad"}})";
     bool second = false;
     host.at_write = [&](std::size_t) {
-        second = second || (host.driver_of(kAddress) == "vfio-pci" && host.driver_of("0000:04:00.0") == "igb");
+        second =
+            second || (host.driver_of(kAddress) == "vfio-pci" && host.driver_of("0000:04:00.0") == "igb");
         if (second) host.refusing.insert("vfio-pci");
     };
     it->ask("POST", "/v1/uplinks", body);
