@@ -128,7 +128,11 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
         told = text;
         if (watched) ::sd_notify(0, "WATCHDOG=1");
         const int number = ::sigtimedwait(&signals, nullptr, &pause);
-        uplinks.keep();
+        try {
+            uplinks.keep();
+        } catch (const std::exception& error) {
+            spdlog::error("devices are not looked after: {}", error.what());
+        }
         if (number > 0) return spdlog::info("ending: got signal {}", ::strsignal(number));
     }
 }

@@ -44,11 +44,12 @@ bool check_device(ObjectReader& reader, const char* key, const std::string& devi
 }
 
 void read_members(ObjectReader& reader, Uplink& uplink) {
-    const auto before = uplink.members.size();
-    uplink.members = reader.strings("members").value_or(std::vector<std::string>());
-    for (const auto& member : uplink.members) {
-        if (!check_device(reader, "members", member)) return uplink.members.resize(before);
+    const auto members = reader.strings("members");
+    if (!members) return;
+    for (const auto& member : *members) {
+        if (!check_device(reader, "members", member)) return;
     }
+    uplink.members = *members;
     if (uplink.members.size() < kBondLeast || uplink.members.size() > kBondMost) {
         reader.fault("members", "has " + std::to_string(uplink.members.size()) +
                                     (uplink.members.size() == 1 ? " device" : " devices") +

@@ -119,7 +119,7 @@ Object port_object() {
           add},
          {"set",
           {"change"},
-          "NAME [nobridge] [noguard] [nomac] [noremote] [vlan none] " + settings,
+          "NAME [nobridge] [noguard] [nomac] [noremote] [nomember] [vlan none] [gro on|off] " + settings,
           "change some of its settings",
           set},
          {"del", {"delete"}, "NAME", "delete one", del}},

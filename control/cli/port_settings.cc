@@ -90,7 +90,8 @@ bool read_bond(const std::string& key, Words& words, Json::Value& port) {
     } else if (key == "member") {
         port["members"].append(words.take("a device"));
     } else if (key == "nomember") {
-        port["members"] = Json::arrayValue;
+        port.removeMember("members");
+        port.removeMember("bond");
     } else {
         return false;
     }

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "viaduct/address.h"
@@ -99,34 +100,31 @@ void modprobe(const std::string& module) {
         ::waitpid(child, nullptr, 0);
 }
 
-/// proc/net/route: interface, destination and, eighth, the mask; in hexadecimal.
-bool has_default4(const HostTree& tree, const std::string& interface) {
-    std::ifstream file(tree.proc / "net/route");
-    std::string line;
-    while (std::getline(file, line)) {
-        std::istringstream words(line);
-        std::vector<std::string> all;
-        for (std::string word; words >> word;)
-            all.push_back(word);
-        if (all.size() > 7 && all[0] == interface && all[1] == "00000000" && all[7] == "00000000")
-            return true;
+using Words = std::vector<std::string>;
+
+/// Whether a table of the kernel's has a line of at least `least` words of which that holds.
+bool has_line(const std::filesystem::path& table, std::size_t least,
+              const std::function<bool(const Words&)>& holds) {
+    std::ifstream file(table);
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream stream(line);
+        const Words words{std::istream_iterator<std::string>(stream), {}};
+        if (words.size() >= least && holds(words)) return true;
     }
     return false;
 }
 
-/// proc/net/ipv6_route: destination, its length, and, last, the interface. Routes of lo are the kernel's own.
-bool has_default6(const HostTree& tree, const std::string& interface) {
-    std::ifstream file(tree.proc / "net/ipv6_route");
-    std::string line;
-    while (std::getline(file, line)) {
-        std::istringstream words(line);
-        std::vector<std::string> all;
-        for (std::string word; words >> word;)
-            all.push_back(word);
-        if (all.size() > 9 && all[9] == interface && all[0] == std::string(32, '0') && all[1] == "00")
-            return true;
-    }
-    return false;
+/// net/route has interface, destination and, eighth, the mask, in hexadecimal; net/ipv6_route destination,
+/// its length and, tenth, the interface.
+bool has_default_route(const HostTree& tree, const std::string& interface) {
+    const auto zeros = [](std::size_t count) { return std::string(count, '0'); };
+    return has_line(tree.proc / "net/route", 8,
+                    [&](const Words& words) {
+                        return words[0] == interface && words[1] == zeros(8) && words[7] == zeros(8);
+                    }) ||
+           has_line(tree.proc / "net/ipv6_route", 10, [&](const Words& words) {
+               return words[9] == interface && words[0] == zeros(32) && words[1] == zeros(2);
+           });
 }
 
 }  // namespace
@@ -169,8 +167,7 @@ std::vector<std::string> uses_of(const HostTree& tree, const std::string& interf
     for (const auto& address : tree.addresses(interface))
         list += (list.empty() ? "has " : ", ") + address;
     if (!list.empty()) uses.push_back(std::move(list));
-    if (has_default4(tree, interface) || has_default6(tree, interface))
-        uses.emplace_back("carries a default route");
+    if (has_default_route(tree, interface)) uses.emplace_back("carries a default route");
     return uses;
 }
 

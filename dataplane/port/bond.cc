@@ -31,6 +31,8 @@ using LacpInfo = struct rte_eth_bond_8023ad_slave_info;
 #endif
 
 constexpr std::chrono::seconds kTryEvery{2};
+/// Frames that a member that waits can have collected, and some; a full cable must not hold us up.
+constexpr unsigned kDiscardMost = 4 * kEthdevRing;
 
 unsigned mode_number(model::Bonding mode) {
     switch (mode) {
@@ -153,6 +155,20 @@ bool Bond::wants_change(const Member& member, bool others_up) const {
     return carries_by_link() && member.link == Ethdev::Link::down && others_up;
 }
 
+/// What came in while a member waited is old, and much of it is the node's own, flooded back: addresses would
+/// be learned from it where they are not. Nobody else receives from a member that does not carry.
+void Bond::discard_waiting(const Member& member) const {
+    std::array<rte_mbuf*, kBurst> frames;
+    for (std::uint16_t queue = 0; queue < port_.queues; ++queue) {
+        for (unsigned seen = 0; seen < kDiscardMost;) {
+            const auto count = rte_eth_rx_burst(member.device->id(), queue, frames.data(), kBurst);
+            if (count == 0) break;
+            rte_pktmbuf_free_bulk(frames.data(), count);
+            seen += count;
+        }
+    }
+}
+
 /// The one that carries goes on doing so while it can.
 void Bond::change_over() {
     const int now = rte_eth_bond_primary_get(id_);
@@ -162,6 +178,7 @@ void Bond::change_over() {
         return;
     const auto next = std::find_if(members_.begin(), members_.end(), up);
     if (next == members_.end()) return;
+    if (next->device->id() != now) discard_waiting(*next);
     rte_eth_bond_primary_set(id_, next->device->id());
     spdlog::info("port {}: {} carries now", port_.name, next->name.name);
 }
@@ -199,6 +216,7 @@ void Bond::tend(const std::function<void()>& wait) {
                 if (!carries_by_link()) change_over();
                 wait();
                 member.device.reset();
+                if (member.name.bus == "pci") member.try_at = Clock::now() + kTryEvery;
                 spdlog::warn("port {}: {} has gone", port_.name, member.name.name);
             } else if (member.joined) {
                 leave(member);

@@ -64,6 +64,7 @@ private:
     [[nodiscard]] bool wants_change(const Member& member, bool others_up) const;
     [[nodiscard]] bool others_up(const Member& member) const;
     void change_over();
+    void discard_waiting(const Member& member) const;
     [[nodiscard]] std::string words_of(const Member& member) const;
 
     const model::Port port_;

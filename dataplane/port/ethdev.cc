@@ -17,6 +17,7 @@
 #include <rte_eth_bond.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <rte_pci.h>
 #include <spdlog/spdlog.h>
 
@@ -113,6 +114,26 @@ void Ethdev::check_mtu(std::uint32_t mtu, const rte_eth_dev_info& info, std::uin
                              " carries at most " + std::to_string(most));
 }
 
+struct Ethdev::Events {
+    static void removed(const char* /*device*/, rte_dev_event_type event, void* self) {
+        if (event == RTE_DEV_EVENT_REMOVE)
+            static_cast<Ethdev*>(self)->removed_.store(true, std::memory_order_release);
+    }
+};
+
+/// A card that is pulled out, or unbound from vfio-pci: vfio asks for it and waits until it is let go of.
+void Ethdev::watch_removal() {
+    watched_ =
+        name_.bus == "pci" && rte_dev_event_callback_register(name_.name.c_str(), Events::removed, this) == 0;
+}
+
+void Ethdev::unwatch_removal() {
+    if (!watched_) return;
+    watched_ = false;
+    while (rte_dev_event_callback_unregister(name_.name.c_str(), Events::removed, this) == -EAGAIN)
+        rte_pause();
+}
+
 Ethdev::Ethdev(EthdevName name) : name_(std::move(name)), id_(RTE_MAX_ETHPORTS) {
     try {
         plug_in();
@@ -141,7 +162,8 @@ void Ethdev::plug_in() {
     if (const int error = plug(); error != 0) {
         throw Refused("device",
                       name_.name + " cannot be opened: " + error_words(error) +
-                          (name_.bus == "pci" ? "; it must be there and bound to vfio-pci"
+                          (name_.bus == "pci" ? "; it must be there and bound to vfio-pci, "
+                                                "which \"viaduct uplink add\" does"
                                               : "; it must be a virtual device of DPDK's with its arguments, "
                                                 "such as net_af_packet0,iface=eth1") +
                           "; --dpdk-log-level info says more");
@@ -150,6 +172,7 @@ void Ethdev::plug_in() {
     id_ = find_ethdev(name_.name);
     if (id_ == RTE_MAX_ETHPORTS) throw Refused("device", name_.name + " is no Ethernet device");
     opened_ = true;
+    watch_removal();
     if (!name_.interface.empty()) kernel_index_ = ::if_nametoindex(name_.interface.c_str());
 }
 
@@ -268,7 +291,8 @@ Ethdev::Link Ethdev::link() const {
         if (flags < 0) return Link::gone;
         if ((flags & IFF_UP) == 0 || (flags & IFF_RUNNING) == 0) return Link::down;
     }
-    if (name_.bus == "pci" && !is_present(name_)) return Link::gone;
+    if (name_.bus == "pci" && (removed_.load(std::memory_order_acquire) || !is_present(name_)))
+        return Link::gone;
     rte_eth_link link{};
     const int error = rte_eth_link_get_nowait(id_, &link);
     if (error == -ENODEV || error == -EIO) return Link::gone;
@@ -284,6 +308,8 @@ std::string Ethdev::words() const {
         link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN) {
         words += ", " + std::to_string(link.link_speed) + " Mbit/s";
     }
+    if ((offloads_ & kOffloadChecksum) != 0) words += ", does checksums";
+    if ((offloads_ & kOffloadTso4) != 0) words += " and TSO";
     return words;
 }
 
@@ -292,6 +318,7 @@ int Ethdev::receive_descriptor(std::uint16_t queue) const {
 }
 
 void Ethdev::close() {
+    unwatch_removal();
     if (opened_) {
         // A bond's member was started by the bond.
         rte_eth_dev_stop(id_);

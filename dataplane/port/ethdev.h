@@ -1,6 +1,7 @@
 // An Ethernet device of DPDK's from plugging in to removal: found, configured, started, watched, closed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -70,8 +71,11 @@ public:
     void close();
 
 private:
+    struct Events;  ///< how DPDK calls
     void plug_in();
     void unplug();
+    void watch_removal();
+    void unwatch_removal();
     std::uint64_t choose_offloads(std::uint64_t capable);
     void check_mtu(std::uint32_t mtu, const rte_eth_dev_info& info, std::uint32_t room) const;
     int start_queues(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool);
@@ -83,8 +87,10 @@ private:
     Offloads offloads_ = 0;
     bool sums_ip_ = false;
     bool interrupts_ = false;
+    std::atomic<bool> removed_{false};  ///< the kernel wants it back, and waits for it
     bool plugged_ = false;
     bool opened_ = false;  ///< an ethdev was found
+    bool watched_ = false;
 };
 
 }  // namespace viaduct::dataplane

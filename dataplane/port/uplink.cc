@@ -2,6 +2,7 @@
 #include "port/uplink.h"
 
 #include <cerrno>
+#include <utility>
 
 #include <rte_alarm.h>
 #include <rte_cycles.h>
@@ -219,8 +220,8 @@ void Uplink::note_gone() {
 
 void Uplink::tend(const std::function<void()>& wait) {
     if (bond_) {
-        bond_->tend(wait);
-        return;
+        const std::scoped_lock lock(mutex_);
+        return bond_->tend(wait);
     }
     if (link_.load(std::memory_order_acquire) != Ethdev::Link::gone) return;
     wait();
@@ -228,9 +229,13 @@ void Uplink::tend(const std::function<void()>& wait) {
     const std::scoped_lock lock(mutex_);
     needs_tending_.store(false, std::memory_order_release);
     device_->close();
-    if (!is_present(device_->name())) return;
+    // The kernel takes a card away only after this: until then it looks as if it were there.
+    if (!std::exchange(let_go_, true) && device_->name().bus == "pci")
+        try_at_ = std::chrono::steady_clock::now() + kTryEvery;
+    if (std::chrono::steady_clock::now() < try_at_ || !is_present(device_->name())) return;
     try {
         device_ = open();
+        let_go_ = false;
         take_up();
         spdlog::info("uplink {}: is back", device_->name().name);
         listener_.port_changed(index_);

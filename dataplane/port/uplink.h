@@ -82,6 +82,7 @@ private:
     std::atomic<bool> needs_tending_{false};
     std::atomic<std::uint64_t> refused_here_{0};
     std::atomic<std::uint64_t> cut_short_{0};
+    bool let_go_ = false;   ///< main thread: of a device that has gone
     bool stopped_ = false;  ///< main thread
 };
 

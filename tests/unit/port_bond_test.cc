@@ -70,6 +70,19 @@ TEST_F(BondPort, ChangesOverToTheOtherDevice) {
     EXPECT_TRUE(passes(*port, *far2));
 }
 
+TEST_F(BondPort, DiscardsWhatCameInWhereNobodyLooked) {
+    auto port = make(bond(model::Bonding::active_backup));
+    auto far2 = far_end(second, 12);
+    const auto old = frame_of(300, 201);
+    for (int i = 0; i < 100; ++i)
+        ASSERT_TRUE(transmit_to(*far2, 0, old));
+    ASSERT_EQ(test::run("ip link set " + first.far() + " down"), 0);
+    EXPECT_TRUE(says(*port, second.near() + " up, carries")) << port->detail();
+    for (const auto& got : receive_from(*port, 0, 200, 0.2))
+        EXPECT_NE(got, old);
+    EXPECT_TRUE(passes(*far2, *port));
+}
+
 TEST_F(BondPort, LetsGoOfAMemberThatGoesAndTakesItBack) {
     for (const auto mode : {model::Bonding::active_backup, model::Bonding::balance_xor}) {
         auto port = make(bond(mode));

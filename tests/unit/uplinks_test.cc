@@ -70,6 +70,15 @@ protected:
     std::unique_ptr<Control> control() {
         return std::make_unique<Control>(host, directory.file("v.db"), directory.file("dataplane.sock"));
     }
+    /// Of control that starts now: there is no port (yet, or any more), so the host has its device.
+    void expect_given_back(std::size_t deaths) {
+        auto it = control();
+        it->uplinks.recover();
+        EXPECT_FALSE(it->has_port("wan"));
+        EXPECT_EQ(host.driver_of(kAddress), "igb") << deaths;
+        EXPECT_EQ(host.override_of(kAddress), "(null)") << deaths;
+        EXPECT_TRUE(it->uplinks.taken().empty()) << deaths;
+    }
     test::FakeHost host;
     test::TemporaryDirectory directory;
 };
@@ -290,13 +299,7 @@ TEST_F(UplinksOfCards, SurvivesKillAtAnyWriteWhileAdding) {
     std::size_t deaths = 0;
     while (killed_at(host, deaths, [&] { control()->ask("POST", "/v1/uplinks", kAdd); })) {
         ++deaths;
-        auto it = control();
-        it->uplinks.recover();
-        // There is no port yet, so the host has its device.
-        EXPECT_FALSE(it->has_port("wan"));
-        EXPECT_EQ(host.driver_of(kAddress), "igb") << deaths;
-        EXPECT_EQ(host.override_of(kAddress), "(null)") << deaths;
-        EXPECT_TRUE(it->uplinks.taken().empty()) << deaths;
+        expect_given_back(deaths);
     }
     EXPECT_EQ(deaths, 3U);
     auto it = control();
@@ -320,12 +323,7 @@ TEST_F(UplinksOfCards, SurvivesKillAtAnyWriteWhileDeleting) {
         if (!killed_at(host, deaths,
                        [&] { control()->ask("POST", "/v1/uplinks/delete", R"({"name": "wan"})"); }))
             break;
-        auto it = control();
-        it->uplinks.recover();
-        EXPECT_FALSE(it->has_port("wan"));
-        EXPECT_EQ(host.driver_of(kAddress), "igb") << deaths;
-        EXPECT_EQ(host.override_of(kAddress), "(null)") << deaths;
-        EXPECT_TRUE(it->uplinks.taken().empty()) << deaths;
+        expect_given_back(deaths);
     }
     EXPECT_EQ(deaths, 3U);
     EXPECT_EQ(host.driver_of(kAddress), "igb");
