@@ -49,12 +49,12 @@ struct Uplinks::Found {
 Uplinks::Found Uplinks::find(const Addition& addition, const Json::Value& port) const {
     Found found;
     if (addition.sources.empty())
-        throw Refused("source", "is required: an interface, a PCI address or a virtual device");
+        throw Refused("sources", "is required: an interface, a PCI address or a virtual device");
     const auto& queues = port["queues"];
     const auto pairs = queues.isUInt() && queues.asUInt() <= 16 ? queues.asUInt() : 1U;
     for (const auto& source : addition.sources) {
         found.devices.push_back(find_device(tree_, source, addition.driver, static_cast<std::uint16_t>(pairs),
-                                            addition.force, "source"));
+                                            addition.force, "uplink"));
         const auto& notes = found.devices.back().notes;
         found.notes.insert(found.notes.end(), notes.begin(), notes.end());
     }

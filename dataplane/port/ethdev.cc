@@ -67,6 +67,14 @@ std::uint32_t frame_room(rte_mempool* pool) {
     return static_cast<std::uint32_t>(rte_pktmbuf_data_room_size(pool)) - RTE_PKTMBUF_HEADROOM;
 }
 
+/// What has to be there for a device that does not open.
+std::string needs_of(const EthdevName& name) {
+    if (name.bus == "pci") return "it must be there and bound to vfio-pci, which \"viaduct uplink add\" does";
+    if (name.name.starts_with("net_af_xdp"))
+        return "af_xdp needs a kernel with XDP sockets, and an interface with as many channels as queues";
+    return "it must be a virtual device of DPDK's with its arguments, such as net_af_packet0,iface=eth1";
+}
+
 std::uint16_t find_ethdev(const std::string& device) {
     for (std::uint16_t id = 0; id < RTE_MAX_ETHPORTS; ++id) {
         rte_eth_dev_info info{};
@@ -160,13 +168,8 @@ void Ethdev::plug_in() {
         return std::min(0, rte_eth_bond_create(name_.name.c_str(), mode, 0));
     };
     if (const int error = plug(); error != 0) {
-        throw Refused("device",
-                      name_.name + " cannot be opened: " + error_words(error) +
-                          (name_.bus == "pci" ? "; it must be there and bound to vfio-pci, "
-                                                "which \"viaduct uplink add\" does"
-                                              : "; it must be a virtual device of DPDK's with its arguments, "
-                                                "such as net_af_packet0,iface=eth1") +
-                          "; --dpdk-log-level info says more");
+        throw Refused("device", name_.name + " cannot be opened: " + error_words(error) + "; " +
+                                    needs_of(name_) + "; --dpdk-log-level info says more");
     }
     plugged_ = true;
     id_ = find_ethdev(name_.name);

@@ -168,9 +168,13 @@ int Uplink::wait_descriptor(std::uint16_t queue) const {
 
 std::uint64_t Uplink::refused() const {
     const std::scoped_lock lock(mutex_);
+    return refused_by_device() + refused_here_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Uplink::refused_by_device() const {
     rte_eth_stats stats{};
-    if (rte_eth_stats_get(id_, &stats) != 0) stats = {};
-    return stats.imissed + stats.ierrors + stats.rx_nombuf + refused_here_.load(std::memory_order_relaxed);
+    if (let_go_ || rte_eth_stats_get(id_, &stats) != 0) return 0;
+    return stats.imissed + stats.ierrors + stats.rx_nombuf;
 }
 
 std::string Uplink::detail() const {
@@ -228,6 +232,7 @@ void Uplink::tend(const std::function<void()>& wait) {
     unwatch();
     const std::scoped_lock lock(mutex_);
     needs_tending_.store(false, std::memory_order_release);
+    refused_here_.fetch_add(refused_by_device(), std::memory_order_relaxed);
     device_->close();
     // The kernel takes a card away only after this: until then it looks as if it were there.
     if (!std::exchange(let_go_, true) && device_->name().bus == "pci")
@@ -254,7 +259,7 @@ void Uplink::watch() {
 }
 
 void Uplink::unwatch() {
-    if (bond_) return;
+    if (bond_ || let_go_) return;
     while (rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_LSC, Events::link_changed, this) ==
            -EAGAIN)
         rte_pause();

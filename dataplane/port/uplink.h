@@ -62,6 +62,7 @@ private:
     std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     std::unique_ptr<Ethdev> open();
     void take_up();
+    [[nodiscard]] std::uint64_t refused_by_device() const;
     void look();
     void note_gone();
     void watch();
@@ -82,7 +83,8 @@ private:
     std::atomic<bool> needs_tending_{false};
     std::atomic<std::uint64_t> refused_here_{0};
     std::atomic<std::uint64_t> cut_short_{0};
-    bool let_go_ = false;   ///< main thread: of a device that has gone
+    bool let_go_ =
+        false;  ///< of a device that has gone: it is closed; changed by the main thread, under the mutex
     bool stopped_ = false;  ///< main thread
 };
 

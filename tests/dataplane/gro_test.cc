@@ -1,5 +1,5 @@
-// Segments that an uplink puts together, on their way through bridge, router and NAT to who takes long ones and who
-// does not. Through the real worker loop.
+// Segments that an uplink puts together, on their way through bridge, router and NAT to who takes long ones
+// and who does not. Through the real worker loop.
 #include <gtest/gtest.h>
 
 #include "ip_frame.h"

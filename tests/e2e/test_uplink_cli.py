@@ -60,6 +60,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(node, make_outside):
     ok(node, "bridge", "add", "br0")
     there = f"{world.near}, {other.near}" if world.near < other.near else f"{other.near}, {world.near}"
     assert f"nowhere is no interface of this node ({there})" in refused(node, "uplink", "add", "nowhere")
+    assert "as many channels as queues" in refused(node, "uplink", "add", world.near, "driver", "af_xdp", "queues", "4")
     assert "is no PCI device of this node" in refused(node, "uplink", "add", "0000:fe:1f.6")
     assert "no PCI device's interface" in refused(node, "uplink", "add", world.near, "driver", "vfio-pci")
     assert "its own driver" in refused(node, "uplink", "add", "net_pcap0,iface=lo", "driver", "af_xdp")

@@ -17,7 +17,7 @@ class Devices : public testing::Test {
 protected:
     std::string refusal(const std::string& source, Driver driver = Driver::automatic, bool force = false) {
         try {
-            const auto found = find_device(tree, source, driver, 1, force, "source");
+            const auto found = find_device(tree, source, driver, 1, force, "uplink");
             return "is taken as " + found.words;
         } catch (const Refused& refused) {
             std::string text;
@@ -27,7 +27,7 @@ protected:
         }
     }
     Device find(const std::string& source, Driver driver = Driver::automatic, std::uint16_t queues = 1) {
-        return find_device(tree, source, driver, queues, false, "source");
+        return find_device(tree, source, driver, queues, false, "uplink");
     }
     static bool has(const std::string& text, const std::string& part) {
         return text.find(part) != std::string::npos;
@@ -65,7 +65,7 @@ TEST_F(Devices, SaysWhichThereAre) {
     host.add_interface("eth5");
     host.add_interface("eth6");
     const auto words = refusal("eth9");
-    EXPECT_TRUE(has(words, "source eth9 is no interface of this node (eth5, eth6), no PCI address")) << words;
+    EXPECT_TRUE(has(words, "uplink eth9 is no interface of this node (eth5, eth6), no PCI address")) << words;
     EXPECT_TRUE(has(refusal("0000:09:00.0"), "which has no Ethernet devices on PCI"));
     host.add_card({});
     EXPECT_TRUE(has(refusal("0000:09:00.0"), "its Ethernet devices are 0000:03:00.0"));
