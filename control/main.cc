@@ -20,6 +20,9 @@
 #include "api/config_routes.h"
 #include "api/router.h"
 #include "api/state_routes.h"
+#include "host/routes.h"
+#include "host/shares.h"
+#include "host/taken.h"
 #include "ipam/leases.h"
 #include "node/tap_link.h"
 #include "pod/attachments.h"
@@ -104,7 +107,8 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &uplink::migrations()})
+    for (const auto* more :
+         {&ipam::migrations(), &pod::migrations(), &host::migrations(), &uplink::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -154,6 +158,16 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    host::Shares shares(reconciler);
+    host::Taken taken(settings.run_dir, database, reconciler, changes, shares);
+    taken.recover();
+    /// However this ends: nobody is told of changes who is not there any more.
+    const struct StopFirst {
+        reconcile::Reconciler& reconciler;
+        ~StopFirst() { reconciler.stop(); }
+    } stop_first{reconciler};
+    reconciler.on_change([&] { shares.wake(); });
+    shares.before_each([&](const model::Config& in_force) { taken.restore(in_force); });
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
 
@@ -162,8 +176,11 @@ void run(const Settings& settings, const sigset_t& signals) {
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
     pod::register_routes(router, attachments);
+    host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
 
+    shares.start();
+    taken.start();
     reconciler.start();
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
                               [&](http::Request& request) { return router.route(request); });

@@ -38,25 +38,21 @@ std::uint32_t monotonic_seconds() {
     return static_cast<std::uint32_t>(now.tv_sec);
 }
 
-/// What a change of a port can be carried out without making the port anew.
-bool same_device(const model::Port& a, const model::Port& b) {
-    return a.kind == b.kind && a.queues == b.queues && a.mac == b.mac && a.vhost == b.vhost &&
-           a.tap == b.tap && a.uplink == b.uplink && a.vxlan.vni == b.vxlan.vni &&
+/// Whether a port can become what it is in another configuration without being made anew.
+bool same_device(const model::Config& in_a, const model::Port& a, const model::Config& in_b,
+                 const model::Port& b) {
+    return a.kind == b.kind && a.queues == b.queues && model::mac_of(in_a, a) == model::mac_of(in_b, b) &&
+           a.vhost == b.vhost && a.tap == b.tap && a.uplink == b.uplink && a.vxlan.vni == b.vxlan.vni &&
            a.vxlan.local == b.vxlan.local && a.vxlan.udp_port == b.vxlan.udp_port;
 }
 
 /// What two devices cannot have at once.
 std::vector<std::string> device_places(const model::Port& port) {
-    std::vector<std::string> places;
     switch (port.kind) {
         case model::PortKind::tap:
             return {"tap " + port.tap.netns + " " + port.tap.ifname};
         case model::PortKind::uplink:
-            for (const auto& device : model::devices_of(port.uplink)) {
-                for (auto& place : model::device_places(device))
-                    places.push_back(std::move(place));
-            }
-            return places;
+            return model::places_of(port.uplink);
         case model::PortKind::vxlan:
             return {"vxlan " + port.name};
         default:
@@ -196,7 +192,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     std::set<std::string> wanted_places;
     for (const auto& [name, port] : next.ports) {
         const auto old = s.ports.find(name);
-        if (old != s.ports.end() && same_device(old->second->config, port)) continue;
+        if (old != s.ports.end() && same_device(s.config, old->second->config, next, port)) continue;
         made.push_back(name);
         for (auto& place : device_places(port))
             wanted_places.insert(std::move(place));
@@ -205,7 +201,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     for (const auto& [name, slot] : s.ports) {
         const auto kept = next.ports.find(name);
         const bool goes = kept == next.ports.end();
-        if (!goes && same_device(slot->config, kept->second)) continue;
+        if (!goes && same_device(s.config, slot->config, next, kept->second)) continue;
         const auto places = device_places(slot->config);
         const bool first = !goes || std::any_of(places.begin(), places.end(), [&](const auto& place) {
             return wanted_places.contains(place);
@@ -223,7 +219,7 @@ void Dataplane::replace_devices(const model::Config& next, const std::vector<std
     std::vector<std::string> done;
     try {
         for (const auto& name : made) {
-            make_device(next.ports.at(name));
+            make_device(next, next.ports.at(name));
             done.push_back(name);
         }
     } catch (...) {
@@ -243,7 +239,7 @@ void Dataplane::replace_devices(const model::Config& next, const std::vector<std
 void Dataplane::restore_device(const std::string& name) {
     auto& s = *state_;
     try {
-        make_device(s.config.ports.at(name));
+        make_device(s.config, s.config.ports.at(name));
         s.ports.at(name)->config = s.config.ports.at(name);
         limit(*s.ports.at(name), s.config.ports.at(name));
     } catch (const std::exception& error) {
@@ -253,7 +249,7 @@ void Dataplane::restore_device(const std::string& name) {
     }
 }
 
-void Dataplane::make_device(const model::Port& port) {
+void Dataplane::make_device(const model::Config& config, const model::Port& port) {
     auto& s = *state_;
     const auto index = s.free_index();
     auto slot = std::make_unique<PortSlot>();
@@ -262,12 +258,15 @@ void Dataplane::make_device(const model::Port& port) {
     if (port.kind == model::PortKind::vxlan) {
         slot->device = std::make_unique<VxlanEnd>(port.vxlan);
     } else {
-        slot->device = options_.make_port(port, index, pool_, *this);
+        auto settled = port;
+        settled.mac = model::mac_of(config, port);
+        slot->device = options_.make_port(settled, index, pool_, *this);
     }
     slot->was_up = slot->device->link_up();
     slot->device->set_mtu(port.mtu);
     // Until the transaction takes over, the device is on no bridge: nothing reaches it or comes from it.
     slot->config.bridge.clear();
+    slot->config.host.clear();
     slot->config.vlan.reset();
     s.used[index] = true;
     s.buffers_reserved += port_buffers(port);

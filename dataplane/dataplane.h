@@ -181,7 +181,7 @@ private:
     void check_buffers(const model::Config& next, Faults& faults) const;
     void replace_devices(const model::Config& next, const std::vector<std::string>& removed,
                          const std::vector<std::string>& made);
-    void make_device(const model::Port& port);
+    void make_device(const model::Config& config, const model::Port& port);
     void restore_device(const std::string& name);
     void remove_devices(const std::vector<std::string>& names);
     static void limit(PortSlot& slot, const model::Port& port);

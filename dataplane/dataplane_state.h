@@ -67,6 +67,8 @@ struct Dataplane::State {
     /// A frame that the port's bridge takes, `l2_length` bytes before what the frame carries.
     [[nodiscard]] TraceAnswer trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
                                             std::uint16_t l2_length, TraceAnswer answer);
+    [[nodiscard]] TraceAnswer trace_at_interface(TraceRequest request, RoutedFrame routed,
+                                                 TraceAnswer answer);
 
     mutable std::mutex mutex;
     FlowEngine flows;

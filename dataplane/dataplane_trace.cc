@@ -88,6 +88,13 @@ Drop check_frame(const PortView& port, const std::vector<std::uint8_t>& bytes) {
     return bytes.size() > port.frame_most + tag ? Drop::oversize : Drop::count_;
 }
 
+/// As host_burst() in forward/host.cc tells them apart.
+bool is_from_host_program(const PortView& port, const std::vector<std::uint8_t>& bytes) {
+    const auto type = bytes[12] << 8 | bytes[13];
+    return port.host_of != kNoInterface && !mac_at(bytes, 0).is_multicast() &&
+           (type == 0x0800 || type == 0x86dd);
+}
+
 std::string vlan_text(std::uint16_t vlan) {
     return vlan == 0 ? std::string() : fmt::format(" VLAN {}", vlan);
 }
@@ -133,13 +140,20 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
         }
         std::memcpy(bytes.data(), gateway->mac.bytes.data(), gateway->mac.bytes.size());
     }
-    if (const auto refused = check_frame(port, bytes); refused != Drop::count_)
+    const auto refused = check_frame(port, bytes);
+    if (refused == Drop::reserved_multicast && port.link_end != kNoPort && bytes[5] != 1) {
+        answer.decision = "bridged";
+        answer.port = s.port_name(port.link_end);
+        answer.why.push_back({"bridge", "stays on the link, of which " + answer.port + " is the other end"});
+        return answer;
+    }
+    if (refused != Drop::count_)
         return dropped(std::move(answer), refused,
                        fmt::format("{} bytes from {}", bytes.size(), request.port));
     if (port.guard != nullptr) {
         const auto frame = read_only(bytes);
-        if (const auto refused = port.guard->check(&frame); refused != Drop::count_)
-            return dropped(std::move(answer), refused, "what " + request.port + " may not send");
+        if (const auto forged = port.guard->check(&frame); forged != Drop::count_)
+            return dropped(std::move(answer), forged, "what " + request.port + " may not send");
         answer.why.push_back({"guard", request.port + " may send this"});
     }
     if (place.refused != Drop::count_) {
@@ -163,6 +177,12 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
         return answer;
     }
     const auto destination = mac_at(request.frame, 0);
+    if (is_from_host_program(topology->ports[from], request.frame)) {
+        const auto interface = topology->ports[from].host_of;
+        answer.why.push_back({"bridge", fmt::format("the host's, on bridge {}", bridge.name)});
+        return trace_at_interface(std::move(request), {nullptr, from, interface, l2_length, false},
+                                  std::move(answer));
+    }
     const auto key = fdb_key(destination.to_u64(), vlan);
     auto found = bridge.fdb->find(key, bridge.fdb->hash(key));
     const auto where =
@@ -183,12 +203,17 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
     }
     const auto interface = static_cast<InterfaceIndex>(found.port() - kGatewayFirst);
     const auto& interfaces = topology->tables->interfaces;
-    const auto name = [&](InterfaceIndex at) {
-        return at < interfaces.size() ? interfaces[at].config.name : std::string();
-    };
-    answer.why.push_back({"bridge", fmt::format("{} is router interface {}", where, name(interface))});
+    const auto name = interface < interfaces.size() ? interfaces[interface].config.name : std::string();
+    answer.why.push_back({"bridge", fmt::format("{} is router interface {}", where, name)});
+    return trace_at_interface(std::move(request), {nullptr, from, interface, l2_length, false},
+                              std::move(answer));
+}
+
+TraceAnswer Dataplane::State::trace_at_interface(TraceRequest request, RoutedFrame routed,
+                                                 TraceAnswer answer) {
+    const auto& interfaces = topology->tables->interfaces;
     auto frame = read_only(request.frame);
-    const RoutedFrame routed{&frame, from, interface, l2_length, false};
+    routed.frame = &frame;
     answer.routed = trace_routed(routed, *topology, flows.tables(), flows.shared(), crew.now);
     auto& why = answer.routed.why;
     answer.why.insert(answer.why.end(), std::make_move_iterator(why.begin()),
@@ -196,7 +221,8 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
     answer.decision = to_string(answer.routed.decision);
     answer.reason = answer.routed.reason;
     if (answer.routed.egress) {
-        answer.interface = name(answer.routed.egress->interface);
+        const auto at = answer.routed.egress->interface;
+        if (at < interfaces.size()) answer.interface = interfaces[at].config.name;
         if (answer.routed.egress->known) answer.port = port_name(answer.routed.egress->port);
     }
     return answer;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "forward/guard.h"
+#include "forward/host.h"
 #include "forward/switch.h"
 
 namespace viaduct::dataplane {
@@ -30,6 +31,8 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
         view.receive = drop_burst_port_down;
     } else if (bridge == nullptr) {
         view.receive = drop_burst_no_bridge;
+    } else if (!config.host.empty()) {
+        view.receive = host_burst;
     } else if (config.guard) {
         topology.guards.push_back(std::make_shared<const Guard>(*config.guard));
         view.guard = topology.guards.back().get();
@@ -90,6 +93,26 @@ void view_interface(Topology& topology, const PlacedInterface& placed, const Bri
     view.up = config.up;
     view.mac = config.mac ? *config.mac : model::derived_mac(config.name);
     view.mtu = config.mtu;
+}
+
+/// Tells interfaces of the ports by which the host shares them, and uplinks of the host on their bridge.
+void view_hosts(Topology& topology, const std::vector<PlacedPort>& ports,
+                const std::vector<PlacedInterface>& interfaces) {
+    for (const auto& placed : ports) {
+        if (placed.port->host.empty()) continue;
+        auto& view = topology.ports[placed.index];
+        const auto shared = std::ranges::find_if(
+            interfaces, [&](const PlacedInterface& one) { return one.interface->name == placed.port->host; });
+        if (shared == interfaces.end()) continue;
+        view.host_of = shared->index;
+        if (view.link_up) topology.interfaces[shared->index].host_port = placed.index;
+        for (const auto& other : ports) {
+            if (other.port->kind != model::PortKind::uplink || other.port->bridge != placed.port->bridge)
+                continue;
+            topology.ports[other.index].link_end = placed.index;
+            view.link_end = other.index;
+        }
+    }
 }
 
 /// Lists, for each VLAN in use, the members that are up.
@@ -194,6 +217,7 @@ std::unique_ptr<Topology> build_topology(const std::vector<PlacedPort>& ports,
     view_wires(*topology, ports);
     for (const auto& placed : interfaces)
         view_interface(*topology, placed, views.at(placed.interface->bridge));
+    view_hosts(*topology, ports, interfaces);
     view_tunnels(*topology, tunnels);
     for (auto& bridge : topology->bridges) {
         view_floods(*bridge, *topology, members[bridge.get()]);

@@ -74,6 +74,12 @@ bool is_interface_name(std::string_view text) {
     });
 }
 
+std::optional<MacAddress> mac_of(const Config& config, const Port& port) {
+    const auto shared = config.interfaces.find(port.host);
+    if (port.mac || shared == config.interfaces.end()) return port.mac;
+    return shared->second.mac ? *shared->second.mac : derived_mac(shared->first);
+}
+
 MacAddress derived_mac(std::string_view name) {
     // FNV-1a: short, the same on every machine and in every version.
     std::uint64_t hash = 0xcbf29ce484222325;

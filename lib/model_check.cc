@@ -25,6 +25,36 @@ void check_port(const Config& config, const Port& port, Faults& faults) {
     }
 }
 
+/// A port that the host shares an interface by stands where the interface stands.
+void check_host(const Config& config, const Port& port, Faults& faults) {
+    if (port.host.empty()) return;
+    const auto place = "ports/" + port.name + "/host";
+    const auto found = config.interfaces.find(port.host);
+    if (found == config.interfaces.end()) {
+        faults.push_back({place, "names interface \"" + port.host +
+                                     "\", which does not exist; create it first or in the same transaction"});
+        return;
+    }
+    const auto& interface = found->second;
+    if (port.bridge != interface.bridge) {
+        faults.push_back({place, "is interface \"" + interface.name + "\" of bridge \"" + interface.bridge +
+                                     "\", and the port must be on it, too"});
+    }
+    const auto untagged = port.vlan ? port.vlan->untagged : interface.vlan == 0 ? 0 : kDefaultVlan;
+    if (untagged != interface.vlan) {
+        faults.push_back({place, "is interface \"" + interface.name + "\" on VLAN " +
+                                     std::to_string(interface.vlan) +
+                                     ", which must be the port's untagged one"});
+    }
+    if (port.guard) faults.push_back({"ports/" + port.name + "/guard", "is not for the host's own port"});
+    const auto mac = interface.mac ? *interface.mac : derived_mac(interface.name);
+    if (port.mac && *port.mac != mac) {
+        faults.push_back({"ports/" + port.name + "/mac", "is " + port.mac->to_string() + ", and that of \"" +
+                                                             interface.name + "\", which it shares, is " +
+                                                             mac.to_string() + "; leave it out"});
+    }
+}
+
 /// What only one port can have.
 std::vector<std::string> places_taken_by(const Port& port) {
     switch (port.kind) {
@@ -35,14 +65,8 @@ std::vector<std::string> places_taken_by(const Port& port) {
             return {"interface " + port.tap.ifname +
                     (port.tap.netns_inode != 0 ? " in namespace inode " + std::to_string(port.tap.netns_inode)
                                                : " in namespace " + port.tap.netns)};
-        case PortKind::uplink: {
-            std::vector<std::string> places;
-            for (const auto& device : devices_of(port.uplink)) {
-                for (auto& place : device_places(device))
-                    places.push_back(std::move(place));
-            }
-            return places;
-        }
+        case PortKind::uplink:
+            return places_of(port.uplink);
         case PortKind::vxlan:
             return {"VNI " + std::to_string(port.vxlan.vni) + " at " + port.vxlan.local.to_string() +
                     " of VRF " + port.vxlan.vrf};
@@ -55,7 +79,9 @@ std::vector<std::string> places_taken_by(const Port& port) {
 void check_unique_places(const Config& config, Faults& faults) {
     std::map<std::string, std::string> holders;
     for (const auto& [name, port] : config.ports) {
-        for (auto& place : places_taken_by(port)) {
+        auto places = places_taken_by(port);
+        if (!port.host.empty()) places.push_back("the host's share of interface " + port.host);
+        for (auto& place : places) {
             const auto [holder, is_new] = holders.emplace(std::move(place), name);
             if (is_new) continue;
             faults.push_back({"ports/" + name, "uses " + holder->first + ", which port \"" + holder->second +
@@ -233,8 +259,10 @@ void check_tunnels(const Config& config, Faults& faults) {
 }
 
 void check(const Config& config, Faults& faults, const Config* sound) {
-    for (const auto& [name, port] : config.ports)
+    for (const auto& [name, port] : config.ports) {
         check_port(config, port, faults);
+        check_host(config, port, faults);
+    }
     check_unique_places(config, faults);
     for (const auto& [key, entry] : config.fdb)
         check_fdb(config, entry, faults);

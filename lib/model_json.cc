@@ -107,13 +107,7 @@ void read_tap(ObjectReader& reader, Tap& tap) {
     } else {
         tap.ifname = *ifname;
     }
-    if (const auto netns = reader.string("netns")) {
-        if (netns->empty() || (*netns)[0] != '/') {
-            reader.fault("netns", "must be an absolute path such as /run/netns/pod1");
-        } else {
-            tap.netns = *netns;
-        }
-    }
+    read_netns(reader, tap.netns);
     set_integer(reader, "netns_inode", 1, UINT64_MAX, tap.netns_inode);
 }
 
@@ -268,6 +262,7 @@ Json::Value to_json(const Port& port) {
     if (port.vlan) json["vlan"] = vlan_to_json(*port.vlan);
     if (port.fdb_limit != 0) json["fdb_limit"] = port.fdb_limit;
     if (port.guard) json["guard"] = guard_to_json(*port.guard);
+    if (!port.host.empty()) json["host"] = port.host;
     write_limit(json, "rx", port.rx_limit);
     write_limit(json, "tx", port.tx_limit);
     if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
@@ -298,6 +293,9 @@ std::optional<Port> port_from_json(const Json::Value& json, const std::string& w
     read_limit(reader, "tx", port.tx_limit);
     if (kind) {
         port.kind = kKindsByWord.at(*kind);
+        if (port.kind == PortKind::tap) {
+            if (const auto host = read_name(reader, "host", Need::optional)) port.host = *host;
+        }
         if (port.kind == PortKind::vxlan && (port.rx_limit.rate != 0 || port.tx_limit.rate != 0))
             reader.fault(port.rx_limit.rate != 0 ? "rx_rate" : "tx_rate",
                          "is not for a tunnel's end; limit the port that its packets leave by");

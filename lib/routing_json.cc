@@ -99,6 +99,9 @@ Json::Value to_json(const Interface& interface) {
     json["mtu"] = interface.mtu;
     json["reverse_path"] = std::string(to_string(interface.reverse_path));
     json["proxy_arp"] = interface.proxy_arp;
+    if (interface.isolated) json["isolated"] = true;
+    for (const auto& prefix : interface.allow_from)
+        json["allow_from"].append(prefix.to_string());
     json["router_advertisements"] = interface.router_advertisements;
     json["clamp_mss"] = interface.clamp_mss;
     return json;
@@ -119,6 +122,14 @@ std::optional<Interface> interface_from_json(const Json::Value& json, const std:
     if (const auto check = reader.choice("reverse_path", {"off", "loose", "strict"}))
         interface.reverse_path = static_cast<ReversePath>(*check);
     set_boolean(reader, "proxy_arp", interface.proxy_arp);
+    set_boolean(reader, "isolated", interface.isolated);
+    for (const auto& text : reader.strings("allow_from", kAllowedMost).value_or(std::vector<std::string>())) {
+        if (const auto prefix = network_from(reader, "allow_from", text))
+            interface.allow_from.push_back(*prefix);
+    }
+    std::sort(interface.allow_from.begin(), interface.allow_from.end());
+    const auto twice = std::unique(interface.allow_from.begin(), interface.allow_from.end());
+    interface.allow_from.erase(twice, interface.allow_from.end());
     set_boolean(reader, "router_advertisements", interface.router_advertisements);
     set_boolean(reader, "clamp_mss", interface.clamp_mss);
     reader.done();

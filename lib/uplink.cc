@@ -57,11 +57,9 @@ void read_members(ObjectReader& reader, Uplink& uplink) {
                                     std::to_string(kBondMost) + ", and for one device there is \"device\"");
     }
     std::set<std::string> places;
-    for (const auto& member : uplink.members) {
-        for (auto& place : device_places(member)) {
-            if (const auto [at, is_new] = places.insert(std::move(place)); !is_new)
-                return reader.fault("members", "has " + *at + " twice; leave one of them out");
-        }
+    for (auto& place : places_of(uplink)) {
+        if (const auto [at, is_new] = places.insert(std::move(place)); !is_new)
+            return reader.fault("members", "has " + *at + " twice; leave one of them out");
     }
 }
 
@@ -110,11 +108,16 @@ std::string device_interface(std::string_view device) {
     return std::string(device.substr(begin, device.find(',', begin) - begin));
 }
 
-std::vector<std::string> device_places(const std::string& device) {
-    if (const auto address = parse_pci_address(device)) return {"device " + *address};
-    std::vector<std::string> places{"device " + device.substr(0, device.find(','))};
-    if (const auto interface = device_interface(device); !interface.empty())
-        places.push_back("interface " + interface);
+std::vector<std::string> places_of(const Uplink& uplink) {
+    std::vector<std::string> places;
+    for (const auto& device : devices_of(uplink)) {
+        const auto address = parse_pci_address(device);
+        places.push_back("device " + (address ? *address : device.substr(0, device.find(','))));
+        const auto interface = device_interface(device);
+        if (address || interface.empty()) continue;
+        places.push_back("interface " + interface +
+                         (uplink.netns.empty() ? "" : " in namespace " + uplink.netns));
+    }
     return places;
 }
 
@@ -122,6 +125,7 @@ void read_uplink(ObjectReader& reader, Uplink& uplink) {
     const bool has_device = reader.member("device") != nullptr;
     const auto device = reader.string("device");
     set_boolean(reader, "gro", uplink.gro);
+    read_netns(reader, uplink.netns);
     const auto* members = reader.member("members");
     const auto bond = reader.choice("bond", {"active-backup", "802.3ad", "balance-xor"});
     if (members != nullptr) {
@@ -148,6 +152,7 @@ void write_uplink(Json::Value& json, const Uplink& uplink) {
         json["bond"] = std::string(to_string(uplink.bond));
     }
     if (uplink.gro) json["gro"] = true;
+    if (!uplink.netns.empty()) json["netns"] = uplink.netns;
 }
 
 }  // namespace viaduct::model

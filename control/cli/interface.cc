@@ -29,6 +29,12 @@ void read_setting(const std::string& key, Words& words, Json::Value& interface) 
         interface["reverse_path"] = std::string(modes[match(words.take("strict, loose or off"), modes, key)]);
     } else if (key == "proxy_arp" || key == "clamp_mss") {
         interface[key] = take_switch(words, key);
+    } else if (key == "isolated") {
+        interface[key] = take_switch(words, key);
+    } else if (key == "allow_from") {
+        interface[key].append(words.take("a network, as 10.90.0.0/24"));
+    } else if (key == "noallow_from") {
+        interface["allow_from"] = Json::arrayValue;
     } else if (key == "ra") {
         interface["router_advertisements"] = take_switch(words, key);
     } else {
@@ -38,9 +44,9 @@ void read_setting(const std::string& key, Words& words, Json::Value& interface) 
 
 void read_settings(Words& words, Json::Value& interface) {
     while (!words.empty()) {
-        const auto key =
-            words.keyword({"bridge", "vlan", "novlan", "vrf", "up", "down", "mac", "nomac", "mtu", "address",
-                           "noaddress", "rpf", "proxy_arp", "ra", "clamp_mss"});
+        const auto key = words.keyword({"bridge", "vlan", "novlan", "vrf", "up", "down", "mac", "nomac",
+                                        "mtu", "address", "noaddress", "rpf", "proxy_arp", "ra", "clamp_mss",
+                                        "isolated", "allow_from", "noallow_from"});
         read_setting(key, words, interface);
     }
 }
@@ -75,7 +81,8 @@ int show(Session& session) {
 Object interface_object() {
     const std::string settings =
         "[vlan ID] [vrf VRF] [mac MAC] [mtu BYTES] [address PREFIX]...\n"
-        "          [rpf strict|loose|off] [proxy_arp on|off] [ra on|off] [clamp_mss on|off] [up|down]";
+        "          [rpf strict|loose|off] [proxy_arp on|off] [ra on|off] [clamp_mss on|off] [up|down]\n"
+        "          [isolated on|off] [allow_from NETWORK]... [noallow_from]";
     return {
         "interface",
         "the router's legs on bridges: gateways of what is attached there",

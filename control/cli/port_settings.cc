@@ -128,7 +128,9 @@ void read_setting(const std::string& key, Words& words, Json::Value& port) {
         port[key] = Json::UInt64(*size);
     } else if (key == "socket_owner" || key == "socket_group") {
         port[key] = Json::UInt64(words.number(key + " (numeric id)", 0, UINT32_MAX - 1));
-    } else if (key == "nobridge" || key == "nomac") {
+    } else if (key == "host") {
+        port[key] = words.take("a router interface, which the host shares by this port");
+    } else if (key == "nobridge" || key == "nomac" || key == "nohost") {
         port.removeMember(key.substr(2));
         if (key == "nobridge") port.removeMember("vlan");
     } else if (key == "netns") {
@@ -150,7 +152,7 @@ void read_port_settings(Words& words, Json::Value& port) {
          "mac",      "nomac",    "vlan",     "trunk",       "native",       "fdb_limit",    "device",
          "member",   "nomember", "bond",     "gro",         "vni",          "local",        "remote",
          "noremote", "vrf",      "udp_port", "ttl",         "udp_checksum", "guard_mac",    "guard_address",
-         "noguard",  "rx_rate",  "rx_burst", "tx_rate",     "tx_burst"},
+         "noguard",  "host",     "nohost",   "rx_rate",     "rx_burst",     "tx_rate",      "tx_burst"},
         [](const std::string&) { return false; });
 }
 

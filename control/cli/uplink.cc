@@ -86,7 +86,7 @@ void print_uplink(const Json::Value& uplink, const Json::Value* state) {
 int show(Session& session) {
     const auto wanted = session.words.take_if_any();
     session.words.done();
-    auto answer = session.ask("GET", kApi);
+    auto answer = session.ask("GET", std::string(kApi) + "/devices");
     const auto states = session.ask("GET", "/v1/state/ports");
     Json::Value shown(Json::arrayValue);
     for (auto& uplink : answer["uplinks"]) {

@@ -13,8 +13,10 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
+#include "node/attributes.h"
 #include "node/netlink.h"
 
 namespace viaduct::node {
@@ -24,6 +26,9 @@ namespace {
 using attachment::Address;
 using attachment::Route;
 
+/// IFA_PROTO, since Linux 5.18.
+constexpr std::uint16_t kAddressProtocol = 11;
+
 struct Link {
     int index = 0;
     unsigned flags = 0;
@@ -32,43 +37,6 @@ struct Link {
     std::string alias;
     std::string kind;
 };
-
-std::string text_of(const nlattr* attribute) {
-    const auto* text = mnl_attr_get_str(attribute);
-    return {text, ::strnlen(text, mnl_attr_get_payload_len(attribute))};
-}
-
-std::uint8_t family_of(const IpAddress& address) {
-    return static_cast<std::uint8_t>(address.is_v4() ? AF_INET : AF_INET6);
-}
-
-void put_address(nlmsghdr* header, std::uint16_t type, const IpAddress& address) {
-    const auto bytes = address.bytes();
-    mnl_attr_put(header, type, bytes.size(), bytes.data());
-}
-
-/// The attributes from `at` to `end`, each given to `each(type, attribute)`.
-template <typename Each>
-void for_each_between(const void* at, const void* end, const Each& each) {
-    const auto* attribute = static_cast<const nlattr*>(at);
-    const auto left = [&] {
-        return static_cast<int>(static_cast<const char*>(end) - reinterpret_cast<const char*>(attribute));
-    };
-    for (; mnl_attr_ok(attribute, left()); attribute = mnl_attr_next(attribute)) {
-        each(mnl_attr_get_type(attribute), attribute);
-    }
-}
-
-/// The attributes after a fixed structure of `size` bytes.
-template <typename Each>
-void for_each_attribute(const nlmsghdr& header, std::size_t size, const Each& each) {
-    for_each_between(mnl_nlmsg_get_payload_offset(&header, size), mnl_nlmsg_get_payload_tail(&header), each);
-}
-
-std::optional<IpAddress> ip_of(const nlattr* attribute) {
-    return IpAddress::from_bytes({static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
-                                  mnl_attr_get_payload_len(attribute)});
-}
 
 std::string kind_of(const nlattr* linkinfo) {
     std::string kind;
@@ -144,6 +112,7 @@ void add_address(Netlink& netlink, const Link& link, const InterfaceConfig& conf
     // IPAM has seen to it that nobody else has the address: it is usable at once.
     if (!prefix.address.is_v4() && !config.detect_duplicates)
         mnl_attr_put_u32(header, IFA_FLAGS, IFA_F_NODAD);
+    if (config.mark != 0) mnl_attr_put_u8(header, kAddressProtocol, config.mark);
     const int error = netlink.talk(message);
     if (error != 0 && error != EEXIST)
         refuse("address " + prefix.to_string() + " on interface " + config.ifname, error);
@@ -176,7 +145,7 @@ void add_route(Netlink& netlink, const Link& link, const InterfaceConfig& config
     info->rtm_family = family_of(route.destination.address);
     info->rtm_dst_len = route.destination.length;
     info->rtm_table = static_cast<unsigned char>(table < 256 ? table : RT_TABLE_COMPAT);
-    info->rtm_protocol = RTPROT_STATIC;
+    info->rtm_protocol = config.mark != 0 ? config.mark : static_cast<unsigned char>(RTPROT_STATIC);
     info->rtm_type = RTN_UNICAST;
     info->rtm_scope =
         static_cast<unsigned char>(route.scope.value_or(hop ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK));
@@ -289,6 +258,68 @@ bool has_route(Netlink& netlink, const Route& route) {
     return found;
 }
 
+/// What the kernel told of an object, as a request to delete it.
+Message deletion_of(const nlmsghdr& told, unsigned short type) {
+    Message message;
+    std::memcpy(message.bytes.data(), &told, std::min<std::size_t>(told.nlmsg_len, message.bytes.size()));
+    message.header()->nlmsg_type = type;
+    message.header()->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    message.header()->nlmsg_pid = 0;
+    return message;
+}
+
+std::vector<Message> stale_addresses(Netlink& netlink, const Link& link, const InterfaceConfig& config) {
+    Message question;
+    mnl_nlmsg_put_extra_header(question.start(RTM_GETADDR, 0), sizeof(ifaddrmsg));
+    std::vector<Message> stale;
+    netlink.dump(question, [&](const nlmsghdr& answer) {
+        const auto* info = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&answer));
+        if (static_cast<int>(info->ifa_index) != link.index) return;
+        std::uint8_t mark = 0;
+        std::optional<IpAddress> address;
+        for_each_attribute(answer, sizeof(ifaddrmsg), [&](int type, const nlattr* attribute) {
+            if (type == kAddressProtocol) mark = mnl_attr_get_u8(attribute);
+            if (type == IFA_LOCAL || (type == IFA_ADDRESS && !address)) address = ip_of(attribute);
+        });
+        const auto same = [&](const Address& wanted) {
+            return wanted.address == Prefix{*address, info->ifa_prefixlen};
+        };
+        if (mark != config.mark || !address || std::ranges::any_of(config.addresses, same)) return;
+        stale.push_back(deletion_of(answer, RTM_DELADDR));
+    });
+    return stale;
+}
+
+std::vector<Message> stale_routes(Netlink& netlink, const Link& link, const InterfaceConfig& config) {
+    std::vector<Message> stale;
+    for (const auto family : kFamilies) {
+        Message question;
+        auto* header = question.start(RTM_GETROUTE, 0);
+        static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(rtmsg)))->rtm_family = family;
+        netlink.dump(question, [&](const nlmsghdr& answer) {
+            const auto* info = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&answer));
+            if (info->rtm_protocol != config.mark) return;
+            std::uint32_t table = info->rtm_table;
+            std::uint32_t out = 0;
+            std::optional<IpAddress> destination;
+            for_each_attribute(answer, sizeof(rtmsg), [&](int type, const nlattr* attribute) {
+                if (type == RTA_TABLE) table = mnl_attr_get_u32(attribute);
+                if (type == RTA_OIF) out = mnl_attr_get_u32(attribute);
+                if (type == RTA_DST) destination = ip_of(attribute);
+            });
+            if (out != static_cast<std::uint32_t>(link.index)) return;
+            const auto same = [&](const Route& wanted) {
+                const auto& to = wanted.destination;
+                return family_of(to.address) == family && to.length == info->rtm_dst_len &&
+                       (to.length == 0 || destination == to.network()) &&
+                       wanted.table.value_or(RT_TABLE_MAIN) == table;
+            };
+            if (std::ranges::none_of(config.routes, same)) stale.push_back(deletion_of(answer, RTM_DELROUTE));
+        });
+    }
+    return stale;
+}
+
 }  // namespace
 
 void configure(const Namespace& ns, const InterfaceConfig& config) {
@@ -305,6 +336,35 @@ void configure(const Namespace& ns, const InterfaceConfig& config) {
     if (config.detect_duplicates) wait_for_detection(netlink, *link, config);
     for (const auto& route : config.routes)
         add_route(netlink, *link, config, route);
+}
+
+void set_neighbour(const Namespace& ns, const std::string& ifname, const IpAddress& address,
+                   const MacAddress& mac) {
+    Netlink netlink(ns);
+    const auto link = find_link(netlink, ifname);
+    if (!link) throw Error("interface " + ifname + " does not exist");
+    Message message;
+    auto* header = message.start(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+    auto* info = static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ndmsg)));
+    info->ndm_family = family_of(address);
+    info->ndm_ifindex = link->index;
+    info->ndm_state = NUD_PERMANENT;
+    put_address(header, NDA_DST, address);
+    mnl_attr_put(header, NDA_LLADDR, mac.bytes.size(), mac.bytes.data());
+    if (const int error = netlink.talk(message); error != 0)
+        refuse("neighbour " + address.to_string() + " on interface " + ifname, error);
+}
+
+void withdraw_stale(const Namespace& ns, const InterfaceConfig& config) {
+    Netlink netlink(ns);
+    const auto link = find_link(netlink, config.ifname);
+    if (!link) return;
+    std::vector<Message> stale = stale_addresses(netlink, *link, config);
+    for (auto& route : stale_routes(netlink, *link, config))
+        stale.push_back(route);
+    // Another may have been quicker, or one may have gone with another.
+    for (auto& message : stale)
+        netlink.talk(message);
 }
 
 std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config) {

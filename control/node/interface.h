@@ -21,10 +21,18 @@ struct InterfaceConfig {
     bool detect_duplicates = false;
     std::vector<attachment::Address> addresses;
     std::vector<attachment::Route> routes;  ///< a destination that has a route already is left to it
+    /// Who says that routes and addresses are ours (rtnetlink(7), rtm_protocol; IFA_PROTO where the kernel
+    /// knows it); 0: they are marked as anybody's static ones.
+    std::uint8_t mark = 0;
 };
 
 /// Brings the interface to `config`; may be called again. Throws Error, which says what the kernel refused.
 void configure(const Namespace& ns, const InterfaceConfig& config);
+/// Takes away addresses and routes of the interface that have `config.mark` and are not in `config`.
+void withdraw_stale(const Namespace& ns, const InterfaceConfig& config);
+/// The MAC address by which the interface reaches an address on its link, for good.
+void set_neighbour(const Namespace& ns, const std::string& ifname, const IpAddress& address,
+                   const MacAddress& mac);
 /// The first difference from `config`, as a sentence; nothing when all is as it should be. Throws Error.
 std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config);
 /// Removes the TAP `ifname` when its alias is `alias`. True when there was one.

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
 
 #include <json/json.h>
 #include <spdlog/spdlog.h>
 
 #include "viaduct/json.h"
 
+#include "node/boot.h"
 #include "node/interface.h"
 #include "pod/directory.h"
 #include "pod/failure.h"
@@ -22,13 +22,6 @@ using attachment::Interface;
 using attachment::Request;
 
 namespace {
-
-std::string boot_id() {
-    std::ifstream file("/proc/sys/kernel/random/boot_id");
-    std::string id;
-    std::getline(file, id);
-    return id;
-}
 
 ipam::Wish wish_of(const Record& record) {
     const auto& request = record.request;
@@ -72,7 +65,7 @@ Attachments::Attachments(Options options, store::Database& database,
     : options_(std::move(options)),
       database_(database),
       configuration_(configuration),
-      boot_(boot_id()),
+      boot_(node::boot_id()),
       leases_(database),
       delegations_(database) {
     store::Transaction tx(database_);

@@ -91,6 +91,8 @@ struct Reconciler::State {
     std::string instance;
     model::Config in_force;
 
+    std::function<void()> changed;  ///< Reconciler::on_change's
+
     mutable std::mutex status_mutex;  ///< its own, so that health is told while a transaction runs
     Status status;
 
@@ -236,6 +238,7 @@ void Reconciler::State::compare(const Lock& lock) {
         throw;
     }
     in_force = std::move(actual);
+    if (changed) changed();
     tell_restored(ports_before);
     report(std::move(left_out));
     const std::scoped_lock status_lock(status_mutex);
@@ -264,6 +267,7 @@ void Reconciler::State::send(const Lock& lock, const model::Change& change) {
     }
     Faults ignored;
     model::apply_to(in_force, change, ignored);
+    if (changed) changed();
     const std::scoped_lock status_lock(status_mutex);
     if (!status.left_out.empty()) {
         for (const auto& step : one_by_one(change))
@@ -448,6 +452,15 @@ model::Config Reconciler::desired(store::Transaction& tx, Faults& faults) const 
     model::check(config, faults, &state_->sound);
     if (faults.size() == before) state_->sound = config;
     return config;
+}
+
+model::Config Reconciler::in_force() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->in_force;
+}
+
+void Reconciler::on_change(std::function<void()> changed) {
+    state_->changed = std::move(changed);
 }
 
 void Reconciler::wake() {

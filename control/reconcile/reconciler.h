@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -92,6 +93,12 @@ public:
 
     /// What all sources want together, with what is wrong between them (model::check included) as faults.
     model::Config desired(store::Transaction& tx, Faults& faults) const;
+
+    /// What the dataplane has been told, as far as is known. Any thread; waits for a transaction under way.
+    model::Config in_force() const;
+    /// Called whenever that has changed, on whatever thread did it, with the reconciler's lock held: call
+    /// nothing of it there. Before start().
+    void on_change(std::function<void()> changed);
 
     /// A full comparison soon, on the reconciler's thread. Any thread.
     void wake();

@@ -131,7 +131,8 @@ Response list(const Uplinks& uplinks, store::Database& database, const Request& 
 }  // namespace
 
 void add_routes(api::Router& router, Uplinks& uplinks, store::Database& database) {
-    router.add("GET", "/v1/uplinks", [&](auto& request, auto&) { return list(uplinks, database, request); });
+    router.add("GET", "/v1/uplinks/devices",
+               [&](auto& request, auto&) { return list(uplinks, database, request); });
     router.add("POST", "/v1/uplinks", [&](auto& request, auto&) { return post(uplinks, request); });
     router.add("POST", "/v1/uplinks/delete",
                [&](auto& request, auto&) { return post_delete(uplinks, request); });

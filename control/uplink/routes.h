@@ -7,7 +7,7 @@
 namespace viaduct::uplink {
 
 /// References must outlive the router.
-///   GET  /v1/uplinks         uplinks with their devices, and what was taken from the host
+///   GET  /v1/uplinks/devices uplinks with their devices, and what was taken from the host
 ///   POST /v1/uplinks         {"sources": [...], "driver", "force", "port": {...}, "dry_run", "comment"}
 ///   POST /v1/uplinks/delete  {"name", "dry_run", "comment"}
 void add_routes(api::Router& router, Uplinks& uplinks, store::Database& database);

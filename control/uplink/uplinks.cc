@@ -1,6 +1,6 @@
 #include "uplink/uplinks.h"
 
-#include <set>
+#include <algorithm>
 
 #include <json/json.h>
 #include <spdlog/spdlog.h>
@@ -24,17 +24,6 @@ std::vector<std::string> pci_addresses(const model::Port& port) {
         if (auto address = model::parse_pci_address(device)) found.push_back(std::move(*address));
     }
     return found;
-}
-
-/// What of the node an uplink has for itself.
-std::set<std::string> places_of(const model::Port& port) {
-    std::set<std::string> places;
-    if (port.kind != model::PortKind::uplink) return places;
-    for (const auto& device : model::devices_of(port.uplink)) {
-        for (auto& place : model::device_places(device))
-            places.insert(std::move(place));
-    }
-    return places;
 }
 
 }  // namespace
@@ -106,10 +95,11 @@ void Uplinks::check_free(const model::Port& wanted) const {
     if (config->ports.contains(wanted.name))
         throw Refused(place, "exists already; change it with \"viaduct port set " + wanted.name +
                                  " ...\", or give this one another name");
-    const auto places = places_of(wanted);
+    const auto places = model::places_of(wanted.uplink);
     for (const auto& [name, port] : config->ports) {
-        for (const auto& taken : places_of(port)) {
-            if (places.contains(taken))
+        if (port.kind != model::PortKind::uplink) continue;
+        for (const auto& taken : model::places_of(port.uplink)) {
+            if (std::find(places.begin(), places.end(), taken) != places.end())
                 throw Refused(place, "wants " + taken + ", which port \"" + name +
                                          "\" has; name another, or delete that first");
         }

@@ -198,16 +198,17 @@ inline bool rewrite(const Parsed<Key>& packet, const FlowRecord<Key>& record, st
         detail::clamp(frame, packet, transport, record);
     if (!detail::write_ethernet(frame, packet.routed->l2_length, ip, record)) [[unlikely]]
         return false;
-    std::uint32_t difference = detail::kTtlDifference;
+    const std::uint8_t hops = record.has(kFlowBridged) ? 0 : 1;
+    std::uint32_t difference = hops * detail::kTtlDifference;
     if (record.has(kFlowTranslate)) {
         difference += record.l3_difference;
         detail::translate(frame, ip, transport, record);
     }
     if constexpr (detail::kVersion4<Key>) {
-        --ip[8];
+        ip[8] = static_cast<std::uint8_t>(ip[8] - hops);
         store16(ip + 10, adjusted_checksum(load16(ip + 10), difference));
     } else {
-        --ip[7];
+        ip[7] = static_cast<std::uint8_t>(ip[7] - hops);
     }
     return true;
 }

@@ -159,7 +159,8 @@ std::uint16_t l2_length(const Classified& c) {
 /// Where a flood starts, and who is counted for it.
 struct FloodSource {
     PortIndex port;             ///< whose counters
-    bool by_interface = false;  ///< a router interface sends it: to all ports, that one too
+    bool to_all = false;        ///< also to that one
+    bool by_interface = false;  ///< a router interface sends it
     bool originated = false;    ///< made by the node: counted at each output
 };
 
@@ -184,7 +185,7 @@ std::uint64_t show_gateways(Forwarder& forwarder, const FloodSource& source, con
     rte_mbuf* other = nullptr;  // with the tag that `c.frame` does not have
     std::uint64_t outputs = show_gateways(forwarder, source, bridge, c);
     for (const auto& member : bridge.flood(c.vlan)) {
-        if (member.port == source.port && !source.by_interface) continue;
+        if (member.port == source.port && !source.to_all) continue;
         ++outputs;
         auto& counters = forwarder.counters(member.port);
         if (source.originated) counters.originated.add(1);
@@ -318,6 +319,17 @@ Drop begin_run(const PortView& port, rte_mbuf* frame, std::uint8_t* header, Run&
     return Drop::count_;
 }
 
+/// What a bridge must not forward, though from an uplink it is the host's (and the other way round): LLDP and
+/// the like. PAUSE (IEEE 802.3 annex 31B) is for the device alone.
+[[gnu::noinline]] void refuse(Forwarder& forwarder, PortIndex from, const PortView& port, Drop why,
+                              rte_mbuf* frame) {
+    constexpr std::uint64_t pause = kReservedGroups + 1;
+    const bool passes = why == Drop::reserved_multicast && port.link_end != kNoPort &&
+                        load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)) != pause;
+    if (passes) return forwarder.stage(port.link_end, frame);
+    forwarder.drop(from, why, frame);
+}
+
 /// First pass. Frames that are left move together. Returns how many runs they make.
 template <bool kVlanFiltering>
 std::uint16_t gather(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
@@ -333,7 +345,7 @@ std::uint16_t gather(Forwarder& forwarder, PortIndex from, const PortView& port,
                    refused == Drop::count_) {
             ++begun;
         } else {
-            forwarder.drop(from, refused, frame);
+            refuse(forwarder, from, port, refused, frame);
             continue;
         }
         frames[kept++] = frame;
@@ -427,7 +439,11 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
     FdbValue found;
     if ((c.destination & kGroupBit) == 0)
         found = bridge.fdb->find(c.destination, bridge.fdb->hash(c.destination));
-    if (!found.present()) return flood(forwarder, {from, true, originated}, bridge, c);
+    // The host speaks for itself, with the interface's own addresses: it need not hear from the router that
+    // somebody has them.
+    const bool to_all = !originated || view.host_port == kNoPort;
+    if (!found.present())
+        return flood(forwarder, {to_all ? from : view.host_port, to_all, true, originated}, bridge, c);
     const auto to = found.port();
     if (to >= kGatewayFirst) {
         // Another router interface of ours on the same VLAN: packets between two of them take a route.

@@ -28,6 +28,8 @@ struct Tables;  // tables/tables.h: what resolve reads, and forwarding does not
 
 using VlanSet = std::bitset<4096>;
 
+inline constexpr InterfaceIndex kNoInterface = UINT16_MAX;
+
 /// One output of a flood: who, and whether its frames carry the VLAN's tag.
 struct FloodMember {
     PortIndex port;
@@ -73,6 +75,10 @@ struct alignas(64) PortView {
     /// A tunnel's end: its tunnels, by which it sends instead of by queues. Null: any other port.
     const std::vector<TunnelIndex>* tunnels = nullptr;
     const Guard* guard = nullptr;  ///< null: it may send what it likes
+    /// The router interface that the host shares by this port; kNoInterface: it is no host's.
+    InterfaceIndex host_of = kNoInterface;
+    /// Between an uplink and the host on its bridge: the other one, which gets what stays on a link (LLDP).
+    PortIndex link_end = kNoPort;
     SwitchBurst receive =
         nullptr;  ///< what to do with a burst that came in here; never null where port is set
 
@@ -89,6 +95,7 @@ struct InterfaceView {
     bool up = false;
     MacAddress mac;
     std::uint32_t mtu = 0;
+    PortIndex host_port = kNoPort;  ///< by which the host shares it; kNoPort: it is the router's alone
 };
 
 /// A route that came, went or changed. Flows to and from other addresses have nothing to do with it.

@@ -14,6 +14,8 @@
 #include "viaduct/fault.h"
 
 #include "port/gro_port.h"
+#include "port/namespace_visit.h"
+#include "port/tap_device.h"
 
 namespace viaduct::dataplane {
 namespace {
@@ -25,6 +27,13 @@ constexpr std::uint64_t kLookEveryOfBond = 25'000;
 constexpr std::chrono::seconds kTryEvery{2};
 /// LACP's own frames wait no longer (net_bonding wants it called ten times a second).
 constexpr std::uint64_t kLacpTurnsASecond = 50;
+
+std::unique_ptr<Bond> make_bond(const model::Port& port, PortIndex index, rte_mempool* pool,
+                                const Descriptor& where) {
+    if (port.uplink.members.empty()) return nullptr;
+    const NamespaceVisit visit(where);
+    return std::make_unique<Bond>(port, index, pool);
+}
 
 /// Frames of which nothing is left to do.
 class Plain final : public Sender {
@@ -63,7 +72,8 @@ Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, Port
       pool_(pool),
       listener_(listener),
       config_(port),
-      bond_(port.uplink.members.empty() ? nullptr : std::make_unique<Bond>(port, index, pool)),
+      namespace_(open_namespace({{}, port.uplink.netns, 0}).handle),
+      bond_(make_bond(port, index, pool, namespace_)),
       device_(open()),
       id_(device_->id()),
       descriptors_(port.queues, -1) {
@@ -72,6 +82,7 @@ Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, Port
 }
 
 std::unique_ptr<Ethdev> Uplink::open() {
+    const NamespaceVisit visit(namespace_);
     auto device = bond_ ? bond_->make() : std::make_unique<Ethdev>(parse_ethdev_name(config_.uplink.device));
     device->start(config_, pool_);
     return device;
@@ -83,6 +94,7 @@ void Uplink::take_up() {
     for (std::size_t queue = 0; queue < descriptors_.size(); ++queue)
         descriptors_[queue] = device_->receive_descriptor(static_cast<std::uint16_t>(queue));
     watch();
+    const NamespaceVisit visit(namespace_);
     link_.store(bond_ ? bond_->look() : device_->link(), std::memory_order_release);
 }
 
@@ -94,6 +106,7 @@ void Uplink::stop() {
     unwatch();
     link_.store(Ethdev::Link::gone, std::memory_order_release);
     const std::scoped_lock lock(mutex_);
+    const NamespaceVisit visit(namespace_);
     device_->close();
     if (bond_) bond_->close();
 }
@@ -102,6 +115,7 @@ void Uplink::set_mtu(std::uint32_t mtu) {
     config_.mtu = mtu;
     if (link_.load(std::memory_order_acquire) == Ethdev::Link::gone) return;
     std::string why;
+    const NamespaceVisit visit(namespace_);
     if (!device_->set_mtu(mtu, why)) spdlog::warn("uplink {}: mtu {}", device_->name().name, why);
 }
 
@@ -196,6 +210,7 @@ std::string Uplink::detail() const {
 
 /// DPDK's interrupt thread, and its alarms, which run there too.
 void Uplink::look() {
+    const NamespaceVisit visit(namespace_);
     const auto before = link_.load(std::memory_order_acquire);
     bool tell = false;
     if (bond_) {
@@ -223,6 +238,7 @@ void Uplink::note_gone() {
 }
 
 void Uplink::tend(const std::function<void()>& wait) {
+    const NamespaceVisit visit(namespace_);
     if (bond_) {
         const std::scoped_lock lock(mutex_);
         return bond_->tend(wait);

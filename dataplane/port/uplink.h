@@ -12,6 +12,7 @@
 #include "viaduct/model.h"
 
 #include "port/bond.h"
+#include "port/descriptor.h"
 #include "port/ethdev.h"
 #include "port/offload.h"
 #include "port/port.h"
@@ -73,6 +74,7 @@ private:
     rte_mempool* const pool_;
     PortListener& listener_;
     model::Port config_;                ///< main thread
+    const Descriptor namespace_;        ///< of its kernel interfaces; none: the process's own
     const std::unique_ptr<Bond> bond_;  ///< what `device_` is made of, where it is
     mutable std::mutex mutex_;          ///< of `device_`'s change, against those who are not workers
     std::unique_ptr<Ethdev> device_;    ///< closed while it has gone

@@ -7,6 +7,7 @@
 #include "forward/checksum.h"
 #include "forward/parse.h"
 #include "resolve/nat.h"
+#include "resolve/packet.h"
 #include "resolve/packet_key.h"
 #include "resolve/sctp.h"
 
@@ -56,9 +57,10 @@ std::uint16_t flags_of(const Context& context, bool translated) {
     return static_cast<std::uint16_t>(flags);
 }
 
-/// What the fast path cannot execute: to be flooded, or with a checksum over the whole packet (RFC 9260 6.8).
+/// What the fast path cannot execute: to be flooded, or with a checksum over the whole packet (RFC 9260 6.8);
+/// and what the host alone may send, each packet to whom it says.
 bool is_slow(const Context& context) {
-    return !context.egress.known || changes_sctp(context.packet, context.translation);
+    return !context.egress.known || context.from_host || changes_sctp(context.packet, context.translation);
 }
 
 }  // namespace
@@ -83,6 +85,10 @@ FlowRecord<Key> make_record(const Context& context) {
     set_differences(record);
     record.destination_mac = egress.destination_mac.bytes;
     record.source_mac = out.mac.bytes;
+    if (context.bridged) {
+        read_bytes(context.packet.routed.frame, record.source_mac.size(), record.source_mac.size(),
+                   record.source_mac.data());
+    }
     record.port = egress.port;
     record.vlan = egress.vlan;
     record.generation = context.tables.generation;
@@ -91,6 +97,7 @@ FlowRecord<Key> make_record(const Context& context) {
     unsigned flags = flags_of(context, translated);
     if (!context.reply) flags |= kFlowInitiator;
     if (is_slow(context)) flags |= kFlowSlow;
+    if (context.bridged) flags |= kFlowBridged;
     if (context.packet.protocol == kTcp && (in.config.clamp_mss || out.config.clamp_mss))
         flags |= kFlowClampMss;
     if (egress.tunnel) {

@@ -110,7 +110,9 @@ struct Context {
     /// may.
     FlowIndex flow = kNoFlow;
     std::optional<Translation> kept;
-    bool reply = false;  ///< the packet goes the flow's reply direction
+    bool reply = false;      ///< the packet goes the flow's reply direction
+    bool from_host = false;  ///< the host sent it, which has addresses of the node's own
+    bool bridged = false;    ///< goes to the host or as the host says: the router is no hop of its way
     Translation translation;
     bool took_port = false;    ///< this packet has taken a port of a pool: a flow must hold it, or give_back
     unsigned nat_attempt = 0;  ///< choose_again's

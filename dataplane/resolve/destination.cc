@@ -48,9 +48,16 @@ bool is_answered(const Context& context) {
 
 namespace {
 
+/// The address by which rules know a destination. To a loopback address only the host sends, and means the
+/// node: the address from which it speaks.
+const IpAddress& published_address(const IpAddress& destination, const IpAddress& source) {
+    return destination.is_loopback() ? source : destination;
+}
+
 /// Whether today's rules make the same of the destination of the flow's first packet.
 bool destination_agrees(const Context& context, const FlowEnds& ends) {
-    const auto rule = context.tables.nat->destination(context.zone, context.packet.protocol, ends.destination,
+    const auto rule = context.tables.nat->destination(context.zone, context.packet.protocol,
+                                                      published_address(ends.destination, ends.source),
                                                       ends.destination_port);
     const bool changed =
         ends.became.destination != ends.destination || ends.became.destination_port != ends.destination_port;
@@ -103,7 +110,8 @@ Step stage_destination(Context& context) {
     }
     context.translation = untranslated(context.packet);
     const auto& packet = context.packet;
-    const auto rule = context.tables.nat->destination(context.zone, packet.protocol, packet.destination,
+    const auto rule = context.tables.nat->destination(context.zone, packet.protocol,
+                                                      published_address(packet.destination, packet.source),
                                                       packet.destination_port);
     if (!rule) {
         context.say(kStage, [] { return std::string("no rule; the destination stays"); });

@@ -24,11 +24,12 @@ struct Told {
     IcmpError v6;
 };
 
-constexpr std::array<Told, 7> kTold{{
-    {Drop::ttl_expired, {11, 0}, {3, 0}},       // in transit
-    {Drop::no_route, {3, 0}, {1, 0}},           // network unreachable; no route
-    {Drop::unreachable, {3, 1}, {1, 3}},        // host unreachable; address unreachable
-    {Drop::prohibited, {3, 13}, {1, 1}},        // administratively prohibited
+constexpr std::array<Told, 8> kTold{{
+    {Drop::ttl_expired, {11, 0}, {3, 0}},  // in transit
+    {Drop::no_route, {3, 0}, {1, 0}},      // network unreachable; no route
+    {Drop::unreachable, {3, 1}, {1, 3}},   // host unreachable; address unreachable
+    {Drop::prohibited, {3, 13}, {1, 1}},   // administratively prohibited
+    {Drop::isolated, {3, 13}, {1, 1}},
     {Drop::neighbour_unknown, {3, 1}, {1, 3}},  // host unreachable; address unreachable
     {Drop::packet_too_big, {3, 4}, {2, 0}},     // with the MTU in `rest`
     {Drop::no_listener, {3, 3}, {1, 4}},        // port unreachable

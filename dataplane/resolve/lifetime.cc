@@ -4,6 +4,7 @@
 namespace viaduct::dataplane {
 
 Step stage_lifetime(Context& context) {
+    if (context.bridged) return Step::go_on;
     const auto ttl = context.packet.ttl;
     context.say("lifetime", [&] {
         return std::string(context.packet.v4 ? "TTL " : "hop limit ") + std::to_string(ttl) +

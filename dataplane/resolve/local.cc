@@ -1,9 +1,11 @@
-// What is for the node itself: an echo request is answered, everything else finds nobody who listens.
+// What is for the node itself: its host's, where one shares the interface; else an echo request is answered,
+// and everything else finds nobody who listens.
 #include <cstring>
 
 #include <rte_mbuf.h>
 
 #include "resolve/cut.h"
+#include "resolve/host.h"
 #include "resolve/node.h"
 #include "resolve/packet.h"
 #include "resolve/pipeline.h"
@@ -93,6 +95,7 @@ bool is_echo_request(const Packet& packet) {
 Step stage_local(Context& context) {
     const auto& packet = context.packet;
     if (!context.route || context.route.entry->action != RouteAction::local) return Step::go_on;
+    if (leave_to_host(context, context.egress.interface)) return Step::go_on;
     if (packet.fragment) {
         context.say(kStage, [] { return std::string("a fragment for the node itself"); });
         return context.refuse(Drop::fragment);

@@ -11,7 +11,7 @@ namespace viaduct::dataplane {
 Step stage_mtu(Context& context) {
     constexpr std::string_view kStage = "mtu";
     auto& mtu = context.egress.mtu;
-    if (context.egress.known) {
+    if (context.egress.known && mtu != UINT16_MAX) {
         constexpr std::uint32_t kEthernetHeader = 14;
         mtu = std::min(mtu, context.topology.ports[context.egress.port].frame_most - kEthernetHeader);
     }

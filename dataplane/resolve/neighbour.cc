@@ -70,6 +70,7 @@ std::optional<MacAddress> known_mac(Context& context, const NeighbourKey& key) {
 }  // namespace
 
 Step stage_neighbour(Context& context) {
+    if (context.bridged) return Step::go_on;
     auto& egress = context.egress;
     const NeighbourKey key{egress.interface, egress.next_hop};
     const auto& interface = context.tables.interfaces[egress.interface];

@@ -11,8 +11,10 @@ constexpr std::array kPipeline{
     Stage{"sanity", stage_sanity},
     Stage{"connection", stage_connection},
     Stage{"destination", stage_destination},
+    Stage{"host", stage_host},
     Stage{"route", stage_route},
     Stage{"local", stage_local},
+    Stage{"isolation", stage_isolation},
     Stage{"reverse path", stage_reverse_path},
     Stage{"lifetime", stage_lifetime},
     Stage{"neighbour", stage_neighbour},
@@ -21,8 +23,8 @@ constexpr std::array kPipeline{
 };
 
 constexpr std::array kWithoutFlow{
-    Stage{"route", stage_route},         Stage{"local", stage_local}, Stage{"lifetime", stage_lifetime},
-    Stage{"neighbour", stage_neighbour}, Stage{"mtu", stage_mtu},
+    Stage{"host", stage_host},         Stage{"route", stage_route},         Stage{"local", stage_local},
+    Stage{"lifetime", stage_lifetime}, Stage{"neighbour", stage_neighbour}, Stage{"mtu", stage_mtu},
 };
 
 }  // namespace

@@ -20,8 +20,10 @@ Step run(std::span<const Stage> stages, Context& context);
 Step stage_sanity(Context& context);        // martians, spoofed and forged headers
 Step stage_connection(Context& context);    // the flow that it belongs to, if there is one
 Step stage_destination(Context& context);   // destination NAT: port forwards, one-to-one, later services
+Step stage_host(Context& context);          // what the host beside the router sends by its own routes
 Step stage_route(Context& context);         // which way: VRF, prefix, next hop
 Step stage_local(Context& context);         // for the node itself: echo, refusals
+Step stage_isolation(Context& context);     // may these two networks speak with each other
 Step stage_reverse_path(Context& context);  // may this source come from here
 Step stage_lifetime(Context& context);      // TTL, hop limit
 Step stage_neighbour(Context& context);     // the next hop's MAC, and behind which port it is

@@ -10,6 +10,7 @@
 
 #include "forward/switch.h"
 #include "resolve/commit.h"
+#include "resolve/host.h"
 #include "resolve/messages.h"
 #include "resolve/nat.h"
 #include "resolve/packet.h"
@@ -94,15 +95,19 @@ bool Resolver::take_apart(const RoutedFrame& routed, Item& item) {
         return false;
     }
     if (is_arp(routed)) {
+        show_to_host(*this, routed);
         answer_arp(*this, routed);
         return false;
     }
     auto& packet = item.packet;
     if (const auto refused = read_packet(routed, packet); refused != Drop::count_) {
-        drop(routed, refused);
+        const bool sound = refused == Drop::not_ip || is_from_host(topology(), routed);
+        if (!sound || !pass_by_host(*this, routed)) drop(routed, refused);
         return false;
     }
     if (is_neighbour_discovery(packet)) {
+        if (is_from_host(topology(), routed) && pass_by_host(*this, routed)) return false;
+        show_to_host(*this, routed);
         answer_nd(*this, packet);
         return false;
     }
@@ -154,6 +159,7 @@ Context Resolver::context_for(const Packet& packet, std::uint64_t hash) {
                     now()};
     context.zone = interface.zone;
     context.vrf = interface.vrf;
+    context.from_host = is_from_host(context.topology, packet.routed);
     context.hash = hash;
     context.recent_hops = &recent_hops_;
     return context;

@@ -9,7 +9,7 @@ Step stage_reverse_path(Context& context) {
     constexpr std::string_view kStage = "reverse path";
     const auto ingress = context.packet.routed.interface;
     const auto& interface = context.tables.interfaces[ingress].config;
-    if (interface.reverse_path == model::ReversePath::off) {
+    if (interface.reverse_path == model::ReversePath::off || context.from_host) {
         context.say(kStage, [] { return std::string("not asked"); });
         return Step::go_on;
     }

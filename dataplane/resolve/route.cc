@@ -4,6 +4,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "resolve/host.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
 
@@ -27,7 +28,15 @@ std::uint64_t flow_hash_of(Context& context) {
     return context.hash;
 }
 
+/// What came in by an interface that the host shares, and for which the router has no other way than back: an
+/// address of the host's that the router does not know (yet), such as one that DHCP is offering it.
+bool is_for_host(Context& context) {
+    return !context.from_host && context.translation.destination == context.packet.destination &&
+           leave_to_host(context, context.packet.routed.interface);
+}
+
 Step refuse(Context& context, Drop drop, std::string_view text) {
+    if (drop != Drop::forwarding_off && is_for_host(context)) return Step::go_on;
     context.say(kStage, [&] { return std::string(text); });
     return context.refuse(drop);
 }
@@ -35,6 +44,7 @@ Step refuse(Context& context, Drop drop, std::string_view text) {
 Step choose_hop(Context& context, const RouteEntry& entry, const IpAddress& destination) {
     const auto& hop = entry.hops.size() == 1 ? entry.hops.front() : entry.hop_for(flow_hash_of(context));
     const auto& interface = context.tables.interfaces[hop.interface];
+    if (hop.interface == context.packet.routed.interface && is_for_host(context)) return Step::go_on;
     auto& egress = context.egress;
     egress.interface = hop.interface;
     egress.next_hop = hop.via.value_or(destination);
@@ -63,6 +73,7 @@ Step accept_local(Context& context, const RouteEntry& entry, const IpAddress& de
 }  // namespace
 
 Step stage_route(Context& context) {
+    if (context.bridged) return Step::go_on;
     const auto& destination = context.translation.destination;
     context.route = context.vrf->fib->find(destination);
     const auto* entry = context.route.entry;

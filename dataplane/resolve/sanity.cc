@@ -45,10 +45,19 @@ bool is_group(const IpAddress& address) {
     return address.is_v4() && std::equal(broadcast.begin(), broadcast.end(), address.bytes().begin());
 }
 
+/// The host may speak as the node, to itself and by its loopback addresses: where that leads, the other
+/// stages say.
+Step trust_host(Context& context) {
+    context.source_route = context.vrf->fib->find(context.packet.source);
+    context.say(kStage, [] { return std::string("from the host, which has the node's addresses"); });
+    return Step::go_on;
+}
+
 }  // namespace
 
 Step stage_sanity(Context& context) {
     const auto& packet = context.packet;
+    if (context.from_host) return trust_host(context);
     const auto refuse = [&](Drop drop, std::string_view end, std::string_view fault) {
         context.say(kStage, [&] {
             const auto& address = end == "source" ? packet.source : packet.destination;

@@ -210,6 +210,7 @@ bool can_change_ports(const Packet& packet) {
 Step stage_source(Context& context) {
     if (context.tables.nat == nullptr) return Step::go_on;
     if (context.kept && context.reply) return Step::go_on;
+    if (context.bridged && !context.from_host) return Step::go_on;
     auto way = way_out(context);
     if (context.kept) {
         if (agrees(context, way)) {

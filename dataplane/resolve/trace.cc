@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/commit.h"
+#include "resolve/host.h"
 #include "resolve/icmp_translate.h"
 #include "resolve/messages.h"
 #include "resolve/nat.h"
@@ -77,7 +78,8 @@ void say_actions(Context& context) {
         return std::string("a new flow, and its reply direction with the translation turned round");
     });
     context.say("actions", [&] {
-        auto text = fmt::format("TTL less one, from {} to {}", MacAddress{record.source_mac}.to_string(),
+        auto text = fmt::format("{}, from {} to {}", context.bridged ? "TTL as it is" : "TTL less one",
+                                MacAddress{record.source_mac}.to_string(),
                                 MacAddress{record.destination_mac}.to_string());
         if (record.has(kFlowTranslate)) {
             text += fmt::format(", {} > {}", end_text(to.source, to.source_port),
@@ -169,6 +171,7 @@ Traced trace_routed(const RoutedFrame& routed, const Topology& topology, FlowTab
     context.why = &traced.why;
     context.zone = interface.zone;
     context.vrf = interface.vrf;
+    context.from_host = is_from_host(topology, routed);
     switch (run_dry(context)) {
         case Step::go_on:
             conclude(context, traced);

@@ -108,14 +108,15 @@ struct Uplink {
     std::string device;
     std::vector<std::string> members;  ///< kBondLeast to kBondMost, each written as `device` is
     Bonding bond = Bonding::active_backup;
-    bool gro = false;  ///< segments of one TCP connection that come in together go on as one
+    bool gro = false;   ///< segments of one TCP connection that come in together go on as one
+    std::string netns;  ///< path of the namespace that kernel interfaces are in; empty: the dataplane's own
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
 
 /// The devices an uplink stands on: one, or its members.
 std::vector<std::string> devices_of(const Uplink& uplink);
-/// What nobody else can have of a device: "device 0000:03:00.0", "interface eth1".
-std::vector<std::string> device_places(const std::string& device);
+/// What nobody else can have of them: "device 0000:03:00.0", "interface eth1 in namespace /run/x".
+std::vector<std::string> places_of(const Uplink& uplink);
 /// The address in full and in lower case ("0000:03:00.0"), where `device` (with arguments or without) is one.
 std::optional<std::string> parse_pci_address(std::string_view device);
 /// The kernel interface that a virtual device's arguments name ("iface=eth1"); empty: none.
@@ -163,12 +164,15 @@ struct Port {
         vlan;                     ///< only on a vlan_filtering bridge; absent there: access port of VLAN 1
     std::uint32_t fdb_limit = 0;  ///< most learned entries of this port; 0: the bridge's size
     std::optional<Guard> guard;   ///< absent: it is trusted
-    RateLimit rx_limit;           ///< of what comes in from the port
-    RateLimit tx_limit;           ///< of what leaves by it
-    VhostUser vhost;              ///< kind vhost_user
-    Tap tap;                      ///< kind tap
-    Uplink uplink;                ///< kind uplink
-    Vxlan vxlan;                  ///< kind vxlan
+    /// tap: the router interface that the host shares by this port (its addresses and its MAC address);
+    /// empty: none. On the interface's bridge and VLAN, untagged.
+    std::string host;
+    RateLimit rx_limit;  ///< of what comes in from the port
+    RateLimit tx_limit;  ///< of what leaves by it
+    VhostUser vhost;     ///< kind vhost_user
+    Tap tap;             ///< kind tap
+    Uplink uplink;       ///< kind uplink
+    Vxlan vxlan;         ///< kind vxlan
     friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -233,6 +237,10 @@ Change difference(const Config& from, const Config& to);
 /// another configuration, in which nothing is wrong; routes that it has are not looked at again where they
 /// cannot have come to be wrong.
 void check(const Config& config, Faults& faults, const Config* sound = nullptr);
+
+/// The MAC address that a port's device is to have: the configured one, or that of the interface which the
+/// host shares by it. Nothing: its own.
+std::optional<MacAddress> mac_of(const Config& config, const Port& port);
 
 /// JSON. Keys are the members' names; what is absent has the member's default. Reading adds faults and leaves
 /// out what was faulty; `where` is the place told ("ports/0").

@@ -140,6 +140,7 @@ void for_each_reference(const Object& object, const Visit& visit) {
     if constexpr (requires { object.interface; }) name(kInterfaceKind, object.interface);
     if constexpr (requires { object.port; } && std::is_same_v<Object, FdbEntry>) name(kPortKind, object.port);
     if constexpr (std::is_same_v<Object, Port>) {
+        name(kInterfaceKind, object.host);
         if (object.kind == PortKind::vxlan) name(kVrfKind, object.vxlan.vrf);
     }
     if constexpr (std::is_same_v<Object, Route>) {

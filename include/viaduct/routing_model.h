@@ -48,8 +48,14 @@ struct Interface {
     bool proxy_arp = false;  ///< answers ARP and ND for whatever a route leads to by another interface
     bool router_advertisements = false;  ///< sends them (RFC 4861 6.2) for its IPv6 networks
     bool clamp_mss = false;              ///< lowers the MSS of TCP SYNs to what the route's MTU carries
+    /// Nobody on it begins to speak with anybody on another isolated interface, but by a route that somebody
+    /// configured, by a port forward, or where `allow_from` says so.
+    bool isolated = false;
+    std::vector<Prefix> allow_from;  ///< who on other isolated interfaces may; sorted, none twice
     friend bool operator==(const Interface&, const Interface&) = default;
 };
+
+inline constexpr std::size_t kAllowedMost = 256;  ///< prefixes of an interface's allow_from
 
 /// Stable for a name: locally administered, unicast.
 MacAddress derived_mac(std::string_view name);

@@ -34,12 +34,13 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 /// The router has said by then what it says when it starts.
 constexpr std::uint64_t kBegin = 20;
-const std::vector<std::string> kPorts{"peer", "pod", "up"};
+const std::vector<std::string> kPorts{"peer", "pod", "up", "host"};
 /// To the router and from the host behind each port of router.json.
 const std::map<std::string, std::pair<std::string, std::string>> kMacs{
     {"pod", {"02:00:00:00:01:01", "02:00:00:00:01:02"}},
     {"peer", {"02:00:00:00:01:01", "02:00:00:00:01:03"}},
-    {"up", {"02:00:00:00:02:01", "02:00:00:00:02:fe"}}};
+    {"up", {"02:00:00:00:02:01", "02:00:00:00:02:fe"}},
+    {"host", {"02:00:00:00:02:01", "02:00:00:00:02:01"}}};  // has the interface's own
 
 std::string contents(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);

@@ -92,7 +92,7 @@ TEST_F(UplinksOfCards, TakesADeviceAndGivesItBack) {
     EXPECT_EQ(made["notes"].size(), 1U);
     EXPECT_EQ(host.driver_of(kAddress), "vfio-pci");
     EXPECT_EQ(it->uplinks.taken().at(kAddress).former, "igb");
-    const auto list = it->ask("GET", "/v1/uplinks");
+    const auto list = it->ask("GET", "/v1/uplinks/devices");
     const auto& device = list["uplinks"][0]["devices"][0];
     EXPECT_EQ(device["device"].asString(), kAddress);
     EXPECT_EQ(device["driver"].asString(), "vfio-pci");
@@ -231,7 +231,7 @@ TEST_F(UplinksOfCards, TellsOfOneThatCannotBeGivenBack) {
     EXPECT_EQ(it->status, 200U);
     ASSERT_EQ(answer["notes"].size(), 1U);
     EXPECT_NE(answer["notes"][0].asString().find("viaduct uplink del 0000:03:00.0"), std::string::npos);
-    EXPECT_EQ(it->ask("GET", "/v1/uplinks")["unused"][0]["device"].asString(), kAddress);
+    EXPECT_EQ(it->ask("GET", "/v1/uplinks/devices")["unused"][0]["device"].asString(), kAddress);
     host.refusing.clear();
     it->ask("POST", "/v1/uplinks/delete", R"({"name": "0000:03:00.0"})");
     EXPECT_EQ(it->status, 200U);
@@ -252,7 +252,7 @@ TEST_F(UplinksOfCards, TakesAgainWhatARebootOrAPlugGaveAway) {
     // Unplugged while it runs.
     host.remove_card(kAddress);
     it->uplinks.keep();
-    EXPECT_FALSE(it->ask("GET", "/v1/uplinks")["uplinks"][0]["devices"][0]["present"].asBool());
+    EXPECT_FALSE(it->ask("GET", "/v1/uplinks/devices")["uplinks"][0]["devices"][0]["present"].asBool());
     host.add_card({});
     it->uplinks.keep();
     EXPECT_EQ(host.driver_of(kAddress), "vfio-pci");
@@ -270,7 +270,7 @@ TEST_F(UplinksOfCards, GivesBackAtTheStartWhatLostItsPortOtherwise) {
         model::Change change;
         change.delete_ports.insert("wan");
         it->changes.change(change, false, "by port del");
-        EXPECT_EQ(it->ask("GET", "/v1/uplinks")["unused"].size(), 1U);
+        EXPECT_EQ(it->ask("GET", "/v1/uplinks/devices")["unused"].size(), 1U);
     }
     auto it = control();
     it->uplinks.recover();

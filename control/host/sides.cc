@@ -1,0 +1,140 @@
+#include "host/sides.h"
+
+#include <algorithm>
+#include <set>
+
+#include "node/netns.h"
+#include "node/sysctl.h"
+
+namespace viaduct::host {
+
+namespace {
+
+const IpAddress& router_address(bool v4) {
+    static const auto address4 = *IpAddress::parse(kRouter4);
+    static const auto address6 = *IpAddress::parse(kRouter6);
+    return v4 ? address4 : address6;
+}
+
+std::set<std::string> shared_interfaces(const model::Config& config) {
+    std::set<std::string> shared;
+    for (const auto& [name, port] : config.ports) {
+        if (!port.host.empty() && port.up) shared.insert(port.host);
+    }
+    return shared;
+}
+
+/// The networks of a VRF that lie behind other interfaces than those that hosts share.
+std::set<Prefix> networks_behind(const model::Config& config, const std::string& vrf, std::size_t& left_out) {
+    const auto shared = shared_interfaces(config);
+    const auto behind = [&](const std::string& name) {
+        const auto interface = config.interfaces.find(name);
+        return interface != config.interfaces.end() && interface->second.up && interface->second.vrf == vrf &&
+               !shared.contains(name);
+    };
+    std::set<Prefix> networks;
+    for (const auto& [name, interface] : config.interfaces) {
+        if (!behind(name)) continue;
+        for (const auto& own : interface.addresses)
+            networks.insert({own.network(), own.length});
+    }
+    for (auto it = config.routes.lower_bound({vrf, Prefix{}});
+         it != config.routes.end() && it->second.vrf == vrf; ++it) {
+        const auto& route = it->second;
+        if (route.prefix.length == 0 || route.next_hops.empty() || !behind(route.next_hops[0].interface))
+            continue;
+        if (networks.size() < kNetworksMost) {
+            networks.insert(route.prefix);
+        } else {
+            ++left_out;
+        }
+    }
+    return networks;
+}
+
+attachment::Route route_by_router(const Prefix& destination) {
+    attachment::Route route;
+    route.destination = destination;
+    route.gateway = router_address(destination.address.is_v4());
+    return route;
+}
+
+Prefix everything(bool v4) {
+    return *Prefix::parse(v4 ? "0.0.0.0/0" : "::/0");
+}
+
+/// Own addresses of a VRF, and by IPv4 the loopback addresses, by which programs know the node, too. (IPv6's
+/// loopback address never leaves its interface: RFC 4291 2.5.3, which Linux enforces.)
+std::vector<node::PublishedPlace> published_in(const model::Config& config, const std::string& vrf) {
+    static const auto loopback = *Prefix::parse("127.0.0.0/8");
+    std::set<node::PublishedPlace> places;
+    for (const auto& [name, forward] : config.port_forwards) {
+        if (forward.vrf != vrf) continue;
+        const Prefix at{forward.address, static_cast<std::uint8_t>(forward.address.bits())};
+        places.insert({forward.protocol, at, forward.port, forward.port_last});
+        if (forward.address.is_v4())
+            places.insert({forward.protocol, loopback, forward.port, forward.port_last});
+    }
+    return {places.begin(), places.end()};
+}
+
+Side side_of(const model::Config& config, const model::Port& port, bool first) {
+    const auto& shared = config.interfaces.at(port.host);
+    Side side;
+    side.port = port.name;
+    side.netns = port.tap.netns;
+    side.mac = model::mac_of(config, port).value_or(MacAddress{});
+    side.interface.ifname = port.tap.ifname;
+    side.interface.alias = "viaduct: shares " + shared.name;
+    side.interface.mac = side.mac;
+    side.interface.mtu = port.mtu;
+    side.interface.mark = node::kMark;
+    for (const auto& own : shared.addresses)
+        side.interface.addresses.push_back({own, std::nullopt});
+    if (!first) return side;
+    for (const auto& network : networks_behind(config, shared.vrf, side.left_out))
+        side.interface.routes.push_back(route_by_router(network));
+    side.published = published_in(config, shared.vrf);
+    for (const bool v4 : {true, false}) {
+        const auto of_family = [v4](const auto& place) { return place.at.address.is_v4() == v4; };
+        if (std::ranges::none_of(side.published, of_family)) continue;
+        auto route = route_by_router(everything(v4));
+        route.table = kPublishedTable;
+        side.interface.routes.push_back(route);
+    }
+    return side;
+}
+
+/// Answers from published places come from the node's own addresses, by this interface.
+void set_switches(const node::Namespace& ns, const std::string& ifname) {
+    node::write_sysctl(ns, "ipv4", ifname, "accept_local", "1");
+    node::write_sysctl(ns, "ipv4", ifname, "route_localnet", "1");
+    node::write_sysctl(ns, "ipv4", ifname, "rp_filter", "2");
+}
+
+}  // namespace
+
+std::vector<Side> sides_of(const model::Config& config) {
+    std::vector<Side> sides;
+    std::set<std::string> seen;  // namespaces
+    for (const auto& [name, port] : config.ports) {
+        if (port.host.empty() || !port.up || port.kind != model::PortKind::tap ||
+            !config.interfaces.contains(port.host))
+            continue;
+        sides.push_back(side_of(config, port, seen.insert(port.tap.netns).second));
+    }
+    return sides;
+}
+
+void bring_about(const Side& side) {
+    const auto ns = side.netns.empty() ? node::Namespace::own() : node::Namespace::open(side.netns);
+    const auto& ifname = side.interface.ifname;
+    node::configure(ns, side.interface);
+    set_switches(ns, ifname);
+    for (const bool v4 : {true, false})
+        node::set_neighbour(ns, ifname, router_address(v4), side.mac);
+    node::set_published(ns, side.published, kPublishedTable);
+    node::withdraw_stale(ns, side.interface);
+}
+
+}  // namespace viaduct::host

@@ -1,0 +1,328 @@
+#include "host/taken.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <exception>
+
+#include <spdlog/spdlog.h>
+
+#include "viaduct/fault.h"
+#include "viaduct/model_kinds.h"
+
+#include "host/taken_objects.h"
+#include "host/taken_record.h"
+#include "node/boot.h"
+#include "node/interface.h"
+#include "node/netns.h"
+#include "store/config_history.h"
+
+namespace viaduct::host {
+
+namespace {
+
+using State = TakenInterface::State;
+
+/// How long a TAP may take to disappear after its port has.
+constexpr auto kTapLeaves = std::chrono::seconds(10);
+
+std::string place_of(const std::string& interface) {
+    return "uplinks/" + interface;
+}
+
+}  // namespace
+
+std::string_view to_string(State state) {
+    switch (state) {
+        case State::taking:
+            return "taking";
+        case State::unconfirmed:
+            return "unconfirmed";
+        case State::taken:
+            return "taken";
+        case State::leaving:
+            break;
+    }
+    return "leaving";
+}
+
+Taken::Taken(std::string run_dir, store::Database& database, reconcile::Reconciler& reconciler,
+             reconcile::ConfigChanges& changes, Shares& shares)
+    : run_dir_(std::move(run_dir)),
+      database_(database),
+      reconciler_(reconciler),
+      changes_(changes),
+      shares_(shares),
+      boot_(node::boot_id()) {
+    store::Transaction tx(database_);
+    rows_ = load(tx);
+}
+
+void Taken::save(const TakenInterface& row) {
+    store::Transaction tx(database_);
+    host::save(tx, row);
+    tx.commit();
+    const std::scoped_lock lock(mutex_);
+    rows_[row.name] = row;
+}
+
+void Taken::erase(const std::string& name) {
+    store::Transaction tx(database_);
+    host::erase(tx, name);
+    tx.commit();
+    const std::scoped_lock lock(mutex_);
+    rows_.erase(name);
+    to_restore_.erase(name);
+}
+
+std::optional<TakenInterface> Taken::find(const std::string& name) const {
+    const std::scoped_lock lock(mutex_);
+    const auto found = rows_.find(name);
+    return found == rows_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<TakenInterface> Taken::list() const {
+    const std::scoped_lock lock(mutex_);
+    std::vector<TakenInterface> all;
+    for (const auto& [name, row] : rows_)
+        all.push_back(row);
+    return all;
+}
+
+model::Config Taken::configured() {
+    store::Transaction tx(database_);
+    return *store::present_config(tx);
+}
+
+/// The one that this run of the kernel has, or a new one.
+node::Namespace Taken::uplink_namespace() const {
+    const auto path = namespace_path();
+    if (::access(path.c_str(), F_OK) == 0) {
+        try {
+            return node::Namespace::open(path);
+        } catch (const node::Error&) {
+            // An empty file, which a mount was to be made on.
+        }
+    }
+    std::exception_ptr failure;
+    std::thread([&] {
+        try {
+            if (::unshare(CLONE_NEWNET) != 0) throw node::Error("the kernel gives no network namespace");
+            node::bind_path(node::Namespace::own(), path);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+    }).join();
+    if (failure) std::rethrow_exception(failure);
+    return node::Namespace::open(path);
+}
+
+void Taken::check_way_out(const TakeRequest& request, const node::InterfaceState& state) const {
+    if (request.force || request.confirm_within.count() != 0) return;
+    const auto others = node::other_default_routes(node::Namespace::own(), request.interface);
+    for (const auto& gateway : state.gateways) {
+        const bool v4 = gateway.destination.address.is_v4();
+        if (gateway.destination.length != 0 || (v4 ? others.v4 : others.v6)) continue;
+        throw Refused(place_of(request.interface),
+                      "carries the node's only default route; say --confirm-within 60s, so that it comes "
+                      "back by itself when the node cannot be reached, or --force");
+    }
+}
+
+void Taken::take(const TakeRequest& request) {
+    const std::scoped_lock working(working_);
+    const auto& name = request.interface;
+    if (const auto row = find(name))
+        throw Refused(place_of(name), "is taken already (" + std::string(to_string(row->state)) + ")");
+    if (!reconciler_.status().connected)
+        throw Refused(place_of(name),
+                      "cannot be taken while the dataplane is away: " + reconciler_.status().reason);
+    const auto own = node::Namespace::own();
+    const auto state = node::read_interface(own, name);
+    if (!state)
+        throw Refused(place_of(name), "does not exist in this namespace; \"ip link\" lists what does");
+    check_way_out(request, *state);
+    check_free(configured(), name);
+    const auto there = uplink_namespace();
+    const auto change = objects_of(request, *state, configured(), namespace_path());
+    TakenInterface row{name, State::taking, 0, boot_, *state};
+    save(row);
+    try {
+        node::move_interface(own, name, there, true);
+        const auto outcome = changes_.change(change, false, "uplink add " + name + " --take");
+        if (!outcome.applied) throw node::Error("the dataplane is away: " + outcome.note);
+        node::write_interface(own, name, *state);
+        shares_.sync();
+        row.state = request.confirm_within.count() == 0 ? State::taken : State::unconfirmed;
+        row.deadline = std::time(nullptr) + request.confirm_within.count();
+        save(row);
+    } catch (...) {
+        spdlog::warn("interface {} is given back: it could not be taken", name);
+        put_back(row, Dependents::remove);
+        throw;
+    }
+    spdlog::info("interface {} is taken{}", name,
+                 row.state == State::unconfirmed ? ", and comes back unless that is confirmed" : "");
+    bell_.notify_all();
+}
+
+void Taken::confirm(const std::string& interface) {
+    const std::scoped_lock working(working_);
+    auto row = find(interface);
+    if (!row) throw Refused(place_of(interface), "is not taken, or has been given back already");
+    if (row->state == State::taken) return;
+    if (row->state != State::unconfirmed)
+        throw Refused(place_of(interface), "is " + std::string(to_string(row->state)) + " just now");
+    row->state = State::taken;
+    row->deadline = 0;
+    save(*row);
+}
+
+void Taken::give_back(const std::string& interface) {
+    const std::scoped_lock working(working_);
+    const auto row = find(interface);
+    if (!row) throw Refused(place_of(interface), "is not taken; \"viaduct uplink\" lists those that are");
+    put_back(*row, Dependents::refuse);
+}
+
+/// What was made with the taking goes, with `remove` whatever else needs it, too.
+void Taken::withdraw_objects(const std::string& name, Dependents dependents) {
+    const auto change = dependents == Dependents::remove ? removal_with_dependents(configured(), name)
+                                                         : removal_of(configured(), name);
+    if (!change.empty()) changes_.change(change, false, "uplink del " + name);
+}
+
+/// From the dataplane's namespace to the host's own, in the place of the TAP.
+void Taken::return_interface(const TakenInterface& row) {
+    const auto own = node::Namespace::own();
+    const auto there = uplink_namespace();
+    if (!node::has_interface(there, row.name)) return;
+    const auto until = std::chrono::steady_clock::now() + kTapLeaves;
+    while (node::has_interface(own, row.name)) {
+        node::remove(own, row.name, "viaduct: shares " + row.name);
+        if (std::chrono::steady_clock::now() > until)
+            throw node::Error("another interface has the name " + row.name + "; remove or rename it");
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    node::move_interface(there, row.name, own, false);
+    node::write_interface(own, row.name, row.kernel);
+}
+
+void Taken::put_back(TakenInterface row, Dependents dependents) {
+    const auto own = node::Namespace::own();
+    if (row.state == State::taken || row.state == State::unconfirmed) {
+        // What the host has of it now, after a lease was renewed, say.
+        if (const auto now = node::read_interface(own, row.name); now && !now->addresses.empty())
+            row.kernel = *now;
+    }
+    if (dependents == Dependents::refuse) withdraw_objects(row.name, dependents);
+    row.state = State::leaving;
+    save(row);
+    if (dependents == Dependents::remove) withdraw_objects(row.name, dependents);
+    return_interface(row);
+    erase(row.name);
+    spdlog::info("interface {} is the kernel's again", row.name);
+}
+
+/// Whatever was taken is back: the kernel that it was taken from is no more.
+void Taken::recover_after_boot(TakenInterface row) {
+    if (row.state != State::taken) {
+        spdlog::warn("interface {} was not confirmed before the machine started anew: it stays the kernel's",
+                     row.name);
+        withdraw_objects(row.name, Dependents::remove);
+        return erase(row.name);
+    }
+    const auto own = node::Namespace::own();
+    const auto now = node::read_interface(own, row.name);
+    if (!now) {
+        return spdlog::error(
+            "interface {}, which is taken as an uplink, is not there; \"viaduct uplink del "
+            "{}\" forgets it",
+            row.name, row.name);
+    }
+    // Addresses and routes that the system gave it at its start are newer than what was kept.
+    if (!now->addresses.empty()) row.kernel = *now;
+    row.boot = boot_;
+    save(row);
+    node::move_interface(own, row.name, uplink_namespace(), true);
+    const std::scoped_lock lock(mutex_);
+    to_restore_[row.name] = true;
+    spdlog::info("interface {} is taken again", row.name);
+}
+
+void Taken::recover() {
+    for (const auto& row : list()) {
+        try {
+            if (row.boot != boot_) {
+                recover_after_boot(row);
+            } else if (row.state == State::taking || row.state == State::leaving) {
+                spdlog::warn("interface {} was left half way by a crash: it is given back", row.name);
+                put_back(row, Dependents::remove);
+            }
+        } catch (const std::exception& error) {
+            spdlog::error("interface {}: {}", row.name, error.what());
+        }
+    }
+}
+
+void Taken::restore(const model::Config& in_force) {
+    for (const auto& row : list()) {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (!to_restore_.contains(row.name)) continue;
+        }
+        if (!in_force.ports.contains(host_port_name(row.name))) continue;
+        try {
+            node::write_interface(node::Namespace::own(), row.name, row.kernel);
+        } catch (const std::exception& error) {
+            spdlog::error("interface {} did not get all that it had before the machine started anew: {}",
+                          row.name, error.what());
+        }
+        const std::scoped_lock lock(mutex_);
+        to_restore_.erase(row.name);
+    }
+}
+
+void Taken::start() {
+    thread_ = std::jthread([this](const std::stop_token& stopping) { run(stopping); });
+}
+
+void Taken::stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Taken::run(const std::stop_token& stopping) {
+    while (!stopping.stop_requested()) {
+        {
+            std::unique_lock lock(mutex_);
+            const auto is_waiting = [](const auto& entry) {
+                return entry.second.state == State::unconfirmed;
+            };
+            bell_.wait(lock, stopping, [&] { return std::ranges::any_of(rows_, is_waiting); });
+            bell_.wait_for(lock, stopping, std::chrono::milliseconds(200), [] { return false; });
+        }
+        if (!stopping.stop_requested()) expire();
+    }
+}
+
+void Taken::expire() {
+    const std::scoped_lock working(working_);
+    const auto now = std::time(nullptr);
+    for (auto& row : list()) {
+        if (row.state != State::unconfirmed || now < row.deadline) continue;
+        spdlog::warn("interface {} is given back: nobody confirmed within its time", row.name);
+        try {
+            put_back(row, Dependents::remove);
+        } catch (const std::exception& error) {
+            spdlog::error("interface {} cannot be given back, and is tried again: {}", row.name,
+                          error.what());
+            row.deadline = now + 5;
+            save(row);
+        }
+    }
+}
+
+}  // namespace viaduct::host

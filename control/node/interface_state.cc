@@ -1,0 +1,397 @@
+#include "node/interface_state.h"
+
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <libmnl/libmnl.h>
+#include <linux/ethtool.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+
+#include "node/attributes.h"
+#include "node/netlink.h"
+#include "node/rules.h"
+#include "node/sysctl.h"
+
+namespace viaduct::node {
+
+namespace {
+
+constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, since Linux 5.18
+/// What decides how an interface gets addresses and whom it believes.
+constexpr std::array<std::array<const char*, 2>, 6> kSwitches{{{"ipv4", "rp_filter"},
+                                                               {"ipv4", "forwarding"},
+                                                               {"ipv6", "accept_ra"},
+                                                               {"ipv6", "autoconf"},
+                                                               {"ipv6", "addr_gen_mode"},
+                                                               {"ipv6", "use_tempaddr"}}};
+
+[[noreturn]] void refuse(const std::string& what, int error) {
+    throw Error("the kernel refused " + what + ": " + std::strerror(error));
+}
+
+struct Link {
+    unsigned index = 0;
+    unsigned flags = 0;
+    std::uint32_t mtu = 0;
+    std::uint32_t master = 0;  ///< of which bridge or bond it is a port
+    std::uint32_t below = 0;   ///< on which it stands
+    MacAddress mac;
+    std::string name;
+};
+
+Link link_from(const nlmsghdr& told) {
+    const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&told));
+    Link link;
+    link.index = static_cast<unsigned>(info->ifi_index);
+    link.flags = info->ifi_flags;
+    for_each_attribute(told, sizeof(ifinfomsg), [&](int type, const nlattr* attribute) {
+        if (type == IFLA_MTU) link.mtu = mnl_attr_get_u32(attribute);
+        if (type == IFLA_MASTER) link.master = mnl_attr_get_u32(attribute);
+        if (type == IFLA_LINK) link.below = mnl_attr_get_u32(attribute);
+        if (type == IFLA_LINK_NETNSID) link.below = 0;  // a pair's other end, in another namespace
+        if (type == IFLA_IFNAME) link.name = mnl_attr_get_str(attribute);
+        if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(attribute) == link.mac.bytes.size())
+            std::memcpy(link.mac.bytes.data(), mnl_attr_get_payload(attribute), link.mac.bytes.size());
+    });
+    return link;
+}
+
+std::vector<Link> links_in(Netlink& netlink) {
+    Message question;
+    mnl_nlmsg_put_extra_header(question.start(RTM_GETLINK, 0), sizeof(ifinfomsg));
+    std::vector<Link> links;
+    netlink.dump(question, [&](const nlmsghdr& answer) { links.push_back(link_from(answer)); });
+    // The two ends of a pair name each other, and neither stands on the other.
+    for (auto& link : links) {
+        const auto peer = std::ranges::find(links, link.below, &Link::index);
+        if (link.below != 0 && peer != links.end() && peer->below == link.index) link.below = peer->below = 0;
+    }
+    return links;
+}
+
+const Link* find(const std::vector<Link>& links, const std::string& ifname) {
+    const auto found = std::ranges::find(links, ifname, &Link::name);
+    return found == links.end() ? nullptr : &*found;
+}
+
+void check_alone(const std::vector<Link>& links, const Link& link) {
+    const auto name_of = [&](unsigned index) {
+        const auto found = std::ranges::find(links, index, &Link::index);
+        return found == links.end() ? std::to_string(index) : found->name;
+    };
+    if (link.master != 0) {
+        throw Error("interface " + link.name + " is a port of " + name_of(link.master) +
+                    "; take that one, or take it out first (ip link set " + link.name + " nomaster)");
+    }
+    for (const auto& other : links) {
+        if (other.below == link.index && other.index != link.index) {
+            throw Error("interface " + other.name + " stands on " + link.name +
+                        " and would lose its way; remove it first (ip link del " + other.name + ")");
+        }
+    }
+}
+
+Told payload_of(const nlmsghdr& told) {
+    const auto* bytes = static_cast<const std::uint8_t*>(mnl_nlmsg_get_payload(&told));
+    return {bytes, bytes + mnl_nlmsg_get_payload_len(&told)};
+}
+
+void read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
+    Message question;
+    mnl_nlmsg_put_extra_header(question.start(RTM_GETADDR, 0), sizeof(ifaddrmsg));
+    netlink.dump(question, [&](const nlmsghdr& answer) {
+        const auto* info = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&answer));
+        if (info->ifa_index != link.index || info->ifa_scope == RT_SCOPE_LINK) return;
+        std::uint32_t flags = info->ifa_flags;
+        std::optional<IpAddress> address;
+        for_each_attribute(answer, sizeof(ifaddrmsg), [&](int type, const nlattr* attribute) {
+            if (type == IFA_FLAGS) flags = mnl_attr_get_u32(attribute);
+            if (type == IFA_LOCAL || (type == IFA_ADDRESS && !address)) address = ip_of(attribute);
+        });
+        if (!address || (info->ifa_family == AF_INET6 && (flags & IFA_F_TEMPORARY) != 0)) return;
+        state.addresses.push_back(payload_of(answer));
+        state.prefixes.push_back({*address, info->ifa_prefixlen});
+    });
+}
+
+/// Whether every next hop of a route over several leaves by the interface; `any` whether one does.
+bool all_leave_by(const nlattr* hops, unsigned index, bool& any) {
+    bool all = true;
+    const auto* hop = static_cast<const rtnexthop*>(mnl_attr_get_payload(hops));
+    int left = mnl_attr_get_payload_len(hops);
+    for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
+        const bool ours = static_cast<unsigned>(hop->rtnh_ifindex) == index;
+        any = any || ours;
+        all = all && ours;
+    }
+    return all && any;
+}
+
+void read_route(const nlmsghdr& answer, const Link& link, InterfaceState& state) {
+    const auto* info = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&answer));
+    const bool made = info->rtm_type == RTN_UNICAST && (info->rtm_flags & RTM_F_CLONED) == 0 &&
+                      info->rtm_protocol != RTPROT_KERNEL && info->rtm_protocol != RTPROT_RA &&
+                      info->rtm_protocol != kMark;
+    if (!made) return;
+    std::uint32_t table = info->rtm_table;
+    bool ours = false;
+    bool object = false;
+    std::optional<IpAddress> destination;
+    InterfaceState::Gateway gateway;
+    bool several = false;
+    for_each_attribute(answer, sizeof(rtmsg), [&](int type, const nlattr* attribute) {
+        if (type == RTA_TABLE) table = mnl_attr_get_u32(attribute);
+        if (type == RTA_OIF) ours = mnl_attr_get_u32(attribute) == link.index;
+        if (type == RTA_NH_ID) object = true;
+        if (type == RTA_DST) destination = ip_of(attribute);
+        if (type == RTA_GATEWAY) gateway.via = ip_of(attribute);
+        if (type == RTA_MULTIPATH) {
+            several = true;
+            bool any = false;
+            ours = all_leave_by(attribute, link.index, any);
+            if (any && !ours)
+                throw Error("a route over several interfaces, one of them " + link.name +
+                            ", cannot be moved; take that interface out of it first (ip route show)");
+        }
+    });
+    if (!ours) return;
+    if (object)
+        throw Error("a route by " + link.name +
+                    " uses a next-hop object, which cannot be moved; "
+                    "write it with \"via\" and \"dev\" (ip route show)");
+    state.routes.push_back(payload_of(answer));
+    const auto any = *IpAddress::parse(info->rtm_family == AF_INET ? "0.0.0.0" : "::");
+    gateway.destination = {destination.value_or(any), info->rtm_dst_len};
+    if (!several && table == RT_TABLE_MAIN) state.gateways.push_back(gateway);
+}
+
+void read_routes(Netlink& netlink, const Link& link, InterfaceState& state) {
+    for (const auto family : kFamilies) {
+        Message question;
+        auto* header = question.start(RTM_GETROUTE, 0);
+        static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(rtmsg)))->rtm_family = family;
+        netlink.dump(question, [&](const nlmsghdr& answer) { read_route(answer, link, state); });
+    }
+}
+
+void read_neighbours(Netlink& netlink, const Link& link, InterfaceState& state) {
+    Message question;
+    mnl_nlmsg_put_extra_header(question.start(RTM_GETNEIGH, 0), sizeof(ndmsg));
+    netlink.dump(question, [&](const nlmsghdr& answer) {
+        const auto* info = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(&answer));
+        const bool ours = static_cast<unsigned>(info->ndm_ifindex) == link.index &&
+                          info->ndm_state == NUD_PERMANENT &&
+                          (info->ndm_family == AF_INET || info->ndm_family == AF_INET6);
+        if (ours) state.neighbours.push_back(payload_of(answer));
+    });
+}
+
+/// A request made of what was told of another interface: its index becomes `index` wherever it stands.
+template <typename Fixed>
+Message request(const Told& told, unsigned short type, unsigned index, std::uint32_t Fixed::*at) {
+    Message message;
+    auto* header = message.start(type, NLM_F_CREATE | NLM_F_REPLACE);
+    if (told.size() < sizeof(Fixed) || told.size() > message.bytes.size() - 64)
+        throw Error("what was kept of an interface is damaged");
+    auto* fixed = mnl_nlmsg_put_extra_header(header, told.size());
+    std::memcpy(fixed, told.data(), told.size());
+    if (at != nullptr) static_cast<Fixed*>(fixed)->*at = index;
+    return message;
+}
+
+void rewrite_route(nlmsghdr* header, unsigned index) {
+    // How its interface was doing is no part of a route.
+    constexpr unsigned state =
+        RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_UNRESOLVED | RTNH_F_OFFLOAD | RTNH_F_TRAP;
+    static_cast<rtmsg*>(mnl_nlmsg_get_payload(header))->rtm_flags &= ~state;
+    change_attributes(header, sizeof(rtmsg), [index](int type, nlattr* attribute) {
+        if (type == RTA_OIF) std::memcpy(mnl_attr_get_payload(attribute), &index, sizeof index);
+        if (type == RTA_CACHEINFO) attribute->nla_type = RTA_UNSPEC;  // the kernel's own account
+        if (type != RTA_MULTIPATH) return;
+        auto* hop = static_cast<rtnexthop*>(mnl_attr_get_payload(attribute));
+        int left = mnl_attr_get_payload_len(attribute);
+        for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
+            hop->rtnh_ifindex = static_cast<int>(index);
+            hop->rtnh_flags = static_cast<unsigned char>(hop->rtnh_flags & ~state);
+        }
+    });
+}
+
+void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname,
+                     const InterfaceState& state) {
+    for (const auto& told : state.addresses) {
+        auto message = request<ifaddrmsg>(told, RTM_NEWADDR, index, &ifaddrmsg::ifa_index);
+        auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_get_payload(message.header()));
+        bool marked = false;
+        change_attributes(message.header(), sizeof(ifaddrmsg), [&](int type, nlattr* attribute) {
+            if (type == kAddressProtocol) marked = true;
+            if (type != IFA_FLAGS) return;
+            // It is nobody else's: it was this node's until now.
+            auto* flags = static_cast<std::uint32_t*>(mnl_attr_get_payload(attribute));
+            *flags &= ~std::uint32_t{IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_PERMANENT};
+            if (info->ifa_family == AF_INET6) *flags |= IFA_F_NODAD;
+        });
+        if (!marked) mnl_attr_put_u8(message.header(), kAddressProtocol, kMark);
+        if (const int error = netlink.talk(message); error != 0 && error != EEXIST)
+            refuse("an address on interface " + ifname, error);
+    }
+}
+
+/// Routes that need another's gateway come after it.
+void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state) {
+    auto left = state.routes;
+    int error = 0;
+    while (!left.empty()) {
+        std::vector<Told> again;
+        for (const auto& told : left) {
+            auto message = request<rtmsg>(told, RTM_NEWROUTE, index, nullptr);
+            rewrite_route(message.header(), index);
+            const int now = netlink.talk(message);
+            if (now == 0 || now == EEXIST) continue;
+            error = now;
+            again.push_back(told);
+        }
+        if (again.size() == left.size()) refuse("a route by interface " + ifname, error);
+        left = std::move(again);
+    }
+}
+
+void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifname,
+                      const InterfaceState& state) {
+    for (const auto& told : state.neighbours) {
+        auto message = request<ndmsg>(told, RTM_NEWNEIGH, 0, nullptr);
+        static_cast<ndmsg*>(mnl_nlmsg_get_payload(message.header()))->ndm_ifindex = static_cast<int>(index);
+        change_attributes(message.header(), sizeof(ndmsg), [](int type, nlattr* attribute) {
+            if (type == NDA_CACHEINFO || type == NDA_PROBES) attribute->nla_type = NDA_UNSPEC;
+        });
+        if (const int error = netlink.talk(message); error != 0)
+            refuse("a neighbour on interface " + ifname, error);
+    }
+}
+
+void bring_up(Netlink& netlink, unsigned index, const std::string& ifname) {
+    Message message;
+    auto* info =
+        static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(message.start(RTM_NEWLINK, 0), sizeof(ifinfomsg)));
+    info->ifi_index = static_cast<int>(index);
+    info->ifi_change = info->ifi_flags = IFF_UP;
+    if (const int error = netlink.talk(message); error != 0) refuse("to bring up interface " + ifname, error);
+}
+
+/// Frames that the kernel has merged (GRO, LRO) are longer than a packet socket's buffers: it shall not. What
+/// a device cannot do need not be turned off.
+void stop_merging(const Namespace& ns, const std::string& ifname) {
+    const Inside inside(ns);
+    const http::Descriptor any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    for (const std::uint32_t command : {ETHTOOL_SGRO, ETHTOOL_SFLAGS}) {
+        ethtool_value value{command, 0};
+        ifreq request{};
+        ifname.copy(request.ifr_name, IFNAMSIZ - 1);
+        request.ifr_data = reinterpret_cast<char*>(&value);
+        ::ioctl(any.get(), SIOCETHTOOL, &request);
+    }
+}
+
+}  // namespace
+
+std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname) {
+    Netlink netlink(ns);
+    const auto links = links_in(netlink);
+    const auto* link = find(links, ifname);
+    if (link == nullptr) return std::nullopt;
+    if ((link->flags & IFF_LOOPBACK) != 0 || link->mac.is_zero())
+        throw Error("interface " + ifname + " is no Ethernet interface");
+    check_alone(links, *link);
+    InterfaceState state;
+    state.mac = link->mac;
+    state.mtu = link->mtu;
+    state.up = (link->flags & IFF_UP) != 0;
+    read_addresses(netlink, *link, state);
+    read_routes(netlink, *link, state);
+    read_neighbours(netlink, *link, state);
+    for (const auto& [family, name] : kSwitches) {
+        if (const auto value = read_sysctl(ns, family, ifname, name))
+            state.switches[std::string(family) + "/" + name] = *value;
+    }
+    return state;
+}
+
+void write_interface(const Namespace& ns, const std::string& ifname, const InterfaceState& state) {
+    Netlink netlink(ns);
+    const auto links = links_in(netlink);
+    const auto* link = find(links, ifname);
+    if (link == nullptr) throw Error("interface " + ifname + " is not there to be given its addresses");
+    for (const auto& [name, value] : state.switches) {
+        const auto slash = name.find('/');
+        write_sysctl(ns, name.substr(0, slash), ifname, name.substr(slash + 1), value);
+    }
+    if (!state.up) return;
+    bring_up(netlink, link->index, ifname);
+    write_addresses(netlink, link->index, ifname, state);
+    write_routes(netlink, link->index, ifname, state);
+    write_neighbours(netlink, link->index, ifname, state);
+}
+
+void move_interface(const Namespace& from, const std::string& ifname, const Namespace& to, bool up) {
+    Netlink netlink(from);
+    const auto links = links_in(netlink);
+    const auto* link = find(links, ifname);
+    if (link == nullptr) throw Error("interface " + ifname + " does not exist");
+    Message message;
+    auto* header = message.start(RTM_NEWLINK, 0);
+    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
+    info->ifi_index = static_cast<int>(link->index);
+    mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(to.fd()));
+    if (const int error = netlink.talk(message); error != 0)
+        refuse("to move interface " + ifname +
+                   " to another namespace (a wireless or virtual one may be bound "
+                   "to its own)",
+               error);
+    if (!up) return;
+    // What it hears there is the dataplane's.
+    write_sysctl(to, "ipv6", ifname, "disable_ipv6", "1");
+    Netlink there(to);
+    const auto found = links_in(there);
+    if (const auto* moved = find(found, ifname)) bring_up(there, moved->index, ifname);
+    stop_merging(to, ifname);
+}
+
+bool has_interface(const Namespace& ns, const std::string& ifname) {
+    Netlink netlink(ns);
+    return find(links_in(netlink), ifname) != nullptr;
+}
+
+OtherDefaults other_default_routes(const Namespace& ns, const std::string& ifname) {
+    Netlink netlink(ns);
+    const auto links = links_in(netlink);
+    const auto* link = find(links, ifname);
+    OtherDefaults others;
+    for (const auto family : kFamilies) {
+        Message question;
+        auto* header = question.start(RTM_GETROUTE, 0);
+        static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(rtmsg)))->rtm_family = family;
+        netlink.dump(question, [&](const nlmsghdr& answer) {
+            const auto* info = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&answer));
+            if (info->rtm_dst_len != 0 || info->rtm_type != RTN_UNICAST || info->rtm_table != RT_TABLE_MAIN)
+                return;
+            std::uint32_t out = 0;
+            for_each_attribute(answer, sizeof(rtmsg), [&](int type, const nlattr* attribute) {
+                if (type == RTA_OIF) out = mnl_attr_get_u32(attribute);
+            });
+            if (link == nullptr || out != link->index) (family == AF_INET ? others.v4 : others.v6) = true;
+        });
+    }
+    return others;
+}
+
+}  // namespace viaduct::node

@@ -1,0 +1,122 @@
+#include "resolve/host.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <rte_mbuf.h>
+#include <spdlog/fmt/fmt.h>
+
+#include "port/offload.h"
+#include "resolve/delivery.h"
+#include "resolve/packet.h"
+#include "resolve/pipeline.h"
+#include "resolve/resolver.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+constexpr std::string_view kStage = "host";
+constexpr std::uint16_t kEthernetHeader = 14;
+constexpr std::uint16_t kTag = 4;
+
+PortIndex host_port(const Topology& topology, InterfaceIndex interface) {
+    return interface < topology.interfaces.size() ? topology.interfaces[interface].host_port : kNoPort;
+}
+
+MacAddress mac_in(const rte_mbuf* frame, std::uint32_t at) {
+    MacAddress mac;
+    read_bytes(frame, at, mac.bytes.size(), mac.bytes.data());
+    return mac;
+}
+
+/// The host has no VLANs: its port is an untagged member of the interface's.
+void without_tag(rte_mbuf* frame, std::uint16_t l2_length) {
+    if (l2_length == kEthernetHeader) return;
+    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    std::memmove(header + kTag, header, 12);
+    rte_pktmbuf_adj(frame, kTag);
+    change_l2_length(frame, -static_cast<int>(kTag));
+}
+
+/// By its own routes, and to whom it says.
+Step leave_as_addressed(Context& context, const MacAddress& to) {
+    auto& egress = context.egress;
+    egress.interface = context.packet.routed.interface;
+    egress.mtu = context.tables.interfaces[egress.interface].config.mtu;
+    egress.destination_mac = to;
+    const auto delivery = find_delivery(context.topology, egress.interface, to);
+    egress.known = delivery.has_value();
+    if (delivery) {
+        egress.port = delivery->port;
+        egress.vlan = delivery->vlan;
+        egress.tunnel = delivery->tunnel;
+    }
+    context.bridged = true;
+    context.say(kStage, [&] {
+        return fmt::format("the host sends it to {} on {} by its own routes, {}", to.to_string(),
+                           context.tables.interfaces[egress.interface].config.name,
+                           egress.known ? "behind a known port" : "behind no known port: flooded");
+    });
+    return Step::go_on;
+}
+
+}  // namespace
+
+bool is_from_host(const Topology& topology, const RoutedFrame& routed) {
+    return topology.ports[routed.from].host_of == routed.interface;
+}
+
+std::optional<MacAddress> host_next_hop(const Topology& topology, const RoutedFrame& routed) {
+    if (!is_from_host(topology, routed)) return std::nullopt;
+    const auto to = mac_in(routed.frame, 0);
+    return to == topology.interfaces[routed.interface].mac ? std::nullopt : std::optional(to);
+}
+
+bool leave_to_host(Context& context, InterfaceIndex interface) {
+    const auto port = host_port(context.topology, interface);
+    if (port == kNoPort) return false;
+    auto& egress = context.egress;
+    egress.interface = interface;
+    egress.destination_mac = context.tables.interfaces[interface].mac;
+    egress.port = port;
+    egress.vlan = 0;
+    // What has been put together of fragments need not be cut again.
+    egress.mtu = UINT16_MAX;
+    egress.known = true;
+    context.bridged = true;
+    context.say(kStage, [] { return std::string("for the host, which gets it as it is"); });
+    return true;
+}
+
+Step stage_host(Context& context) {
+    const auto to = host_next_hop(context.topology, context.packet.routed);
+    return to ? leave_as_addressed(context, *to) : Step::go_on;
+}
+
+bool pass_by_host(Resolver& resolver, const RoutedFrame& routed) {
+    const auto& topology = resolver.topology();
+    if (routed.shared) return false;
+    if (is_from_host(topology, routed)) {
+        if (!host_next_hop(topology, routed)) return false;
+        resolver.send(routed.from, routed.frame, routed.interface);
+        return true;
+    }
+    const auto port = host_port(topology, routed.interface);
+    if (port == kNoPort) return false;
+    without_tag(routed.frame, routed.l2_length);
+    resolver.forwarder().stage(port, routed.frame);
+    return true;
+}
+
+void show_to_host(Resolver& resolver, const RoutedFrame& routed) {
+    const auto port = host_port(resolver.topology(), routed.interface);
+    if (port == kNoPort || routed.shared || port == routed.from) return;
+    auto* copy = rte_pktmbuf_copy(routed.frame, resolver.pool(), 0, UINT32_MAX);
+    if (copy == nullptr) return;
+    without_tag(copy, routed.l2_length);
+    resolver.forwarder().counters(routed.from).copies.add(1);
+    resolver.forwarder().stage(port, copy);
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,330 @@
+"""The node's own programs behind an interface that the dataplane has taken: everything that reached them does still,
+pods and published ports besides, and the interface comes back with all that it had."""
+import contextlib
+import json
+import socket
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from viaduct import hosts, pods, process
+
+NODE = {4: "192.0.2.2", 6: "2001:db8:2::2"}
+OUTSIDE = {4: "192.0.2.1", 6: "2001:db8:2::1"}
+FAR = {4: "203.0.113.7", 6: "2001:db8:7::7"}
+SUBNETS = ["10.91.0.0/24", "fd91::/64"]
+both_families = pytest.mark.parametrize("family", hosts.FAMILIES, ids=["ipv4", "ipv6"])
+
+
+class Space:
+    """A namespace with addresses by family, as hosts' sockets want it."""
+
+    def __init__(self, space, address):
+        self.space, self.address = space, address
+
+
+class Machine:
+    """A node whose interface eth1 leads outside, where more lies behind the gateway."""
+
+    def __init__(self, node, outside_space):
+        self.node, self.space = node, node.namespace
+        self.host, self.outside = Space(self.space, NODE), Space(outside_space, OUTSIDE)
+        self.far = Space(outside_space, FAR)
+        self.space.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", outside_space.name)
+        # A packet socket takes neither segments to be cut nor checksums to be filled in.
+        outside_space.run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off")
+        for space, device, mine in ((self.space, "eth1", NODE), (outside_space, "eth0", OUTSIDE)):
+            space.run("ip", "addr", "add", f"{mine[4]}/24", "dev", device)
+            space.run("ip", "addr", "add", f"{mine[6]}/64", "dev", device, "nodad")
+            space.run("ip", "link", "set", device, "up")
+        for family in hosts.FAMILIES:
+            outside_space.run("ip", "addr", "add", FAR[family], "dev", "lo")
+            self.space.run("ip", f"-{family}", "route", "add", "default", "via", OUTSIDE[family])
+        self.space.run("ip", "route", "add", "198.18.0.0/15", "via", OUTSIDE[4], "metric", "77", "mtu", "1400")
+        self.space.run("ip", "neigh", "add", "192.0.2.200", "lladdr", "02:00:00:00:00:c8", "dev", "eth1")
+
+    def take(self, check=True, **options):
+        answer = self.node.api("POST", "/v1/uplinks/take", {"interface": "eth1", "force": True, **options})
+        assert not check or answer.status == 200, answer
+        return answer
+
+    def release(self):
+        answer = self.node.api("POST", "/v1/uplinks/release", {"interface": "eth1"})
+        assert answer.status == 200, answer
+
+    def taken(self):
+        return self.node.api("GET", "/v1/uplinks").body["taken"]
+
+    def kind(self):
+        described = json.loads(self.space.output("ip", "-d", "-j", "link", "show", "eth1"))[0]
+        return described.get("linkinfo", {}).get("info_kind")
+
+    def kernel(self):
+        """What the kernel says of eth1's third layer, but for what is Viaduct's own."""
+        addresses = json.loads(self.space.output("ip", "-j", "addr", "show", "eth1"))[0]
+        routes = [json.loads(self.space.output("ip", f"-{family}", "-j", "route", "show", "dev", "eth1"))
+                  for family in hosts.FAMILIES]
+        neighbours = json.loads(self.space.output("ip", "-j", "neigh", "show", "dev", "eth1", "nud", "permanent"))
+        return {"mac": addresses["address"], "mtu": addresses["mtu"],
+                "addresses": sorted(f"{each['local']}/{each['prefixlen']}" for each in addresses["addr_info"]
+                                    if each["scope"] == "global"),
+                "routes": sorted(json.dumps({key: value for key, value in route.items() if key != "flags"})
+                                 for family in routes for route in family if route.get("protocol") != "93"
+                                 and route["dst"] not in ("fe80::/64", "ff00::/8")),
+                "neighbours": sorted(each["dst"] for each in neighbours
+                                     if each["dst"] not in ("169.254.42.1", "fe80::5654:2a01"))}
+
+    def rules(self):
+        return self.space.output("ip", "rule") + self.space.output("ip", "-6", "rule")
+
+
+@pytest.fixture
+def taking(make_node, make_netns):
+    """A Machine whose node runs, nothing taken."""
+    node = make_node()
+    made = Machine(node, make_netns("outside"))
+    yield made
+    # The namespace of taken interfaces is mounted below the node's directory.
+    process.run(["umount", "-l", node.run_dir / "uplinks.netns"], check=False)
+
+
+def exchange(client, family, address, port, data=b"ping"):
+    with hosts.connect(client, family, address, port, timeout=10) as connection:
+        hosts.exchange(connection, data)
+
+
+def reaches(client, family, address, port):
+    try:
+        exchange(client, family, address, port)
+    except (OSError, process.Failed):
+        return False
+    return True
+
+
+@pytest.fixture
+def published(taking, make_netns):
+    """(machine, a pod with port 80 published as 8080 that echoes); eth1 is taken."""
+    machine = taking
+    machine.take()
+    settings = machine.node.network(
+        "web", bridge="br-web", isDefaultGateway=True, ipMasq=True, capabilities={"portMappings": True},
+        runtimeConfig={"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+        ipam={"type": "viaduct", "ranges": [[{"subnet": subnet}] for subnet in SUBNETS]})
+    space = make_netns("pod")
+    pod = pods.Pod(machine.node, space, "web-1", settings)
+    addresses = [each["address"].partition("/")[0]
+                 for each in pods.attachment(machine.node, "web-1")["addresses"]]
+    echo = Space(space, dict(zip(hosts.FAMILIES, addresses)))
+    with contextlib.ExitStack() as stack:
+        servers = {family: stack.enter_context(hosts.EchoServer(echo, family, 80)) for family in hosts.FAMILIES}
+        yield machine, echo, servers, pod
+
+
+def test_nothing_is_missed(taking, directory):
+    """The interface goes and comes back under open connections, and the kernel has what it had."""
+    machine = taking
+    before, rules = machine.kernel(), machine.rules()
+    with hosts.EchoServer(machine.host, 4, 5001), hosts.EchoServer(machine.host, 6, 5002), \
+            hosts.connect(machine.outside, 4, NODE[4], 5001) as four, \
+            hosts.connect(machine.outside, 6, NODE[6], 5002) as six:
+        for connection in (four, six):
+            hosts.exchange(connection, b"before")
+        machine.take()
+        assert machine.kind() == "tun"
+        assert machine.kernel() == before
+        for connection in (four, six):
+            hosts.exchange(connection, bytes(range(256)) * 2000)
+        for family in hosts.FAMILIES:
+            machine.space.ping(FAR[family], count=10)
+            machine.outside.space.ping(NODE[family], count=10)
+            logs = directory / str(family)
+            logs.mkdir()
+            end = hosts.iperf3(machine.far, machine.host, family, FAR[family], seconds=1, log_directory=logs)
+            assert end["sum_received"]["bytes"] > 1_000_000
+        machine.release()
+        assert machine.kind() == "veth"
+        assert machine.kernel() == before and machine.rules() == rules
+        for connection in (four, six):
+            hosts.exchange(connection, b"after")
+    assert machine.taken() == []
+    assert machine.node.cli("config", "show") is not None
+    config = machine.node.api("GET", "/v1/config").body
+    assert not any(config[kind] for kind in ("bridges", "ports", "interfaces", "routes"))
+
+
+@both_families
+def test_pods_and_the_host_reach_each_other(published, family):
+    machine, pod, servers, _ = published
+    machine.space.ping(pod.address[family])
+    pod.space.ping(NODE[family])
+    exchange(machine.host, family, pod.address[family], 80)
+    with hosts.EchoServer(machine.host, family, 22) as sshd:
+        exchange(pod, family, NODE[family], 22)
+        exchange(machine.outside, family, NODE[family], 22)
+        assert sshd.peers == [pod.address[family], OUTSIDE[family]]
+    assert servers[family].peers == [NODE[family]]
+    with hosts.EchoServer(machine.far, family, 443) as server:
+        exchange(pod, family, FAR[family], 443)
+        exchange(machine.host, family, FAR[family], 443)
+        assert server.peers == [NODE[family]] * 2
+
+
+@both_families
+def test_published_ports_are_reached_from_everywhere(published, family, make_netns):
+    machine, pod, servers, added = published
+    names = [NODE[family]] + ["127.0.0.1", "127.3.2.1"] * (family == 4)
+    for name in names:
+        process.wait_until(lambda: reaches(machine.host, family, name, 8080), 20, f"{name}:8080 from the host")
+    assert set(servers[family].peers) == {NODE[family]}
+    exchange(machine.outside, family, NODE[family], 8080, bytes(range(256)) * 4000)
+    assert servers[family].peers[-1] == OUTSIDE[family]
+    exchange(pod, family, NODE[family], 8080)  # hairpin
+    # The host's own services beside them, on loopback as ever.
+    with hosts.EchoServer(Space(machine.space, {4: "127.0.0.1", 6: "::1"}), family, 9000):
+        exchange(machine.host, family, {4: "127.0.0.1", 6: "::1"}[family], 9000)
+    added.delete()
+    process.wait_until(lambda: "8080" not in machine.rules(), 20, "the rules to go with the pod")
+    assert not reaches(machine.host, family, NODE[family], 8080)
+
+
+def test_the_same_port_of_the_host_and_of_a_pod(published):
+    """A pod's flow and the host's to one server from one port: both are answered."""
+    machine, pod, _, _ = published
+    peers = []
+    with hosts.open_socket(machine.far, 4, socket.SOCK_DGRAM) as server, \
+            hosts.open_socket(pod, 4, socket.SOCK_DGRAM) as of_pod, \
+            hosts.open_socket(machine.host, 4, socket.SOCK_DGRAM) as of_host:
+        server.bind((FAR[4], 5353))
+        of_pod.bind((pod.address[4], 33333))
+        of_host.bind((NODE[4], 33333))
+        for sender, text in ((of_pod, b"pod"), (of_host, b"host")):
+            sender.sendto(text, (FAR[4], 5353))
+            data, peer = server.recvfrom(100)
+            assert data == text and peer[0] == NODE[4]
+            peers.append(peer)
+        assert peers[0] != peers[1]
+        for text, peer in ((b"to the pod", peers[0]), (b"to the host", peers[1])):
+            server.sendto(text, peer)
+        assert of_pod.recv(100) == b"to the pod" and of_host.recv(100) == b"to the host"
+
+
+def test_it_comes_back_without_confirmation(taking):
+    machine = taking
+    before = machine.kernel()
+    machine.take(confirm_within=1)
+    assert machine.kind() == "tun" and machine.taken()[0]["state"] == "unconfirmed"
+    process.wait_until(lambda: machine.taken() == [], 20, "the interface to be given back")
+    assert machine.kind() == "veth" and machine.kernel() == before
+    late = machine.node.api("POST", "/v1/uplinks/confirm", {"interface": "eth1"})
+    assert late.status == 400 and "given back already" in late.body["error"], late
+    # Whatever was built on it meanwhile goes with it.
+    machine.take(confirm_within=3)
+    machine.node.cli("nat", "masquerade", "add", "m", "source", "10.0.0.0/8", "dev", "eth1")
+    process.wait_until(lambda: machine.taken() == [], 20, "the interface to be given back again")
+    assert machine.kernel() == before
+    machine.take(confirm_within=30)
+    assert machine.node.api("POST", "/v1/uplinks/confirm", {"interface": "eth1"}).status == 200
+    assert machine.taken()[0]["state"] == "taken"
+
+
+def test_what_cannot_be_taken(taking):
+    machine = taking
+    def refused(word, status=400, **body):
+        answer = machine.node.api("POST", "/v1/uplinks/take", body)
+        assert answer.status == status and word in answer.body["error"], answer
+        assert machine.kind() == "veth"
+
+    before = machine.kernel()
+    refused("only default route", interface="eth1")
+    refused("does not exist", interface="eth9")
+    refused("no Ethernet", status=409, interface="lo")
+    refused("kernel interface's name", interface="a/b")
+    refused("af_packet", interface="eth1", force=True, driver="magic")
+    machine.space.run("ip", "link", "add", "link", "eth1", "name", "above", "type", "macvlan")
+    refused("above stands on eth1", status=409, interface="eth1", force=True)
+    machine.space.run("ip", "link", "del", "above")
+    machine.node.cli("bridge", "add", "eth1")
+    refused("name of a bridge", interface="eth1", force=True)
+    machine.node.cli("bridge", "del", "eth1")
+    # A network that overlaps is refused with both names, and all is as it was.
+    machine.node.cli("bridge", "add", "other")
+    machine.node.cli("interface", "add", "clash", "bridge", "other", "address", "192.0.2.129/25")
+    refused("clash", interface="eth1", force=True)
+    machine.node.cli("interface", "del", "clash")
+    assert machine.kernel() == before and machine.taken() == []
+    machine.take()
+    again = machine.take(check=False)
+    assert again.status == 400 and "taken already" in again.body["error"]
+    machine.node.cli("nat", "masquerade", "add", "m", "source", "10.0.0.0/8", "dev", "eth1")
+    needed = machine.node.api("POST", "/v1/uplinks/release", {"interface": "eth1"})
+    assert needed.status == 400 and "m" in needed.body["error"] and machine.kind() == "tun", needed
+    machine.outside.space.ping(NODE[4])
+
+
+def test_a_killed_dataplane_comes_back(published):
+    machine, pod, _, _ = published
+    machine.node.kill_dataplane()
+    machine.node.start_dataplane()
+    machine.node.wait_in_sync()
+    machine.outside.space.ping(NODE[4])
+    machine.outside.space.ping(NODE[6])
+    process.wait_until(lambda: reaches(machine.outside, 4, NODE[4], 8080), 20, "the published port")
+    exchange(machine.host, 4, "127.0.0.1", 8080)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.06, 0.15])
+def test_control_killed_half_way(taking, after):
+    """At whatever instant: the next start ends what was begun, and nothing of the kernel's is lost."""
+    machine = taking
+    before = machine.kernel()
+
+    def ask():
+        with contextlib.suppress(Exception):
+            machine.take(check=False)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(after)
+    machine.node.kill_control()
+    thread.join()
+    machine.node.start_control()
+    machine.node.wait_in_sync()
+    state = [each["state"] for each in machine.taken()]
+    assert state in ([], ["taken"]), state
+    assert machine.kind() == ("tun" if state else "veth")
+    process.wait_until(lambda: machine.kernel() == before, 20, "the kernel to have all again",
+                       tell=lambda: f"{machine.kernel()} instead of {before}")
+    machine.outside.space.ping(NODE[4])
+    machine.space.ping(FAR[6])
+
+
+def test_it_is_taken_again_after_a_reboot(taking):
+    """A new run of the kernel has the interface with what the system gives it, and nothing of Viaduct's."""
+    machine = taking
+    before = machine.kernel()
+    machine.take()
+    machine.node.stop_control()
+    machine.node.stop_dataplane()
+    with contextlib.closing(sqlite3.connect(machine.node.store)) as store, store:
+        record = json.loads(store.execute("SELECT record FROM taken_interface").fetchone()[0])
+        record["boot"] = "another"
+        store.execute("UPDATE taken_interface SET record = ?", (json.dumps(record),))
+    machine.space.run("ip", "link", "del", "eth1")
+    mount = machine.node.run_dir / "uplinks.netns"
+    process.run(["nsenter", f"--net={mount}", "--", "ip", "link", "set", "eth1", "netns", machine.space.path])
+    process.run(["umount", mount])
+    machine.space.run("ip", "addr", "add", f"{NODE[4]}/24", "dev", "eth1")
+    machine.space.run("ip", "addr", "add", f"{NODE[6]}/64", "dev", "eth1", "nodad")
+    machine.space.run("ip", "link", "set", "eth1", "up")
+    for family in hosts.FAMILIES:
+        machine.space.run("ip", f"-{family}", "route", "add", "default", "via", OUTSIDE[family])
+    machine.node.start_dataplane()
+    machine.node.start_control()
+    machine.node.wait_in_sync()
+    assert machine.kind() == "tun"
+    process.wait_until(lambda: machine.kernel()["addresses"] == before["addresses"], 20, "the addresses")
+    for family in hosts.FAMILIES:
+        machine.space.ping(FAR[family])
+        machine.outside.space.ping(NODE[family])
