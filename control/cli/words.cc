@@ -1,6 +1,7 @@
 // Plain matching; every refusal says what would have been understood.
 #include "cli/words.h"
 
+#include <algorithm>
 #include <charconv>
 #include <functional>
 #include <map>
@@ -17,7 +18,7 @@ std::string joined(const std::vector<std::string_view>& words) {
 }
 
 bool takes_options(const std::string& object) {
-    return object == "trace" || object == "net";
+    return object == "trace" || object == "net" || object == "uplink";
 }
 
 }  // namespace
@@ -68,6 +69,11 @@ std::uint64_t Words::number(const std::string& what, std::uint64_t low, std::uin
     return value;
 }
 
+bool Words::has(const std::string& key) const {
+    return std::any_of(words_.begin() + static_cast<std::ptrdiff_t>(next_), words_.end(),
+                       [&](const std::string& word) { return word == key || word == "--" + key; });
+}
+
 void Words::done() const {
     if (!empty()) throw Usage("\"" + peek() + "\" is one word too many");
 }
@@ -100,7 +106,7 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
             *value->second = equals == std::string::npos ? arguments[++i] : word.substr(equals + 1);
         } else if (!parsed.words.empty() && takes_options(parsed.words.front()) && word.starts_with("--")) {
             // A packet's properties look like options, as they do in other tools that make packets, and so do
-            // a network's and a container's, as they do in container engines.
+            // a network's, a container's and an uplink's, as they do in container engines.
             parsed.words.push_back(word.substr(0, equals));
             if (equals != std::string::npos) parsed.words.push_back(word.substr(equals + 1));
         } else {

@@ -40,6 +40,8 @@ public:
     std::string keyword(const std::vector<std::string_view>& keys);
     /// The next word as a number from `low` to `high`; throws Usage that names `what`.
     std::uint64_t number(const std::string& what, std::uint64_t low, std::uint64_t high);
+    /// Whether a keyword is among the words that are left.
+    [[nodiscard]] bool has(const std::string& key) const;
     /// Throws Usage when words are left.
     void done() const;
 
