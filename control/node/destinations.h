@@ -9,7 +9,8 @@
 
 namespace viaduct::node {
 
-/// The destinations of all routes of the main table, both families; default routes are left out. Throws Error.
+/// The destinations of all routes of the main table, both families; default routes are left out. Throws
+/// Error.
 std::vector<Prefix> destinations(const Namespace& ns);
 
 }  // namespace viaduct::node
