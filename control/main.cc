@@ -39,6 +39,8 @@
 #include "reconcile/reconciler.h"
 #include "store/config_history.h"
 #include "store/database.h"
+#include "uplink/routes.h"
+#include "uplink/uplinks.h"
 
 namespace {
 
@@ -118,13 +120,14 @@ void make_directory(const std::filesystem::path& directory) {
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
     for (const auto* more : {&ipam::migrations(), &pod::migrations(), &host::migrations(),
-                             &network::migrations(), &docker::migrations()})
+                             &network::migrations(), &docker::migrations(), &uplink::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
 
 /// Waits for SIGTERM or SIGINT, meanwhile telling systemd how things stand.
-void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& reconciler) {
+void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& reconciler,
+                        uplink::Uplinks& uplinks) {
     std::string told;
     std::uint64_t watchdog = 0;
     const bool watched = ::sd_watchdog_enabled(0, &watchdog) > 0;
@@ -141,6 +144,11 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
         told = text;
         if (watched) ::sd_notify(0, "WATCHDOG=1");
         const int number = ::sigtimedwait(&signals, nullptr, &pause);
+        try {
+            uplinks.keep();
+        } catch (const std::exception& error) {
+            spdlog::error("devices are not looked after: {}", error.what());
+        }
         if (number > 0) return spdlog::info("ending: got signal {}", ::strsignal(number));
     }
 }
@@ -190,7 +198,9 @@ void run(const Settings& settings, const sigset_t& signals) {
         ~StopFirst() { reconciler.stop(); }
     } stop_first{reconciler};
     reconciler.on_change([&] { shares.wake(); });
-    shares.before_each([&](const model::Config& in_force) { taken.restore(in_force); });
+    shares.before_each([&] { return taken.follow_kernel(); });
+    uplink::Uplinks uplinks(node::host_tree(), database, changes);
+    uplinks.recover();
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);
@@ -199,6 +209,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     pod::register_routes(router, attachments);
     network::register_routes(router, networks, attachments);
     host::register_routes(router, taken);
+    uplink::add_routes(router, uplinks, database);
 
     shares.start();
     taken.start();
@@ -215,7 +226,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,
                  settings.store);
     ::sd_notify(0, "READY=1");
-    serve_until_signal(signals, reconciler);
+    serve_until_signal(signals, reconciler, uplinks);
     ::sd_notify(0, "STOPPING=1");
 }
 

@@ -56,17 +56,16 @@ bool serves(const Port& device, const model::Config& in_old, const model::Port& 
 }
 
 /// What two devices cannot have at once.
-std::string device_place(const model::Port& port) {
+std::vector<std::string> device_places(const model::Port& port) {
     switch (port.kind) {
         case model::PortKind::tap:
-            return "tap " + port.tap.netns + " " + port.tap.ifname;
+            return {"tap " + port.tap.netns + " " + port.tap.ifname};
         case model::PortKind::uplink:
-            // Its arguments say how, not what.
-            return "uplink " + port.uplink.device.substr(0, port.uplink.device.find(','));
+            return model::places_of(port.uplink);
         case model::PortKind::vxlan:
-            return "vxlan " + port.name;
+            return {"vxlan " + port.name};
         default:
-            return port.vhost.path;
+            return {port.vhost.path};
     }
 }
 
@@ -160,7 +159,8 @@ std::uint32_t Dataplane::port_buffers(const model::Port& port) const {
     const auto workers = static_cast<std::uint32_t>(options_.worker_lcores.size());
     // A burst received on each queue, and a burst staged for the port by each worker; an Ethernet device has
     // its rings full of buffers besides, sent ones that it has not given back yet included.
-    const auto rings = port.kind == model::PortKind::uplink ? 2U * kEthdevRing * port.queues : 0U;
+    const auto devices = static_cast<std::uint32_t>(model::devices_of(port.uplink).size());
+    const auto rings = port.kind == model::PortKind::uplink ? 2U * kEthdevRing * port.queues * devices : 0U;
     const auto line = port.tx_limit.rate != 0 ? ShapedPort::kLine * port.queues : 0U;
     return ((port.queues + workers) * kBurst + line) * segments + rings;
 }
@@ -204,14 +204,18 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
         if (old != s.ports.end() && serves(*old->second->device, s.config, old->second->config, next, port))
             continue;
         made.push_back(name);
-        wanted_places.insert(device_place(port));
+        for (auto& place : device_places(port))
+            wanted_places.insert(std::move(place));
     }
     std::vector<std::string> removed_first;
     for (const auto& [name, slot] : s.ports) {
         const auto kept = next.ports.find(name);
         const bool goes = kept == next.ports.end();
         if (!goes && serves(*slot->device, s.config, slot->config, next, kept->second)) continue;
-        const bool first = !goes || wanted_places.contains(device_place(slot->config));
+        const auto places = device_places(slot->config);
+        const bool first = !goes || std::any_of(places.begin(), places.end(), [&](const auto& place) {
+            return wanted_places.contains(place);
+        });
         (first ? removed_first : removed).push_back(name);
     }
     replace_devices(next, removed_first, made);
@@ -387,6 +391,14 @@ bool Dataplane::take_resolve() {
     return resolve;
 }
 
+std::vector<Port*> Dataplane::ports_to_tend() const {
+    std::vector<Port*> found;
+    for (const auto& [name, slot] : state_->ports) {
+        if (slot->device->needs_tending()) found.push_back(slot->device.get());
+    }
+    return found;
+}
+
 void Dataplane::tick() {
     auto& s = *state_;
     s.crew.now.store(options_.clock(), std::memory_order_relaxed);
@@ -395,10 +407,20 @@ void Dataplane::tick() {
     const std::scoped_lock lock(s.mutex);
     const bool stale = s.stale.exchange(false);
     const bool resolve = take_resolve();
+    // Asked before the topology is made: what they say of their queues then is in it.
+    const auto tended = stale ? ports_to_tend() : std::vector<Port*>();
     if (stale || resolve) {
         publish(resolve || links_changed() ? Flows::resolve_again : Flows::stay);
         s.settle();
         forget_behind_down_links();
+    }
+    for (auto* port : tended) {
+        // As for one that is removed: after the second grace period no hand-off ring holds frames for it.
+        port->tend([&] {
+            s.crew.synchronize();
+            s.wake_all();
+            s.crew.synchronize();
+        });
     }
     tell_exhaustion();
     tell_duplicates();

@@ -188,6 +188,8 @@ private:
     void take_over(model::Config next, const std::vector<std::string>& removed,
                    std::vector<std::tuple<std::string, Prefix>> touched);
     bool take_resolve();
+    /// Ports of which what they stand on has gone, or come back.
+    [[nodiscard]] std::vector<Port*> ports_to_tend() const;
     void place_bridges(const model::Config& next);
     void place_statics(const FdbConfig& before);
     void forget_gateways(const model::Config& next);

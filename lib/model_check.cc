@@ -56,20 +56,20 @@ void check_host(const Config& config, const Port& port, Faults& faults) {
 }
 
 /// What only one port can have.
-std::string place_taken_by(const Port& port) {
+std::vector<std::string> places_taken_by(const Port& port) {
     switch (port.kind) {
         case PortKind::vhost_user:
-            return "socket " + port.vhost.path;
+            return {"socket " + port.vhost.path};
         case PortKind::tap:
             // A namespace named by two ports through two paths is one namespace.
-            return "interface " + port.tap.ifname +
-                   (port.tap.netns_inode != 0 ? " in namespace inode " + std::to_string(port.tap.netns_inode)
-                                              : " in namespace " + port.tap.netns);
+            return {"interface " + port.tap.ifname +
+                    (port.tap.netns_inode != 0 ? " in namespace inode " + std::to_string(port.tap.netns_inode)
+                                               : " in namespace " + port.tap.netns)};
         case PortKind::uplink:
-            return "device " + port.uplink.device.substr(0, port.uplink.device.find(','));
+            return places_of(port.uplink);
         case PortKind::vxlan:
-            return "VNI " + std::to_string(port.vxlan.vni) + " at " + port.vxlan.local.to_string() +
-                   " of VRF " + port.vxlan.vrf;
+            return {"VNI " + std::to_string(port.vxlan.vni) + " at " + port.vxlan.local.to_string() +
+                    " of VRF " + port.vxlan.vrf};
         case PortKind::wire:
             break;
     }
@@ -78,17 +78,16 @@ std::string place_taken_by(const Port& port) {
 
 void check_unique_places(const Config& config, Faults& faults) {
     std::map<std::string, std::string> holders;
-    const auto hold = [&](const std::string& name, std::string place) {
-        if (place.empty()) return;
-        const auto [holder, is_new] = holders.emplace(std::move(place), name);
-        if (!is_new) {
+    for (const auto& [name, port] : config.ports) {
+        auto places = places_taken_by(port);
+        if (!port.host.empty()) places.push_back("the host's share of interface " + port.host);
+        for (auto& place : places) {
+            const auto [holder, is_new] = holders.emplace(std::move(place), name);
+            if (is_new) continue;
             faults.push_back({"ports/" + name, "uses " + holder->first + ", which port \"" + holder->second +
                                                    "\" has; give it another"});
+            break;
         }
-    };
-    for (const auto& [name, port] : config.ports) {
-        hold(name, place_taken_by(port));
-        if (!port.host.empty()) hold(name, "the host's share of interface " + port.host);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "viaduct/model.h"
 
 #include "model_reading.h"
+#include "uplink_json.h"
 
 namespace viaduct::model {
 
@@ -97,16 +98,6 @@ void read_vhost(ObjectReader& reader, VhostUser& vhost) {
     }
 }
 
-void read_netns(ObjectReader& reader, std::string& path) {
-    const auto netns = reader.string("netns");
-    if (!netns) return;
-    if (netns->empty() || (*netns)[0] != '/') {
-        reader.fault("netns", "must be an absolute path such as /run/netns/pod1");
-    } else {
-        path = *netns;
-    }
-}
-
 void read_tap(ObjectReader& reader, Tap& tap) {
     const auto ifname = reader.string("ifname");
     if (!ifname) {
@@ -118,21 +109,6 @@ void read_tap(ObjectReader& reader, Tap& tap) {
     }
     read_netns(reader, tap.netns);
     set_integer(reader, "netns_inode", 1, UINT64_MAX, tap.netns_inode);
-}
-
-void read_uplink(ObjectReader& reader, Uplink& uplink) {
-    const auto device = reader.string("device", 255);
-    if (!device || device->empty()) {
-        if (reader.member("device") == nullptr || device)
-            reader.fault("device",
-                         "is required for an uplink: a PCI address such as \"0000:03:00.0\", or a "
-                         "virtual device such as \"net_af_packet0,iface=eth1\"");
-    } else if (std::any_of(device->begin(), device->end(), [](char c) { return c <= ' ' || c == 0x7f; })) {
-        reader.fault("device", "must not contain white space or control characters");
-    } else {
-        uplink.device = *device;
-    }
-    read_netns(reader, uplink.netns);
 }
 
 void read_vxlan(ObjectReader& reader, Vxlan& vxlan) {
@@ -291,10 +267,7 @@ Json::Value to_json(const Port& port) {
     write_limit(json, "tx", port.tx_limit);
     if (port.kind == PortKind::vhost_user) write_vhost(json, port.vhost);
     if (port.kind == PortKind::tap) write_tap(json, port.tap);
-    if (port.kind == PortKind::uplink) {
-        json["device"] = port.uplink.device;
-        if (!port.uplink.netns.empty()) json["netns"] = port.uplink.netns;
-    }
+    if (port.kind == PortKind::uplink) write_uplink(json, port.uplink);
     if (port.kind == PortKind::vxlan) write_vxlan(json, port.vxlan);
     return json;
 }

@@ -69,4 +69,14 @@ void read_vrf(ObjectReader& reader, std::string& vrf) {
     if (auto name = read_name(reader, "vrf", Need::optional)) vrf = std::move(*name);
 }
 
+void read_netns(ObjectReader& reader, std::string& path) {
+    const auto netns = reader.string("netns");
+    if (!netns) return;
+    if (netns->empty() || (*netns)[0] != '/') {
+        reader.fault("netns", "must be an absolute path such as /run/netns/pod1");
+    } else {
+        path = *netns;
+    }
+}
+
 }  // namespace viaduct::model

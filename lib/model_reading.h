@@ -19,6 +19,8 @@ std::optional<MacAddress> read_mac(ObjectReader& reader, const char* key, Need n
 std::optional<IpAddress> read_address(ObjectReader& reader, const char* key, Need need);
 std::optional<Prefix> read_network(ObjectReader& reader, const char* key, Need need);  ///< no host bits
 void read_vrf(ObjectReader& reader, std::string& vrf);
+/// The path of a network namespace.
+void read_netns(ObjectReader& reader, std::string& path);
 /// A network without host bits, from one string of a list.
 std::optional<Prefix> network_from(ObjectReader& reader, const char* key, const std::string& text);
 

@@ -72,7 +72,9 @@ Json::Value to_json(const std::vector<store::ObjectChange>& changes) {
     return list;
 }
 
-http::Response to_response(const ConfigChanges::Outcome& outcome, bool dry_run) {
+}  // namespace
+
+Json::Value outcome_to_json(const ConfigChanges::Outcome& outcome, bool dry_run) {
     Json::Value json(Json::objectValue);
     json["generation"] = Json::Int64(outcome.generation);
     json["changes"] = model::to_json(outcome.change);
@@ -80,7 +82,13 @@ http::Response to_response(const ConfigChanges::Outcome& outcome, bool dry_run) 
     json["applied"] = outcome.applied && !dry_run;
     if (dry_run) json["checked_by_dataplane"] = outcome.applied;
     if (!outcome.note.empty()) json["note"] = outcome.note;
-    return json_response(json);
+    return json;
+}
+
+namespace {
+
+http::Response to_response(const ConfigChanges::Outcome& outcome, bool dry_run) {
+    return json_response(outcome_to_json(outcome, dry_run));
 }
 
 struct Manner {

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "api/router.h"
+#include "reconcile/config_changes.h"
 
 namespace viaduct::store {
 class Database;
 }
 namespace viaduct::reconcile {
-class ConfigChanges;
 class Reconciler;
-}  // namespace viaduct::reconcile
+}
 
 namespace viaduct::api {
 
@@ -17,5 +17,8 @@ namespace viaduct::api {
 /// object with whom it is from.
 void add_config_routes(Router& router, store::Database& database, const reconcile::Reconciler& reconciler,
                        reconcile::ConfigChanges& changes);
+
+/// What came of a change, as every request for one is answered.
+Json::Value outcome_to_json(const reconcile::ConfigChanges::Outcome& outcome, bool dry_run);
 
 }  // namespace viaduct::api

@@ -60,6 +60,9 @@ void print_link(const Json::Value& link, bool statistics) {
     if (const auto name = text_of(link, "ifname"); !name.empty()) std::cout << " name " << name;
     if (const auto netns = text_of(link, "netns"); !netns.empty()) std::cout << " netns " << netns;
     std::cout << "\n";
+    // What an uplink stands on, and why its link is down, is nowhere else.
+    if (const auto detail = text_of(link, "detail"); text_of(link, "kind") == "uplink" && !detail.empty())
+        std::cout << "    " << detail << "\n";
     if (statistics) print_counters(link["counters"]);
 }
 

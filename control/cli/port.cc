@@ -1,150 +1,16 @@
 // viaduct port: vhost-user and TAP ports as they are configured.
 #include <iostream>
-#include <optional>
 
 #include <json/json.h>
 
 #include "viaduct/model.h"
 
-#include "cli/edit.h"
+#include "cli/port_settings.h"
 #include "cli/session.h"
 
 namespace viaduct::cli {
 
 namespace {
-
-Json::Value vlan_list(const std::string& text) {
-    Json::Value list(Json::arrayValue);
-    std::size_t start = 0;
-    while (start <= text.size()) {
-        const auto end = std::min(text.find(',', start), text.size());
-        list.append(text.substr(start, end - start));
-        start = end + 1;
-    }
-    return list;
-}
-
-/// VLAN words may come in any order; they are put together when all are read.
-struct VlanWords {
-    bool none = false;
-    std::optional<std::uint64_t> access;
-    std::optional<Json::Value> trunk;
-    std::optional<std::uint64_t> native;
-};
-
-void read_vlan(const std::string& key, Words& words, VlanWords& vlan) {
-    if (key == "trunk") {
-        vlan.trunk = vlan_list(words.take("VLANs such as 10,20-29"));
-    } else if (key == "native") {
-        vlan.native = words.number("native", model::kVlanFirst, model::kVlanLast);
-    } else if (!words.empty() && words.peek() == "none") {
-        words.take("none");
-        vlan.none = true;
-    } else {
-        vlan.access = words.number("vlan", model::kVlanFirst, model::kVlanLast);
-    }
-}
-
-void put_vlan(const VlanWords& words, Json::Value& port) {
-    if (words.access && (words.trunk || words.native)) {
-        throw Usage(
-            "\"vlan\" makes an access port and \"trunk\" and \"native\" a trunk; write one or the other");
-    }
-    if (words.none) port.removeMember("vlan");
-    if (words.access) {
-        port["vlan"] = Json::objectValue;
-        port["vlan"]["untagged"] = Json::UInt64(*words.access);
-        port["vlan"]["tagged"] = Json::arrayValue;
-    }
-    if (!words.trunk && !words.native) return;
-    auto& vlan = port["vlan"];
-    const bool was_trunk = vlan.isObject() && !vlan["tagged"].empty();
-    if (!words.trunk && !was_trunk) throw Usage("\"native\" is for a trunk; add \"trunk\" and its VLANs");
-    if (words.trunk) vlan["tagged"] = *words.trunk;
-    if (!was_trunk) vlan["untagged"] = 0;
-    if (words.native) vlan["untagged"] = Json::UInt64(*words.native);
-}
-
-/// True when `key` was one of a tunnel's.
-bool read_tunnel(const std::string& key, Words& words, Json::Value& port) {
-    if (key == "vni") {
-        port[key] = Json::UInt64(words.number(key, 1, model::kVniMost));
-    } else if (key == "udp_port" || key == "ttl") {
-        port[key] = Json::UInt64(words.number(key, 1, key == "ttl" ? UINT8_MAX : UINT16_MAX));
-    } else if (key == "udp_checksum") {
-        port[key] = take_switch(words, key);
-    } else if (key == "remote") {
-        port["remotes"].append(words.take("a peer's address"));
-    } else if (key == "noremote") {
-        port["remotes"] = Json::arrayValue;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-void read_setting(const std::string& key, Words& words, Json::Value& port) {
-    if (read_tunnel(key, words, port)) return;
-    if (key == "up" || key == "down") {
-        port["up"] = key == "up";
-    } else if (key == "mtu") {
-        port["mtu"] = Json::UInt64(words.number("mtu (bytes)", model::kMtuLeast, model::kMtuMost));
-    } else if (key == "queues") {
-        port["queues"] = Json::UInt64(words.number("queues (pairs)", 1, 16));
-    } else if (key == "fdb_limit") {
-        port["fdb_limit"] = Json::UInt64(words.number("fdb_limit (entries, 0 for the bridge's)", 0, 1048576));
-    } else if (key == "guard_mac" || key == "guard_address") {
-        port["guard"][key == "guard_mac" ? "macs" : "addresses"].append(
-            words.take(key == "guard_mac" ? "a MAC address" : "a network, such as 10.0.0.2/32"));
-    } else if (key == "noguard") {
-        port.removeMember("guard");
-    } else if (key == "rx_rate" || key == "tx_rate") {
-        const auto text = words.take("a rate, such as 100mbit, or none");
-        const auto rate = text == "none" ? 0 : model::parse_rate(text);
-        if (!rate || (*rate != 0 && (*rate < model::kRateLeast || *rate > model::kRateMost)))
-            throw Usage("\"" + key + "\" is \"" + text +
-                        "\"; it must be a rate from 8kbit to 1000gbit, or none");
-        port[key] = Json::UInt64(*rate);
-    } else if (key == "rx_burst" || key == "tx_burst") {
-        const auto text = words.take("a size in bytes, such as 64k");
-        const auto size = model::parse_size(text);
-        if (!size || *size > model::kBurstMost)
-            throw Usage("\"" + key + "\" is \"" + text + "\"; it must be a size up to 1024m, such as 64k");
-        port[key] = Json::UInt64(*size);
-    } else if (key == "socket_owner" || key == "socket_group") {
-        port[key] = Json::UInt64(words.number(key + " (numeric id)", 0, UINT32_MAX - 1));
-    } else if (key == "host") {
-        port[key] = words.take("a router interface, which the host shares by this port");
-    } else if (key == "nobridge" || key == "nomac" || key == "nohost") {
-        port.removeMember(key.substr(2));
-        if (key == "nobridge") port.removeMember("vlan");
-    } else if (key == "netns") {
-        // As "ip netns" names them, or a path.
-        const auto netns = words.take("a namespace's name or path");
-        port[key] = netns.starts_with("/") ? netns : "/run/netns/" + netns;
-    } else {
-        port[key == "name" ? "ifname" : key == "type" ? "kind" : key] = words.take("a value");
-    }
-}
-
-void read_settings(Session& session, Json::Value& port) {
-    VlanWords vlan;
-    while (!session.words.empty()) {
-        const auto key = session.words.keyword(
-            {"type",          "path",      "mode",     "socket_mode", "socket_owner", "socket_group",
-             "netns",         "name",      "bridge",   "nobridge",    "up",           "down",
-             "mtu",           "queues",    "mac",      "nomac",       "vlan",         "trunk",
-             "native",        "fdb_limit", "device",   "vni",         "local",        "remote",
-             "noremote",      "vrf",       "udp_port", "ttl",         "udp_checksum", "guard_mac",
-             "guard_address", "noguard",   "rx_rate",  "rx_burst",    "tx_rate",      "tx_burst"});
-        if (key == "vlan" || key == "trunk" || key == "native") {
-            read_vlan(key, session.words, vlan);
-        } else {
-            read_setting(key, session.words, port);
-        }
-    }
-    put_vlan(vlan, port);
-}
 
 int put(Session& session, const Json::Value& port) {
     Faults faults;
@@ -159,7 +25,7 @@ int add(Session& session) {
     Json::Value port;
     const auto name = session.words.take("the port's name");
     port["name"] = name;
-    read_settings(session, port);
+    read_port_settings(session.words, port);
     if (!port.isMember("kind"))
         throw Usage("port " + name +
                     " needs its type: \"type vhost-user\", \"type tap\", \"type uplink\" or "
@@ -180,7 +46,7 @@ int set(Session& session) {
                       " is not configured; \"viaduct port\" lists the ports, and those of pods are CNI's");
     }
     auto port = *present;
-    read_settings(session, port);
+    read_port_settings(session.words, port);
     return put(session, port);
 }
 
@@ -193,7 +59,7 @@ int del(Session& session) {
 
 std::string place_of(const Json::Value& port) {
     if (text_of(port, "kind") == "vhost-user") return text_of(port, "mode") + " " + text_of(port, "path");
-    if (text_of(port, "kind") == "uplink") return text_of(port, "device");
+    if (text_of(port, "kind") == "uplink") return uplink_place(port);
     if (text_of(port, "kind") == "vxlan") {
         auto text = "vni " + text_of(port, "vni") + " local " + text_of(port, "local");
         for (const auto& remote : port["remotes"])
@@ -245,14 +111,15 @@ Object port_object() {
               settings +
               "\n"
               "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] ...\n"
-              "  viaduct port add NAME type uplink device DEVICE ...\n"
+              "  viaduct port add NAME type uplink device DEVICE [gro on|off] ...\n"
+              "  viaduct port add NAME type uplink member DEVICE member DEVICE... [bond MODE] ...\n"
               "  viaduct port add NAME type vxlan vni N local ADDRESS [remote ADDRESS]... [vrf VRF]\n"
               "          [udp_port N] [ttl N] [udp_checksum on|off] ...",
           "make one",
           add},
          {"set",
           {"change"},
-          "NAME [nobridge] [noguard] [nomac] [noremote] [vlan none] " + settings,
+          "NAME [nobridge] [noguard] [nomac] [noremote] [nomember] [vlan none] [gro on|off] " + settings,
           "change some of its settings",
           set},
          {"del", {"delete"}, "NAME", "delete one", del}},
@@ -272,8 +139,9 @@ Object port_object() {
         "of\nthe rate unless given, such as 64k. Without a burst's worth left a sender waits, and so does "
         "what "
         "is to leave.\n"
-        "device: a PCI address, or a virtual device of DPDK's with its arguments. local: an address of an "
-        "interface of the\nVRF; remote: peers, to which what floods is sent and from which alone anything is "
+        "device, member: a PCI address, or a virtual device of DPDK's with its arguments; \"viaduct uplink\" "
+        "makes them of\ninterfaces' names. local: an address of an interface of the\nVRF; remote: peers, to "
+        "which what floods is sent and from which alone anything is "
         "taken.\n",
         {"viaduct port add web type vhost-user path /run/x/vh0 mode client bridge br0 mtu 1500 queues 2 "
          "vlan 10",

@@ -108,6 +108,8 @@ int Session::change(const Json::Value& wanted, const std::string& method, const 
     const auto outcome = ask(method, target, body);
     if (printed(outcome)) return 0;
     const auto note = text_of(outcome, "note");
+    for (const auto& more : outcome["notes"])
+        std::cerr << "viaduct: note: " << more.asString() << "\n";
     const auto& changes = outcome["changes"];
     if (arguments.dry_run) {
         const auto text = diff_text(by_object(changes));

@@ -58,6 +58,7 @@ struct Object {
 Object link_object();
 Object bridge_object();
 Object port_object();
+Object uplink_object();
 Object fdb_object();
 Object flow_object();
 Object pod_object();

@@ -41,7 +41,7 @@ unsigned DescriptorBudget::needed(const model::Port& port) {
             return 1 + queues;
         case model::PortKind::uplink:
             // A virtio-user device has a kick and a call for each ring; others have fewer.
-            return 8 + 4 * queues;
+            return (8 + 4 * queues) * static_cast<unsigned>(model::devices_of(port.uplink).size());
         case model::PortKind::wire:
         case model::PortKind::vxlan:
             break;

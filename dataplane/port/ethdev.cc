@@ -9,13 +9,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <string_view>
+#include <filesystem>
+#include <system_error>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
+#include <rte_eth_bond.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <rte_pci.h>
 #include <spdlog/spdlog.h>
 
@@ -49,9 +51,28 @@ int interface_flags(const std::string& name) {
     return error == 0 ? static_cast<unsigned short>(request.ifr_flags) : -1;
 }
 
+void set_up(const std::string& name) {
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    const int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (::ioctl(any, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) == 0) {
+        request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+        ::ioctl(any, SIOCSIFFLAGS, &request);
+    }
+    ::close(any);
+}
+
 /// Bytes of a frame in one packet buffer.
 std::uint32_t frame_room(rte_mempool* pool) {
     return static_cast<std::uint32_t>(rte_pktmbuf_data_room_size(pool)) - RTE_PKTMBUF_HEADROOM;
+}
+
+/// What has to be there for a device that does not open.
+std::string needs_of(const EthdevName& name) {
+    if (name.bus == "pci") return "it must be there and bound to vfio-pci, which \"viaduct uplink add\" does";
+    if (name.name.starts_with("net_af_xdp"))
+        return "af_xdp needs a kernel with XDP sockets, and an interface with as many channels as queues";
+    return "it must be a virtual device of DPDK's with its arguments, such as net_af_packet0,iface=eth1";
 }
 
 std::uint16_t find_ethdev(const std::string& device) {
@@ -78,13 +99,14 @@ EthdevName parse_ethdev_name(const std::string& device) {
         name.name = text.data();
         return name;
     }
-    constexpr std::string_view key = ",iface=";
-    const auto arguments = "," + name.arguments;
-    if (const auto at = arguments.find(key); at != std::string::npos) {
-        const auto begin = at + key.size();
-        name.interface = arguments.substr(begin, arguments.find(',', begin) - begin);
-    }
+    name.interface = model::device_interface("," + name.arguments);
     return name;
+}
+
+bool is_present(const EthdevName& name) {
+    if (!name.interface.empty()) return ::if_nametoindex(name.interface.c_str()) != 0;
+    std::error_code error;
+    return name.bus != "pci" || std::filesystem::exists("/sys/bus/pci/devices/" + name.name, error);
 }
 
 /// Refuses an MTU that the device or a packet buffer cannot carry.
@@ -100,11 +122,31 @@ void Ethdev::check_mtu(std::uint32_t mtu, const rte_eth_dev_info& info, std::uin
                              " carries at most " + std::to_string(most));
 }
 
-Ethdev::Ethdev(const model::Port& port, rte_mempool* pool)
-    : name_(parse_ethdev_name(port.uplink.device)), id_(RTE_MAX_ETHPORTS) {
+struct Ethdev::Events {
+    static void removed(const char* /*device*/, rte_dev_event_type event, void* self) {
+        if (event == RTE_DEV_EVENT_REMOVE)
+            static_cast<Ethdev*>(self)->removed_.store(true, std::memory_order_release);
+    }
+};
+
+/// A card that is pulled out, or unbound from vfio-pci: vfio asks for it and waits until it is let go of.
+void Ethdev::watch_removal() {
+    watched_ =
+        name_.bus == "pci" && rte_dev_event_callback_register(name_.name.c_str(), Events::removed, this) == 0;
+}
+
+void Ethdev::unwatch_removal() {
+    if (!watched_) return;
+    watched_ = false;
+    while (rte_dev_event_callback_unregister(name_.name.c_str(), Events::removed, this) == -EAGAIN)
+        rte_pause();
+}
+
+Ethdev::Ethdev(EthdevName name) : name_(std::move(name)), id_(RTE_MAX_ETHPORTS) {
     try {
         plug_in();
-        configure(port, pool);
+        // Without permission the link is what its owner makes it.
+        if (!name_.interface.empty()) set_up(name_.interface);
     } catch (...) {
         close();
         throw;
@@ -119,19 +161,21 @@ void Ethdev::plug_in() {
     if (find_ethdev(name_.name) != RTE_MAX_ETHPORTS) {
         throw Refused("device", name_.name + " is another port's already; a device has one port");
     }
-    const int error = rte_eal_hotplug_add(name_.bus.c_str(), name_.name.c_str(), name_.arguments.c_str());
-    if (error != 0) {
-        throw Refused("device",
-                      name_.name + " cannot be opened: " + error_words(error) +
-                          (name_.bus == "pci" ? "; it must be there and bound to vfio-pci"
-                                              : "; it must be a virtual device of DPDK's with its arguments, "
-                                                "such as net_af_packet0,iface=eth1") +
-                          "; --dpdk-log-level info says more");
+    const auto plug = [&]() -> int {
+        if (name_.bus != "bond")
+            return rte_eal_hotplug_add(name_.bus.c_str(), name_.name.c_str(), name_.arguments.c_str());
+        const auto mode = static_cast<std::uint8_t>(std::stoul(name_.arguments));
+        return std::min(0, rte_eth_bond_create(name_.name.c_str(), mode, 0));
+    };
+    if (const int error = plug(); error != 0) {
+        throw Refused("device", name_.name + " cannot be opened: " + error_words(error) + "; " +
+                                    needs_of(name_) + "; --dpdk-log-level info says more");
     }
     plugged_ = true;
     id_ = find_ethdev(name_.name);
     if (id_ == RTE_MAX_ETHPORTS) throw Refused("device", name_.name + " is no Ethernet device");
     opened_ = true;
+    watch_removal();
     if (!name_.interface.empty()) kernel_index_ = ::if_nametoindex(name_.interface.c_str());
 }
 
@@ -153,7 +197,8 @@ std::uint64_t Ethdev::choose_offloads(std::uint64_t capable) {
     return used;
 }
 
-void Ethdev::configure(const model::Port& port, rte_mempool* pool) {
+/// Its driver's name is known from here on.
+void Ethdev::check(const model::Port& port, rte_mempool* pool) {
     const auto info = info_of(id_);
     driver_ = info.driver_name != nullptr ? info.driver_name : "unknown driver";
     const auto most = std::min(info.max_rx_queues, info.max_tx_queues);
@@ -162,11 +207,15 @@ void Ethdev::configure(const model::Port& port, rte_mempool* pool) {
                                     std::to_string(most) +
                                     (name_.bus == "vdev" ? ", unless its arguments ask for more" : ""));
     }
-    const auto room = frame_room(pool);
-    check_mtu(port.mtu, info, room);
+    check_mtu(port.mtu, info, frame_room(pool));
+}
+
+void Ethdev::start(const model::Port& port, rte_mempool* pool) {
+    check(port, pool);
+    const auto info = info_of(id_);
     rte_eth_conf conf{};
     conf.rxmode.mtu = port.mtu;
-    if (port.mtu + kFraming > room) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+    if (port.mtu + kFraming > frame_room(pool)) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
     conf.txmode.offloads = choose_offloads(info.tx_offload_capa);
     if (port.queues > 1 && (info.flow_type_rss_offloads & kRssFields) != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -176,26 +225,31 @@ void Ethdev::configure(const model::Port& port, rte_mempool* pool) {
     conf.intr_conf.lsc = (flags & RTE_ETH_DEV_INTR_LSC) != 0 ? 1 : 0;
     conf.intr_conf.rmv = (flags & RTE_ETH_DEV_INTR_RMV) != 0 ? 1 : 0;
     // Whether a driver can wake a sleeper shows only when it is asked to.
-    conf.intr_conf.rxq = 1;
-    int error = start(port.queues, conf, pool);
-    if (error != 0) {
+    conf.intr_conf.rxq = name_.bus == "bond" ? 0 : 1;
+    int error = start_queues(port.queues, conf, pool);
+    if (error != 0 && conf.intr_conf.rxq != 0) {
         conf.intr_conf.rxq = 0;
-        error = start(port.queues, conf, pool);
+        error = start_queues(port.queues, conf, pool);
     }
     if (error != 0) throw Refused("device", name_.name + " does not start: " + error_words(error));
     std::string why;
     if (!set_mtu(port.mtu, why)) throw Refused("mtu", why);
-    // A bridge forwards what is for other addresses than the device's own.
-    error = rte_eth_promiscuous_enable(id_);
-    if (error != 0 && error != -ENOTSUP) {
-        throw Refused("device", name_.name + " cannot be made promiscuous: " + error_words(error));
-    }
+    take_all();
     const int armed = conf.intr_conf.rxq != 0 ? rte_eth_dev_rx_intr_enable(id_, 0) : -ENOTSUP;
     interrupts_ = armed == 0;
     if (interrupts_) rte_eth_dev_rx_intr_disable(id_, 0);
 }
 
-int Ethdev::start(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool) {
+/// A bridge forwards what is for other addresses than the device's own, link-local groups included.
+void Ethdev::take_all() const {
+    const int error = rte_eth_promiscuous_enable(id_);
+    if (error == 0) return;
+    if (error != -ENOTSUP)
+        throw Refused("device", name_.name + " cannot be made promiscuous: " + error_words(error));
+    rte_eth_allmulticast_enable(id_);
+}
+
+int Ethdev::start_queues(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool) {
     int error = rte_eth_dev_configure(id_, queues, queues, &conf);
     if (error != 0) return error;
     const auto info = info_of(id_);
@@ -219,7 +273,6 @@ int Ethdev::start(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* p
         if (error == 0) error = rte_eth_tx_queue_setup(id_, queue, tx_ring, node, &tx);
     }
     if (error == 0) error = rte_eth_dev_start(id_);
-    started_ = error == 0;
     return error;
 }
 
@@ -241,6 +294,8 @@ Ethdev::Link Ethdev::link() const {
         if (flags < 0) return Link::gone;
         if ((flags & IFF_UP) == 0 || (flags & IFF_RUNNING) == 0) return Link::down;
     }
+    if (name_.bus == "pci" && (removed_.load(std::memory_order_acquire) || !is_present(name_)))
+        return Link::gone;
     rte_eth_link link{};
     const int error = rte_eth_link_get_nowait(id_, &link);
     if (error == -ENODEV || error == -EIO) return Link::gone;
@@ -256,6 +311,8 @@ std::string Ethdev::words() const {
         link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN) {
         words += ", " + std::to_string(link.link_speed) + " Mbit/s";
     }
+    if ((offloads_ & kOffloadChecksum) != 0) words += ", does checksums";
+    if ((offloads_ & kOffloadTso4) != 0) words += " and TSO";
     return words;
 }
 
@@ -264,8 +321,10 @@ int Ethdev::receive_descriptor(std::uint16_t queue) const {
 }
 
 void Ethdev::close() {
+    unwatch_removal();
     if (opened_) {
-        if (started_) rte_eth_dev_stop(id_);
+        // A bond's member was started by the bond.
+        rte_eth_dev_stop(id_);
         if (const int error = rte_eth_dev_close(id_); error != 0) {
             spdlog::warn("uplink {}: does not close: {}", name_.name, error_words(error));
         }
@@ -276,7 +335,8 @@ void Ethdev::close() {
 
 void Ethdev::unplug() {
     plugged_ = false;
-    const int error = rte_eal_hotplug_remove(name_.bus.c_str(), name_.name.c_str());
+    const int error = name_.bus == "bond" ? rte_eth_bond_free(name_.name.c_str())
+                                          : rte_eal_hotplug_remove(name_.bus.c_str(), name_.name.c_str());
     if (error != 0 && error != -ENODEV) {
         spdlog::warn("uplink {}: is not let go of: {}", name_.name, error_words(error));
     }

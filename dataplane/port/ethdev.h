@@ -1,6 +1,7 @@
 // An Ethernet device of DPDK's from plugging in to removal: found, configured, started, watched, closed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -20,7 +21,7 @@ inline constexpr std::uint16_t kEthdevRing = 512;
 
 /// What a device's name says before DPDK is asked.
 struct EthdevName {
-    std::string bus;        ///< "pci" or "vdev"
+    std::string bus;        ///< "pci", "vdev", or "bond": made here, of others
     std::string name;       ///< PCI address with domain, or "net_af_packet0"
     std::string arguments;  ///< what follows the first comma
     /// The kernel interface behind a virtual device ("iface=eth1"); empty: none.
@@ -28,18 +29,28 @@ struct EthdevName {
 };
 
 EthdevName parse_ethdev_name(const std::string& device);
+/// Whether what the device stands on is there: its kernel interface, or its place on the bus. True for what
+/// stands on nothing.
+bool is_present(const EthdevName& name);
 
-/// A started device. Main thread, but for what its queues do.
+/// A device that is plugged in, and then started. Main thread, but for what its queues do.
 class Ethdev {
 public:
     enum class Link : std::uint8_t { up, down, gone };
 
-    /// Plugs in, configures `port.queues` queue pairs, sets the MTU and starts. Throws Refused; nothing of
-    /// the device is left then. The pool outlives it.
-    Ethdev(const model::Port& port, rte_mempool* pool);
+    /// Plugs in; a kernel interface that is down is set up. Throws Refused; nothing of the device is left
+    /// then.
+    explicit Ethdev(EthdevName name);
     ~Ethdev() { close(); }
     Ethdev(const Ethdev&) = delete;
     Ethdev& operator=(const Ethdev&) = delete;
+
+    /// Throws Refused where the device has not the queues, or cannot carry the MTU.
+    void check(const model::Port& port, rte_mempool* pool);
+    /// Configures `port.queues` queue pairs, sets the MTU and starts. Throws Refused. The pool outlives it.
+    void start(const model::Port& port, rte_mempool* pool);
+    /// Has it take frames for any address. Throws Refused.
+    void take_all() const;
 
     [[nodiscard]] std::uint16_t id() const { return id_; }
     [[nodiscard]] const EthdevName& name() const { return name_; }
@@ -60,12 +71,14 @@ public:
     void close();
 
 private:
+    struct Events;  ///< how DPDK calls
     void plug_in();
     void unplug();
-    void configure(const model::Port& port, rte_mempool* pool);
+    void watch_removal();
+    void unwatch_removal();
     std::uint64_t choose_offloads(std::uint64_t capable);
     void check_mtu(std::uint32_t mtu, const rte_eth_dev_info& info, std::uint32_t room) const;
-    int start(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool);
+    int start_queues(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool);
 
     EthdevName name_;
     std::string driver_;
@@ -74,9 +87,10 @@ private:
     Offloads offloads_ = 0;
     bool sums_ip_ = false;
     bool interrupts_ = false;
+    std::atomic<bool> removed_{false};  ///< the kernel wants it back, and waits for it
     bool plugged_ = false;
-    bool started_ = false;
     bool opened_ = false;  ///< an ethdev was found
+    bool watched_ = false;
 };
 
 }  // namespace viaduct::dataplane

@@ -38,7 +38,7 @@ PortFactory make_port_factory() {
                 case model::PortKind::tap:
                     return std::make_unique<Tap>(port, index, pool, listener, taps, std::move(share));
                 case model::PortKind::uplink:
-                    return std::make_unique<Uplink>(port, index, pool, listener, std::move(share));
+                    return make_uplink(port, index, pool, listener, std::move(share));
                 case model::PortKind::wire:
                 case model::PortKind::vxlan:
                     break;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 struct rte_mbuf;
@@ -89,6 +90,9 @@ public:
     /// directory").
     [[nodiscard]] virtual std::string detail() const { return {}; }
 
+    /// Whether there is something for tend() to do. Tells its listener when that begins.
+    [[nodiscard]] virtual bool needs_tending() const { return false; }
+
     // --- main thread ---
 
     /// Whether its interface is there by now, because somebody has moved or renamed it.
@@ -97,6 +101,10 @@ public:
         return false;
     }
 
+    /// Follows a device that has gone or come back. Called after a topology has been made, with what the port
+    /// said of its queues when needs_tending() was true or later; `wait` returns when no worker is in a call
+    /// of the port any more that began before, and no ring holds frames for it that were sent before.
+    virtual void tend(const std::function<void()>& wait) { (void)wait; }
     /// The MTU has changed.
     virtual void set_mtu(std::uint32_t mtu) = 0;
     /// Removes the port: nothing more will be received or sent, and what it had outside the process (socket,

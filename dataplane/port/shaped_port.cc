@@ -33,8 +33,8 @@ void set(ByteBucket& bucket, const model::RateLimit& limit) {
 }  // namespace
 
 ShapedPort::ShapedPort(std::unique_ptr<Port> inner, std::uint16_t queues)
-    : inner_(std::move(inner)),
-      look_every_(inner_->readiness() == Readiness::signalled ? rte_get_tsc_hz() / kLooksASecond : 0),
+    : OuterPort(std::move(inner)),
+      look_every_(OuterPort::readiness() == Readiness::signalled ? rte_get_tsc_hz() / kLooksASecond : 0),
       queues_(queues) {}
 
 ShapedPort::~ShapedPort() {
@@ -51,7 +51,7 @@ void ShapedPort::set_limits(const model::RateLimit& rx, const model::RateLimit& 
 }
 
 std::uint64_t ShapedPort::held() const {
-    std::uint64_t held = inner_->held();
+    std::uint64_t held = inner().held();
     for (const auto& queue : queues_)
         held += queue.count.load(std::memory_order_relaxed);
     return held;
@@ -64,10 +64,10 @@ std::uint16_t ShapedPort::receive(std::uint16_t queue, rte_mbuf** frames, std::u
     if (now < q.look_at) return 0;
     std::uint16_t count = 0;
     if (!rx_.limited()) {
-        count = inner_->receive(queue, frames, most);
+        count = inner().receive(queue, frames, most);
     } else {
         // One at a time: a burst of long segments would be seconds of a slow rate.
-        while (count < most && rx_.open(now) && inner_->receive(queue, frames + count, 1) == 1)
+        while (count < most && rx_.open(now) && inner().receive(queue, frames + count, 1) == 1)
             rx_.take(now, frames[count++]->pkt_len);
     }
     const bool shut = rx_.limited() && !rx_.open(now);
@@ -83,7 +83,7 @@ void ShapedPort::move_line(std::uint16_t queue, std::uint64_t now) {
     while (count != 0 && (!tx_.limited() || tx_.open(now))) {
         auto* frame = q.line[q.begin];
         const auto bytes = frame->pkt_len;
-        if (inner_->transmit(queue, &frame, 1) == 0) break;
+        if (inner().transmit(queue, &frame, 1) == 0) break;
         tx_.take(now, bytes);
         q.begin = (q.begin + 1) % kLine;
         q.bytes -= bytes;
@@ -95,7 +95,7 @@ void ShapedPort::move_line(std::uint16_t queue, std::uint64_t now) {
 std::uint16_t ShapedPort::transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) {
     auto& q = queues_[queue];
     if (!tx_.limited() && q.count.load(std::memory_order_relaxed) == 0)
-        return inner_->transmit(queue, frames, count);
+        return inner().transmit(queue, frames, count);
     const auto now = rte_rdtsc();
     const auto most = line_bytes_.load(std::memory_order_relaxed);
     std::uint16_t taken = 0;

@@ -11,7 +11,7 @@
 #include "viaduct/model.h"
 
 #include "port/byte_bucket.h"
-#include "port/port.h"
+#include "port/outer_port.h"
 
 namespace viaduct::dataplane {
 
@@ -19,7 +19,7 @@ namespace viaduct::dataplane {
 /// block. Frames to be sent wait here in a line of up to kLine frames and 25 ms of the rate; what finds no
 /// room is the caller's, who drops it by name. The line moves when its queue is polled, so the port is polled
 /// whatever the inner one is.
-class ShapedPort final : public Port {
+class ShapedPort final : public OuterPort {
 public:
     /// Frames that wait for each queue, at most.
     static constexpr std::uint32_t kLine = 256;
@@ -34,24 +34,12 @@ public:
     std::uint16_t transmit(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void arm(std::uint16_t queue) override {
         queues_[queue].look_at = 0;  // the look after this one is the one that counts
-        inner_->arm(queue);
+        OuterPort::arm(queue);
     }
-    void disarm(std::uint16_t queue) override { inner_->disarm(queue); }
-    [[nodiscard]] bool link_up() const override { return inner_->link_up(); }
-    [[nodiscard]] std::uint16_t active_queues() const override { return inner_->active_queues(); }
     [[nodiscard]] Readiness readiness() const override { return Readiness::polled; }
-    [[nodiscard]] int wait_descriptor(std::uint16_t queue) const override {
-        return inner_->wait_descriptor(queue);
-    }
     [[nodiscard]] bool limited() const override { return true; }
     [[nodiscard]] std::uint64_t held() const override;
     [[nodiscard]] bool waits() const override { return shut_.load(std::memory_order_relaxed) || held() != 0; }
-    [[nodiscard]] std::uint64_t refused() const override { return inner_->refused(); }
-    [[nodiscard]] std::uint64_t cut_short() const override { return inner_->cut_short(); }
-    [[nodiscard]] std::string detail() const override { return inner_->detail(); }
-    [[nodiscard]] bool is_at(const model::Tap& place) const override { return inner_->is_at(place); }
-    void set_mtu(std::uint32_t mtu) override { inner_->set_mtu(mtu); }
-    void stop() override { inner_->stop(); }
 
 private:
     /// One queue as its worker uses it.
@@ -65,7 +53,6 @@ private:
 
     void move_line(std::uint16_t queue, std::uint64_t now);
 
-    const std::unique_ptr<Port> inner_;
     const std::uint64_t look_every_;  ///< cycles; 0: looking is cheap
     std::vector<Queue> queues_;
     ByteBucket rx_;

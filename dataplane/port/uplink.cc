@@ -2,24 +2,37 @@
 #include "port/uplink.h"
 
 #include <cerrno>
+#include <utility>
 
 #include <rte_alarm.h>
+#include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
+#include "viaduct/fault.h"
+
+#include "port/gro_port.h"
 #include "port/namespace_visit.h"
 #include "port/tap_device.h"
 
 namespace viaduct::dataplane {
 namespace {
 
-constexpr std::uint64_t kLookEvery = 200'000;  // microseconds
+/// Microseconds between looks: a bond changes over by them.
+constexpr std::uint64_t kLookEvery = 200'000;
+constexpr std::uint64_t kLookEveryOfBond = 25'000;
+/// Between attempts to open a device that is there again and does not open.
+constexpr std::chrono::seconds kTryEvery{2};
+/// LACP's own frames wait no longer (net_bonding wants it called ten times a second).
+constexpr std::uint64_t kLacpTurnsASecond = 50;
 
-std::unique_ptr<Ethdev> open_device(const model::Port& port, rte_mempool* pool, const Descriptor& where) {
+std::unique_ptr<Bond> make_bond(const model::Port& port, PortIndex index, rte_mempool* pool,
+                                const Descriptor& where) {
+    if (port.uplink.members.empty()) return nullptr;
     const NamespaceVisit visit(where);
-    return std::make_unique<Ethdev>(port, pool);
+    return std::make_unique<Bond>(port, index, pool);
 }
 
 /// Frames of which nothing is left to do.
@@ -36,35 +49,71 @@ private:
 
 }  // namespace
 
+struct Uplink::Events {
+    static void look_again(void* me) {
+        auto& self = *static_cast<Uplink*>(me);
+        self.look();
+        rte_eal_alarm_set(self.bond_ ? kLookEveryOfBond : kLookEvery, look_again, me);
+    }
+    static int link_changed(std::uint16_t /*id*/, rte_eth_event_type /*what*/, void* self, void* /*more*/) {
+        static_cast<Uplink*>(self)->look();
+        return 0;
+    }
+    static int removed(std::uint16_t /*id*/, rte_eth_event_type /*what*/, void* self, void* /*more*/) {
+        static_cast<Uplink*>(self)->note_gone();
+        return 0;
+    }
+};
+
 Uplink::Uplink(const model::Port& port, PortIndex index, rte_mempool* pool, PortListener& listener,
                std::shared_ptr<void> share)
     : share_(std::move(share)),
       index_(index),
       pool_(pool),
       listener_(listener),
-      queues_(port.queues),
+      config_(port),
       namespace_(open_namespace({{}, port.uplink.netns, 0}).handle),
-      device_(open_device(port, pool, namespace_)),
-      id_(device_->id()) {
-    for (std::uint16_t queue = 0; queue < queues_; ++queue)
-        descriptors_.push_back(device_->receive_descriptor(queue));
-    {
-        const NamespaceVisit visit(namespace_);
-        link_.store(device_->link(), std::memory_order_release);
-    }
+      bond_(make_bond(port, index, pool, namespace_)),
+      device_(open()),
+      id_(device_->id()),
+      descriptors_(port.queues, -1) {
+    take_up();
+    rte_eal_alarm_set(bond_ ? kLookEveryOfBond : kLookEvery, Events::look_again, this);
+}
+
+std::unique_ptr<Ethdev> Uplink::open() {
+    const NamespaceVisit visit(namespace_);
+    auto device = bond_ ? bond_->make() : std::make_unique<Ethdev>(parse_ethdev_name(config_.uplink.device));
+    device->start(config_, pool_);
+    return device;
+}
+
+/// Begins to follow a device that was opened.
+void Uplink::take_up() {
+    id_ = device_->id();
+    for (std::size_t queue = 0; queue < descriptors_.size(); ++queue)
+        descriptors_[queue] = device_->receive_descriptor(static_cast<std::uint16_t>(queue));
     watch();
+    const NamespaceVisit visit(namespace_);
+    link_.store(bond_ ? bond_->look() : device_->link(), std::memory_order_release);
 }
 
 void Uplink::stop() {
     if (stopped_) return;
     stopped_ = true;
+    // Waits for one that runs, and takes away what that one has set again.
+    rte_eal_alarm_cancel(Events::look_again, this);
     unwatch();
     link_.store(Ethdev::Link::gone, std::memory_order_release);
+    const std::scoped_lock lock(mutex_);
     const NamespaceVisit visit(namespace_);
     device_->close();
+    if (bond_) bond_->close();
 }
 
 void Uplink::set_mtu(std::uint32_t mtu) {
+    config_.mtu = mtu;
+    if (link_.load(std::memory_order_acquire) == Ethdev::Link::gone) return;
     std::string why;
     const NamespaceVisit visit(namespace_);
     if (!device_->set_mtu(mtu, why)) spdlog::warn("uplink {}: mtu {}", device_->name().name, why);
@@ -132,18 +181,25 @@ int Uplink::wait_descriptor(std::uint16_t queue) const {
 }
 
 std::uint64_t Uplink::refused() const {
+    const std::scoped_lock lock(mutex_);
+    return refused_by_device() + refused_here_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Uplink::refused_by_device() const {
     rte_eth_stats stats{};
-    if (rte_eth_stats_get(id_, &stats) != 0) stats = {};
-    return stats.imissed + stats.ierrors + stats.rx_nombuf + refused_here_.load(std::memory_order_relaxed);
+    if (let_go_ || rte_eth_stats_get(id_, &stats) != 0) return 0;
+    return stats.imissed + stats.ierrors + stats.rx_nombuf;
 }
 
 std::string Uplink::detail() const {
+    if (bond_) return bond_->words();
+    const std::scoped_lock lock(mutex_);
+    const auto& interface = device_->name().interface;
     switch (link_.load(std::memory_order_acquire)) {
         case Ethdev::Link::gone:
             return "the device " + device_->name().name +
-                   (device_->name().interface.empty() ? ""
-                                                      : " or its interface " + device_->name().interface) +
-                   " has gone; delete the port and add it again";
+                   (interface.empty() ? "" : " or its interface " + interface) +
+                   " has gone; it is taken up again when it is back";
         case Ethdev::Link::down:
             return device_->words() + ": no carrier";
         case Ethdev::Link::up:
@@ -154,49 +210,99 @@ std::string Uplink::detail() const {
 
 /// DPDK's interrupt thread, and its alarms, which run there too.
 void Uplink::look() {
+    const NamespaceVisit visit(namespace_);
     const auto before = link_.load(std::memory_order_acquire);
-    if (before == Ethdev::Link::gone) return;
-    const auto now = [this] {
-        const NamespaceVisit visit(namespace_);
-        return device_->link();
-    }();
-    if (now == before) return;
-    link_.store(now, std::memory_order_release);
-    if (now == Ethdev::Link::gone) spdlog::warn("uplink {}: has gone", device_->name().name);
+    bool tell = false;
+    if (bond_) {
+        const auto now = bond_->look();
+        needs_tending_.store(bond_->needs_tending(), std::memory_order_release);
+        tell = link_.exchange(now, std::memory_order_acq_rel) != now;
+    } else if (before != Ethdev::Link::gone) {
+        const auto now = device_->link();
+        if (now == Ethdev::Link::gone) return note_gone();
+        tell = link_.exchange(now, std::memory_order_acq_rel) != now;
+    } else {
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock.owns_lock() && std::chrono::steady_clock::now() >= try_at_ && is_present(device_->name()))
+            needs_tending_.store(true, std::memory_order_release);
+    }
+    if (tell || needs_tending()) listener_.port_changed(index_);
+}
+
+/// It is to be let go of at once: a driver that was asked for it by the kernel (vfio) is waited for.
+void Uplink::note_gone() {
+    if (link_.exchange(Ethdev::Link::gone, std::memory_order_acq_rel) == Ethdev::Link::gone) return;
+    spdlog::warn("uplink {}: has gone", device_->name().name);
+    needs_tending_.store(true, std::memory_order_release);
     listener_.port_changed(index_);
 }
 
-struct Uplink::Events {
-    static void look_again(void* self) {
-        static_cast<Uplink*>(self)->look();
-        rte_eal_alarm_set(kLookEvery, look_again, self);
+void Uplink::tend(const std::function<void()>& wait) {
+    const NamespaceVisit visit(namespace_);
+    if (bond_) {
+        const std::scoped_lock lock(mutex_);
+        return bond_->tend(wait);
     }
-    static int link_changed(std::uint16_t /*id*/, rte_eth_event_type /*what*/, void* self, void* /*more*/) {
-        static_cast<Uplink*>(self)->look();
-        return 0;
+    if (link_.load(std::memory_order_acquire) != Ethdev::Link::gone) return;
+    wait();
+    unwatch();
+    const std::scoped_lock lock(mutex_);
+    needs_tending_.store(false, std::memory_order_release);
+    refused_here_.fetch_add(refused_by_device(), std::memory_order_relaxed);
+    device_->close();
+    // The kernel takes a card away only after this: until then it looks as if it were there.
+    if (!std::exchange(let_go_, true) && device_->name().bus == "pci")
+        try_at_ = std::chrono::steady_clock::now() + kTryEvery;
+    if (std::chrono::steady_clock::now() < try_at_ || !is_present(device_->name())) return;
+    try {
+        device_ = open();
+        let_go_ = false;
+        take_up();
+        spdlog::info("uplink {}: is back", device_->name().name);
+        listener_.port_changed(index_);
+    } catch (const Refused& refused) {
+        try_at_ = std::chrono::steady_clock::now() + kTryEvery;
+        spdlog::debug("uplink {}: is there again and is not taken up: {}", device_->name().name,
+                      refused.what());
     }
-    static int removed(std::uint16_t /*id*/, rte_eth_event_type /*what*/, void* self, void* /*more*/) {
-        auto& uplink = *static_cast<Uplink*>(self);
-        if (uplink.link_.exchange(Ethdev::Link::gone) != Ethdev::Link::gone)
-            uplink.listener_.port_changed(uplink.index_);
-        return 0;
-    }
-};
+}
 
+/// A bond's links are looked at often enough, and it tells of them in the middle of its changes.
 void Uplink::watch() {
+    if (bond_) return;
     rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_LSC, Events::link_changed, this);
     rte_eth_dev_callback_register(id_, RTE_ETH_EVENT_INTR_RMV, Events::removed, this);
-    rte_eal_alarm_set(kLookEvery, Events::look_again, this);
 }
 
 void Uplink::unwatch() {
-    // Each waits for one that runs; the alarm's also takes away what that one has set again.
-    rte_eal_alarm_cancel(Events::look_again, this);
+    if (bond_ || let_go_) return;
     while (rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_LSC, Events::link_changed, this) ==
            -EAGAIN)
         rte_pause();
     while (rte_eth_dev_callback_unregister(id_, RTE_ETH_EVENT_INTR_RMV, Events::removed, this) == -EAGAIN)
         rte_pause();
+}
+
+// --- LACP ---
+
+std::uint16_t LacpUplink::receive(std::uint16_t queue, rte_mbuf** frames, std::uint16_t most) {
+    if (const auto now = rte_rdtsc(); queue == 0 && now - sent_at_ > rte_get_tsc_hz() / kLacpTurnsASecond) {
+        sent_at_ = now;
+        rte_eth_tx_burst(device_id(), queue, nullptr, 0);
+    }
+    return Uplink::receive(queue, frames, most);
+}
+
+std::unique_ptr<Port> make_uplink(const model::Port& port, PortIndex index, rte_mempool* pool,
+                                  PortListener& listener, std::shared_ptr<void> share) {
+    std::unique_ptr<Port> uplink;
+    if (!port.uplink.members.empty() && port.uplink.bond == model::Bonding::lacp) {
+        uplink = std::make_unique<LacpUplink>(port, index, pool, listener, std::move(share));
+    } else {
+        uplink = std::make_unique<Uplink>(port, index, pool, listener, std::move(share));
+    }
+    if (port.uplink.gro) uplink = std::make_unique<GroPort>(std::move(uplink));
+    return uplink;
 }
 
 }  // namespace viaduct::dataplane

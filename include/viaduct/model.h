@@ -94,12 +94,33 @@ struct Tap {
     friend bool operator==(const Tap&, const Tap&) = default;
 };
 
+/// How several devices make one port (IEEE 802.1AX; the modes' names are Linux's).
+enum class Bonding : std::uint8_t {
+    active_backup,  ///< one carries everything until its link goes
+    lacp,           ///< "802.3ad": the devices that the neighbour agrees on (LACP)
+    balance_xor,    ///< all that have a link, a flow by one; the neighbour is set to the same by hand
+};
+inline constexpr std::size_t kBondLeast = 2;
+inline constexpr std::size_t kBondMost = 8;
+
 struct Uplink {
-    std::string
-        device;         ///< PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1")
-    std::string netns;  ///< path of the namespace that its kernel interface is in; empty: the dataplane's own
+    /// PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1"); empty: `members`
+    std::string device;
+    std::vector<std::string> members;  ///< kBondLeast to kBondMost, each written as `device` is
+    Bonding bond = Bonding::active_backup;
+    bool gro = false;   ///< segments of one TCP connection that come in together go on as one
+    std::string netns;  ///< path of the namespace that kernel interfaces are in; empty: the dataplane's own
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
+
+/// The devices an uplink stands on: one, or its members.
+std::vector<std::string> devices_of(const Uplink& uplink);
+/// What nobody else can have of them: "device 0000:03:00.0", "interface eth1 in namespace /run/x".
+std::vector<std::string> places_of(const Uplink& uplink);
+/// The address in full and in lower case ("0000:03:00.0"), where `device` (with arguments or without) is one.
+std::optional<std::string> parse_pci_address(std::string_view device);
+/// The kernel interface that a virtual device's arguments name ("iface=eth1"); empty: none.
+std::string device_interface(std::string_view device);
 
 struct Vxlan {
     std::uint32_t vni = 0;                       ///< 1..16777215
@@ -262,6 +283,7 @@ Change change_from_json(const Json::Value& json, const std::string& where, Fault
 
 /// The words of JSON and of the command line.
 std::string_view to_string(PortKind kind);       ///< "vhost-user", "tap", "wire", "uplink", "vxlan"
+std::string_view to_string(Bonding mode);        ///< "active-backup", "802.3ad", "balance-xor"
 std::string_view to_string(ReversePath check);   ///< "off", "loose", "strict"
 std::string_view to_string(RouteKind kind);      ///< "unicast", "blackhole", "unreachable", "prohibit"
 std::string_view to_string(Transport protocol);  ///< "tcp", "udp", "sctp"

@@ -16,6 +16,7 @@
 
 #include "viaduct/json.h"
 
+#include "port/gro_port.h"
 #include "traced_pool.h"
 
 namespace viaduct::test {
@@ -53,10 +54,11 @@ Bench::Bench(BenchOptions options) {
     real.clock = [this] { return seconds_.load(); };
     real.fdb_seed = 42;
     real.make_port = [this](const model::Port& port, PortIndex index, rte_mempool* pool,
-                            PortListener& listener) {
+                            PortListener& listener) -> std::unique_ptr<Port> {
         auto wire = std::make_unique<Wire>(index, pool, listener, WireOptions{.queues = port.queues});
         const std::scoped_lock lock(mutex_);
         wires_[port.name] = wire.get();
+        if (port.uplink.gro) return std::make_unique<GroPort>(std::move(wire));
         return wire;
     };
     dataplane_ = std::make_unique<Dataplane>(std::move(real));

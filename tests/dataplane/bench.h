@@ -34,7 +34,7 @@ public:
 
     void apply(const model::Change& change, bool dry_run = false) { dataplane_->apply(change, dry_run); }
     /// Puts bridges and ports from JSON text in the form of a transaction; ports are wires whatever their
-    /// kind says.
+    /// kind says, with what an uplink may have round it.
     void apply_json(const std::string& text);
     /// The faults of such a transaction that must be refused.
     Faults refused_json(const std::string& text);

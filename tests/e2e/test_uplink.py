@@ -46,12 +46,20 @@ def test_a_device_that_goes_takes_its_link_down_and_nothing_else(node, make_netn
     pods.wait_link(node, "uplink", "down")
     assert "gone" in pods.port(node, "uplink")["detail"]
     first.ping("10.80.0.3")
-    # Put in anew, it is there again.
-    pods.change(node, delete={"ports": ["uplink"]})
+    # Plugged again, it is there again.
+    for _ in range(2):
+        world.connect().address("10.80.0.2/24")
+        pods.wait_link(node, "uplink", "up")
+        first.run("ip", "neigh", "flush", "dev", "eth0")  # the new cable's end has another MAC address
+        first.ping("10.80.0.2")
+        world.disconnect()
+        pods.wait_link(node, "uplink", "down")
+    # Also when the dataplane was away meanwhile.
+    node.kill_dataplane()
     world.connect().address("10.80.0.2/24")
-    pods.change(node, {"ports": [world.port("br0")]})
-    pods.wait_link(node, "uplink", "up")
-    first.run("ip", "neigh", "flush", "dev", "eth0")  # the new cable's end has another MAC address
+    node.start_dataplane()
+    pods.wait_link(node, "uplink", "up", 40)
+    first.run("ip", "neigh", "flush", "dev", "eth0")
     first.ping("10.80.0.2")
 
 

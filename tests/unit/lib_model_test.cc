@@ -19,7 +19,8 @@ constexpr const char* kNode = R"({
     {"name": "out", "bridge": "up", "addresses": ["192.0.2.2/24"], "reverse_path": "strict", "up": false},
     {"name": "gw1", "bridge": "lan", "vlan": 20, "vrf": "blue", "addresses": ["10.1.0.1/24"]}],
   "ports": [
-    {"name": "eth", "kind": "uplink", "device": "net_af_packet0,iface=eth1", "bridge": "up"},
+    {"name": "eth", "kind": "uplink", "device": "net_af_packet0,iface=eth1", "bridge": "up", "gro": true},
+    {"name": "bond", "kind": "uplink", "members": ["0000:03:00.0", "net_ring0"], "bond": "802.3ad"},
     {"name": "vx", "kind": "vxlan", "vni": 100, "local": "192.0.2.2", "remotes": ["192.0.2.9", "198.51.100.1"],
      "udp_port": 8472, "ttl": 9, "udp_checksum": true, "bridge": "pods"}],
   "fdb": [{"bridge": "pods", "mac": "02:00:00:00:00:09", "port": "vx", "remote": "192.0.2.9"}],
@@ -134,7 +135,7 @@ TEST(ModelNode, HasPlacesThatAreReadAgain) {
         EXPECT_FALSE(key_from_place(kind, std::string(kind.name) + "/"));
         EXPECT_FALSE(key_from_place(kind, "x/y/z"));
     });
-    EXPECT_EQ(objects, 21U);
+    EXPECT_EQ(objects, 22U);
 }
 
 TEST(ModelNode, RefusesValuesThatNoObjectCanHave) {
@@ -169,6 +170,19 @@ TEST(ModelNode, RefusesValuesThatNoObjectCanHave) {
             R"({"timeouts": []})",
             R"({"ports": [{"name": "p", "kind": "uplink"}]})",
             R"({"ports": [{"name": "p", "kind": "uplink", "device": "a b"}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": ",iface=eth1"}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_a", "members": ["net_b", "net_c"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_a", "bond": "802.3ad"}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": []}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": "net_a"}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a", 7]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a", "net_a,x=1"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["03:00.0", "0000:03:00.0"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a,iface=e", "net_b,iface=e"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a", "net_b"], "bond": "round-robin"}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_a", "gro": 1}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "local": "10.0.0.1"}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "vni": 16777216, "local": "10.0.0.1"}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "vni": 1, "local": "10.0.0.1", "remotes": ["x"]}]})",
@@ -315,6 +329,13 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Rule{R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_af_packet0,iface=x"}]})",
              "ports/p: uses device net_af_packet0, which port \"eth\" has"},
+        Rule{R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_af_packet1,iface=eth1"}]})",
+             "ports/p: uses interface eth1, which port \"eth\" has"},
+        Rule{R"({"ports": [{"name": "p", "kind": "uplink", "device": "03:00.0,x=1"}]})",
+             "ports/p: uses device 0000:03:00.0, which port \"bond\" has"},
+        Rule{
+            R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_b", "net_af_xdp0,iface=eth1"]}]})",
+            "ports/p: uses interface eth1, which port \"eth\" has"},
         Rule{R"({"ports": [{"name": "w", "kind": "vxlan", "vni": 100, "local": "192.0.2.2"}]})",
              "ports/w: uses VNI 100 at 192.0.2.2 of VRF default, which port \"vx\" has"},
         Rule{R"({"ports": [{"name": "w", "kind": "vxlan", "vni": 1, "local": "192.0.2.3"}]})",

@@ -1,77 +1,11 @@
 // Uplinks on DPDK's virtual devices: a ring that gives back what is sent, a capture, a veth.
-#include <unistd.h>
-
 #include <fstream>
-#include <memory>
-
-#include <gtest/gtest.h>
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
-
-#include "viaduct/fault.h"
 
 #include "port/factory.h"
-#include "port/uplink.h"
-#include "port_bench.h"
+#include "uplink_bench.h"
 
 namespace viaduct::dataplane::test {
 namespace {
-
-model::Port uplink_on(const std::string& device, std::uint16_t queues = 1) {
-    model::Port port;
-    port.name = "up";
-    port.kind = model::PortKind::uplink;
-    port.queues = queues;
-    port.uplink.device = device;
-    return port;
-}
-
-/// A pair of interfaces in a namespace's place: both ends in the test's own, gone with it.
-class VethPair {
-public:
-    VethPair() {
-        EXPECT_EQ(test::run("ip link add " + near() + " type veth peer name " + far()), 0);
-        EXPECT_EQ(test::run("ip link set " + near() + " up && ip link set " + far() + " up"), 0);
-        (void)test::run("ethtool -K " + far() + " tx off tso off gso off >/dev/null 2>&1");
-    }
-    ~VethPair() { remove(); }
-    VethPair(const VethPair&) = delete;
-    VethPair& operator=(const VethPair&) = delete;
-    void remove() { (void)test::run("ip link del " + near() + " 2>/dev/null"); }
-    [[nodiscard]] std::string near() const { return name_ + "a"; }
-    [[nodiscard]] std::string far() const { return name_ + "b"; }
-
-private:
-    std::string name_ = "vdu" + std::to_string(::getpid());
-};
-
-class UplinkPort : public ::testing::Test {
-protected:
-    void SetUp() override {
-        (void)pool();
-        devices_before_ = rte_eth_dev_count_total();
-    }
-    void TearDown() override {
-        EXPECT_EQ(rte_eth_dev_count_total(), devices_before_);
-        EXPECT_TRUE(eventually([] { return buffers_in_use() == 0; }, 2)) << buffers_in_use();
-    }
-    std::unique_ptr<Uplink> make(const model::Port& port) {
-        return std::make_unique<Uplink>(port, 3, pool(), listener);
-    }
-    Fault refusal(const model::Port& port) {
-        try {
-            (void)make(port);
-        } catch (const Refused& refused) {
-            return refused.faults().at(0);
-        }
-        ADD_FAILURE() << "was made: " << port.uplink.device;
-        return {};
-    }
-    Listener listener;
-
-private:
-    unsigned devices_before_ = 0;
-};
 
 TEST_F(UplinkPort, ReadsNamesAsDpdkDoes) {
     const auto pci = parse_ethdev_name("3B:00.1,representor=0");
@@ -118,7 +52,7 @@ TEST_F(UplinkPort, RefusesInWordsAndLeavesNothing) {
 }
 
 TEST_F(UplinkPort, RefusesMoreDevicesThanDpdkHasRoomFor) {
-    std::vector<std::unique_ptr<Uplink>> ports;
+    std::vector<std::unique_ptr<Port>> ports;
     for (unsigned i = rte_eth_dev_count_total(); i < RTE_MAX_ETHPORTS; ++i)
         ports.push_back(make(uplink_on("net_ring" + std::to_string(i))));
     const auto fault = refusal(uplink_on("net_ring99"));
@@ -154,6 +88,41 @@ TEST_F(UplinkPort, CarriesFramesOverAVethAndFollowsItsLink) {
     // Nobody crashes who has not heard of it yet.
     (void)receive_from(*port, 0, 1, 0.01);
     (void)transmit_to(*port, 0, sent);
+}
+
+TEST_F(UplinkPort, IsBackWhenItsInterfaceIs) {
+    VethPair veth;
+    auto port = make(uplink_on("net_af_packet0,iface=" + veth.near()));
+    for (int round = 0; round < 2; ++round) {
+        veth.remove();
+        EXPECT_TRUE(eventually([&] { return port->needs_tending(); }));
+        EXPECT_FALSE(port->link_up());
+        EXPECT_TRUE(tended(*port));
+        EXPECT_FALSE(port->needs_tending());
+        EXPECT_NE(port->detail().find("gone"), std::string::npos) << port->detail();
+        const auto changes = listener.changes.load();
+        veth.connect();
+        EXPECT_TRUE(eventually([&] { return listener.changes.load() > changes && port->needs_tending(); }));
+        EXPECT_TRUE(eventually([&] { return tended(*port) && port->link_up(); })) << port->detail();
+        auto other = make(uplink_on("net_af_packet1,iface=" + veth.far()), 4);
+        const auto sent = frame_of(900, 3);
+        ASSERT_TRUE(transmit_to(*other, 0, sent));
+        bool found = false;
+        for (const auto& got : receive_from(*port, 0, 20, 0.5))
+            found = found || got == sent;
+        EXPECT_TRUE(found);
+    }
+    // One that goes while it is away leaves nothing.
+    veth.remove();
+    EXPECT_TRUE(eventually([&] { return port->needs_tending(); }));
+    tended(*port);
+}
+
+TEST_F(UplinkPort, SetsItsInterfaceUp) {
+    const VethPair veth;
+    ASSERT_EQ(test::run("ip link set " + veth.near() + " down"), 0);
+    auto port = make(uplink_on("net_af_packet0,iface=" + veth.near()));
+    EXPECT_TRUE(eventually([&] { return port->link_up(); })) << port->detail();
 }
 
 TEST_F(UplinkPort, KeepsTagsThatTheKernelTakesOut) {
