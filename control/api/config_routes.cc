@@ -1,6 +1,7 @@
 // Requests turned into calls of ConfigChanges and the history, and their results into JSON.
 #include "api/config_routes.h"
 
+#include <algorithm>
 #include <charconv>
 #include <ctime>
 #include <optional>
@@ -224,14 +225,18 @@ http::Response get_desired(store::Database& database, const reconcile::Reconcile
     const auto view = read_view(request);
     store::Transaction tx(database);
     Faults faults;
-    const auto config = store::present_config(tx);
+    const auto steps = reconciler.contributions(tx);
     auto desired = reconciler.desired(tx, faults);
     auto json = seen(desired, view);
     // Each is told with whom it is from.
     model::for_each_kind([&](const auto& kind) {
         Json::ArrayIndex i = 0;
-        for (const auto& [key, object] : desired.*kind.objects)
-            json[kind.name][i++]["from"] = ((*config).*kind.objects).contains(key) ? "config" : "pods";
+        for (const auto& item : desired.*kind.objects) {
+            const auto step = std::find_if(steps.begin(), steps.end(), [&](const auto& one) {
+                return (one.second.*kind.objects).contains(item.first);
+            });
+            json[kind.name][i++]["from"] = step == steps.end() ? "pods" : step->first;
+        }
     });
     json["faults"] = faults_to_json(faults)["faults"];
     return json_response(json);

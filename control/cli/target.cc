@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <sstream>
@@ -97,6 +98,10 @@ std::optional<Container> inspect(const std::string& engine, const std::string& w
 
 /// A task of containerd's, in any of its namespaces.
 std::optional<Container> find_task(const std::string& word, std::string& said) {
+    // ctr would wait for ten seconds for a daemon that is not there.
+    const char* socket = std::getenv("CONTAINERD_ADDRESS");
+    if (::access(socket != nullptr ? socket : "/run/containerd/containerd.sock", F_OK) != 0)
+        return std::nullopt;
     std::istringstream spaces(output_of({"ctr", "namespaces", "ls", "-q"}, said).value_or(""));
     for (std::string space; std::getline(spaces, space);) {
         std::istringstream tasks(output_of({"ctr", "-n", space, "task", "ls"}, said).value_or(""));

@@ -403,7 +403,16 @@ attachment::Attached Networks::attach(const std::string& name, attachment::Reque
         if (ends.size() >= 2)
             throw Refused(place_of(network), "is a wire and has both its ends: " + joined(ends));
     }
-    return attachments_->add(std::move(whole), ns);
+    try {
+        return attachments_->add(std::move(whole), ns);
+    } catch (const Refused& refused) {
+        // CNI's word for it says nothing to who has none of its configuration.
+        auto faults = refused.faults();
+        for (auto& fault : faults) {
+            if (fault.where == "portMappings") fault.where.clear();
+        }
+        throw Refused(faults);
+    }
 }
 
 }  // namespace viaduct::network

@@ -54,6 +54,7 @@ public:
     attachment::Attached attach(const std::string& name, attachment::Request request,
                                 const std::optional<node::Namespace>& ns);
 
+    [[nodiscard]] const char* origin() const override { return "networks"; }
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
 
 private:

@@ -25,6 +25,7 @@ public:
     /// `set_link` is called for each configured port that a comparison restored.
     ConfigSource(store::Database& database, SetLink set_link)
         : database_(&database), set_link_(std::move(set_link)) {}
+    [[nodiscard]] const char* origin() const override { return "config"; }
     void restored(const model::Named<model::Port>& ports) const override;
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
 

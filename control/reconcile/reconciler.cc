@@ -454,6 +454,17 @@ model::Config Reconciler::desired(store::Transaction& tx, Faults& faults) const 
     return config;
 }
 
+std::vector<std::pair<std::string, model::Config>> Reconciler::contributions(store::Transaction& tx) const {
+    std::vector<std::pair<std::string, model::Config>> steps;
+    model::Config config;
+    Faults ignored;
+    for (const auto* source : state_->sources) {
+        source->contribute(tx, config, ignored);
+        steps.emplace_back(source->origin(), config);
+    }
+    return steps;
+}
+
 model::Config Reconciler::in_force() const {
     const std::scoped_lock lock(state_->mutex);
     return state_->in_force;

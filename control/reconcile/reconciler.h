@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "viaduct/fault.h"
@@ -38,6 +39,8 @@ public:
     /// fault
     /// ("ports/NAME"). Any thread; `tx` is the one open transaction, only read.
     virtual void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const = 0;
+    /// Whose objects they are, for people: "config", "networks", "pods".
+    [[nodiscard]] virtual const char* origin() const { return "pods"; }
     /// Called when a comparison has brought ports into force that were not, after a restart of the dataplane
     /// say: what a port needs beyond the dataplane, such as the addresses of a pod's interface, is done again
     /// here. On the comparing thread, with nothing but the reconciler's lock held: call nothing of the
@@ -94,6 +97,8 @@ public:
     /// What all sources want together, with what is wrong between them (model::check included) as faults.
     model::Config desired(store::Transaction& tx, Faults& faults) const;
 
+    /// The objects after each source's contribution, with its origin: the first that has one is whose it is.
+    std::vector<std::pair<std::string, model::Config>> contributions(store::Transaction& tx) const;
     /// What the dataplane has been told, as far as is known. Any thread; waits for a transaction under way.
     model::Config in_force() const;
     /// Called whenever that has changed, on whatever thread did it, with the reconciler's lock held: call
