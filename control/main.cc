@@ -158,6 +158,8 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    uplink::Uplinks uplinks(node::host_tree(), database, changes);
+    uplinks.recover();
     host::Shares shares(reconciler);
     host::Taken taken(settings.run_dir, database, reconciler, changes, shares);
     taken.recover();
@@ -167,9 +169,7 @@ void run(const Settings& settings, const sigset_t& signals) {
         ~StopFirst() { reconciler.stop(); }
     } stop_first{reconciler};
     reconciler.on_change([&] { shares.wake(); });
-    shares.before_each([&](const model::Config& in_force) { taken.restore(in_force); });
-    uplink::Uplinks uplinks(node::host_tree(), database, changes);
-    uplinks.recover();
+    shares.before_each([&] { return taken.follow_kernel(); });
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);

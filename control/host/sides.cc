@@ -129,7 +129,11 @@ std::vector<Side> sides_of(const model::Config& config) {
 void bring_about(const Side& side) {
     const auto ns = side.netns.empty() ? node::Namespace::own() : node::Namespace::open(side.netns);
     const auto& ifname = side.interface.ifname;
-    node::configure(ns, side.interface);
+    auto missing = side.interface;
+    std::erase_if(missing.addresses, [&](const attachment::Address& one) {
+        return std::ranges::find(side.kept, one.address) != side.kept.end();
+    });
+    node::configure(ns, missing);
     set_switches(ns, ifname);
     for (const bool v4 : {true, false})
         node::set_neighbour(ns, ifname, router_address(v4), side.mac);

@@ -28,6 +28,7 @@ struct Side {
     std::string netns;  ///< empty: control's own
     MacAddress mac;     ///< of the interface, which is the router's too
     node::InterfaceConfig interface;
+    std::vector<Prefix> kept;  ///< addresses that the host keeps or loses by itself
     /// Of the first port only in a namespace: rules are the namespace's.
     std::vector<node::PublishedPlace> published;
     std::size_t left_out = 0;  ///< networks beyond kNetworksMost

@@ -74,7 +74,6 @@ void Taken::erase(const std::string& name) {
     tx.commit();
     const std::scoped_lock lock(mutex_);
     rows_.erase(name);
-    to_restore_.erase(name);
 }
 
 std::optional<TakenInterface> Taken::find(const std::string& name) const {
@@ -155,6 +154,7 @@ void Taken::take(const TakeRequest& request) {
         if (!outcome.applied) throw node::Error("the dataplane is away: " + outcome.note);
         node::write_interface(own, name, *state);
         shares_.sync();
+        if (const auto now = node::read_interface(own, name)) row.kernel = *now;
         row.state = request.confirm_within.count() == 0 ? State::taken : State::unconfirmed;
         row.deadline = std::time(nullptr) + request.confirm_within.count();
         save(row);
@@ -201,7 +201,7 @@ void Taken::return_interface(const TakenInterface& row) {
     if (!node::has_interface(there, row.name)) return;
     const auto until = std::chrono::steady_clock::now() + kTapLeaves;
     while (node::has_interface(own, row.name)) {
-        node::remove(own, row.name, "viaduct: shares " + row.name);
+        node::remove(own, row.name, row.kernel.mac);
         if (std::chrono::steady_clock::now() > until)
             throw node::Error("another interface has the name " + row.name + "; remove or rename it");
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -245,10 +245,9 @@ void Taken::recover_after_boot(TakenInterface row) {
     // Addresses and routes that the system gave it at its start are newer than what was kept.
     if (!now->addresses.empty()) row.kernel = *now;
     row.boot = boot_;
+    row.kernel.index = 0;
     save(row);
     node::move_interface(own, row.name, uplink_namespace(), true);
-    const std::scoped_lock lock(mutex_);
-    to_restore_[row.name] = true;
     spdlog::info("interface {} is taken again", row.name);
 }
 
@@ -267,22 +266,58 @@ void Taken::recover() {
     }
 }
 
-void Taken::restore(const model::Config& in_force) {
-    for (const auto& row : list()) {
-        {
-            const std::scoped_lock lock(mutex_);
-            if (!to_restore_.contains(row.name)) continue;
-        }
-        if (!in_force.ports.contains(host_port_name(row.name))) continue;
-        try {
-            node::write_interface(node::Namespace::own(), row.name, row.kernel);
-        } catch (const std::exception& error) {
-            spdlog::error("interface {} did not get all that it had before the machine started anew: {}",
-                          row.name, error.what());
-        }
-        const std::scoped_lock lock(mutex_);
-        to_restore_.erase(row.name);
+/// What the kernel had when it was last looked at is in the store: so what a person changes in the
+/// configuration is told from what the host has changed.
+void Taken::follow(TakenInterface row) {
+    const auto own_namespace = node::Namespace::own();
+    auto now = node::read_interface(own_namespace, row.name);
+    if (!now) return;
+    if (now->index != row.kernel.index) {
+        // Another TAP of that name: made anew after a reboot, or after somebody has deleted it.
+        node::write_interface(own_namespace, row.name, row.kernel);
+        row.kernel.index = now->index;
+        return save(row);
     }
+    const auto had = [](const std::vector<Prefix>& list, const Prefix& prefix) {
+        return std::ranges::find(list, prefix) != list.end();
+    };
+    auto config = configured();
+    const auto found = config.interfaces.find(row.name);
+    if (found == config.interfaces.end()) return;
+    auto interface = found->second;
+    auto& addresses = interface.addresses;
+    std::erase_if(addresses, [&](const Prefix& own) {
+        return had(row.kernel.prefixes, own) && !had(now->prefixes, own);
+    });
+    for (const auto& own : now->prefixes) {
+        if (!had(row.kernel.prefixes, own) && !had(addresses, own)) addresses.push_back(own);
+    }
+    std::sort(addresses.begin(), addresses.end());
+    if (!(interface == found->second)) {
+        model::Change change;
+        change.put.interfaces.emplace(row.name, interface);
+        changes_.change(change, false, "the host's addresses on " + row.name + " have changed");
+    }
+    if (now->prefixes == row.kernel.prefixes) return;
+    row.kernel = *now;
+    save(row);
+}
+
+HostsOwn Taken::follow_kernel() {
+    const std::scoped_lock working(working_);
+    for (const auto& row : list()) {
+        if (row.boot != boot_ || (row.state != State::taken && row.state != State::unconfirmed)) continue;
+        try {
+            follow(row);
+        } catch (const std::exception& error) {
+            spdlog::error("interface {}: what the host has of it cannot be followed: {}", row.name,
+                          error.what());
+        }
+    }
+    HostsOwn own;
+    for (const auto& row : list())
+        own[row.name] = row.kernel.prefixes;
+    return own;
 }
 
 void Taken::start() {

@@ -41,9 +41,9 @@ struct TakenInterface {
     enum class State : std::uint8_t { taking, unconfirmed, taken, leaving };
     std::string name;
     State state = State::taking;
-    std::int64_t deadline = 0;  ///< seconds since the epoch; of unconfirmed ones
-    std::string boot;           ///< boot id of the kernel that it was taken from
-    node::InterfaceState kernel;
+    std::int64_t deadline = 0;    ///< seconds since the epoch; of unconfirmed ones
+    std::string boot;             ///< boot id of the kernel that it was taken from
+    node::InterfaceState kernel;  ///< as it was last seen; once taken, the TAP's
 };
 std::string_view to_string(TakenInterface::State state);
 
@@ -75,8 +75,9 @@ public:
 
     [[nodiscard]] std::vector<TakenInterface> list() const;
 
-    /// For Shares::before_each: gives a TAP that a reboot made anew what the store has kept.
-    void restore(const model::Config& in_force);
+    /// For Shares::before_each: has the router know addresses that the host has got or lost since (by DHCP,
+    /// say), and gives a TAP that was made anew all that the store has kept.
+    HostsOwn follow_kernel();
 
 private:
     enum class Dependents : std::uint8_t { refuse, remove };
@@ -89,6 +90,7 @@ private:
     void withdraw_objects(const std::string& name, Dependents dependents);
     void return_interface(const TakenInterface& row);
     void recover_after_boot(TakenInterface row);
+    void follow(TakenInterface row);
     void save(const TakenInterface& row);
     void erase(const std::string& name);
     std::optional<TakenInterface> find(const std::string& name) const;
@@ -105,7 +107,6 @@ private:
     std::mutex working_;        ///< one taking at a time
     mutable std::mutex mutex_;  ///< guards what follows
     std::map<std::string, TakenInterface> rows_;
-    std::map<std::string, bool> to_restore_;
     std::condition_variable_any bell_;
     std::jthread thread_;  ///< last
 };

@@ -64,6 +64,7 @@ Json::Value to_json(const TakenInterface& row) {
     json["deadline"] = Json::Int64(row.deadline);
     json["boot"] = row.boot;
     json["mac"] = kernel.mac.to_string();
+    json["index"] = kernel.index;
     json["mtu"] = kernel.mtu;
     json["up"] = kernel.up;
     json["addresses"] = to_json(kernel.addresses);
@@ -86,6 +87,7 @@ TakenInterface from_json(const Json::Value& json, Faults& faults) {
     row.boot = reader.string("boot").value_or("");
     kernel.mac = MacAddress::parse(reader.string("mac").value_or("")).value_or(MacAddress{});
     kernel.mtu = static_cast<std::uint32_t>(reader.integer("mtu", 0, UINT32_MAX).value_or(0));
+    kernel.index = static_cast<unsigned>(reader.integer("index", 0, UINT32_MAX).value_or(0));
     kernel.up = reader.boolean("up").value_or(false);
     read_told(reader, "addresses", kernel.addresses);
     read_told(reader, "routes", kernel.routes);

@@ -320,6 +320,15 @@ std::vector<Message> stale_routes(Netlink& netlink, const Link& link, const Inte
     return stale;
 }
 
+void remove_link(Netlink& netlink, const Link& link, const std::string& ifname) {
+    Message message;
+    auto* header = message.start(RTM_DELLINK, 0);
+    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
+    info->ifi_index = link.index;
+    const int error = netlink.talk(message);
+    if (error != 0 && error != ENODEV) refuse("to remove interface " + ifname, error);
+}
+
 }  // namespace
 
 void configure(const Namespace& ns, const InterfaceConfig& config) {
@@ -398,13 +407,15 @@ bool remove(const Namespace& ns, const std::string& ifname, const std::string& a
     Netlink netlink(ns);
     const auto link = find_link(netlink, ifname);
     if (!link || link->kind != "tun" || link->alias != alias) return false;
-    Message message;
-    auto* header = message.start(RTM_DELLINK, 0);
-    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
-    info->ifi_index = link->index;
-    const int error = netlink.talk(message);
-    if (error != 0 && error != ENODEV) refuse("to remove interface " + ifname, error);
+    remove_link(netlink, *link, ifname);
     return true;
 }
 
+bool remove(const Namespace& ns, const std::string& ifname, const MacAddress& mac) {
+    Netlink netlink(ns);
+    const auto link = find_link(netlink, ifname);
+    if (!link || link->kind != "tun" || link->mac != mac.to_string()) return false;
+    remove_link(netlink, *link, ifname);
+    return true;
+}
 }  // namespace viaduct::node

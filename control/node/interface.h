@@ -37,5 +37,7 @@ void set_neighbour(const Namespace& ns, const std::string& ifname, const IpAddre
 std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config);
 /// Removes the TAP `ifname` when its alias is `alias`. True when there was one.
 bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias);
+/// The same of one that has no alias yet: it is known by its MAC address.
+bool remove(const Namespace& ns, const std::string& ifname, const MacAddress& mac);
 
 }  // namespace viaduct::node

@@ -313,6 +313,7 @@ std::optional<InterfaceState> read_interface(const Namespace& ns, const std::str
         throw Error("interface " + ifname + " is no Ethernet interface");
     check_alone(links, *link);
     InterfaceState state;
+    state.index = link->index;
     state.mac = link->mac;
     state.mtu = link->mtu;
     state.up = (link->flags & IFF_UP) != 0;

@@ -19,6 +19,7 @@ namespace viaduct::node {
 using Told = std::vector<std::uint8_t>;
 
 struct InterfaceState {
+    unsigned index = 0;  ///< the kernel's number of it, which no other gets before a reboot
     MacAddress mac;
     std::uint32_t mtu = 0;
     bool up = false;

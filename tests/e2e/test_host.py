@@ -210,6 +210,38 @@ def test_the_same_port_of_the_host_and_of_a_pod(published):
         assert of_pod.recv(100) == b"to the pod" and of_host.recv(100) == b"to the host"
 
 
+def test_addresses_that_the_host_gets_are_followed(published):
+    """As when a lease is renewed with another address: the router knows it, and no longer the old one."""
+    machine, pod, servers, _ = published
+    router = lambda: machine.node.api("GET", "/v1/config").body["interfaces"][0]["addresses"]
+    assert f"{NODE[4]}/24" in router()
+    machine.space.run("ip", "addr", "add", "192.0.2.77/24", "dev", "eth1")
+    machine.outside.space.ping("192.0.2.77")
+    process.wait_until(lambda: "192.0.2.77/24" in router(), 20, "the router to know the address")
+    pod.space.ping("192.0.2.77")
+    process.wait_until(lambda: reaches(machine.outside, 4, "192.0.2.77", 8080), 20, "the published port there")
+    # What a person adds to the router the host gets; what the host loses, the router does.
+    machine.node.cli("addr", "add", "192.0.2.88/24", "dev", "eth1")
+    process.wait_until(lambda: "192.0.2.88/24" in machine.kernel()["addresses"], 20, "the host to have it")
+    machine.space.run("ip", "addr", "del", "192.0.2.77/24", "dev", "eth1")
+    process.wait_until(lambda: "192.0.2.77/24" not in router(), 20, "the router to forget it")
+    machine.node.cli("addr", "del", "192.0.2.88/24", "dev", "eth1")
+    process.wait_until(lambda: "192.0.2.88/24" not in machine.kernel()["addresses"], 20, "the host to lose it")
+    assert router() == sorted([f"{NODE[4]}/24", f"{NODE[6]}/64"]), router()
+
+
+def test_a_tap_that_somebody_deletes_comes_back_with_all(taking):
+    machine = taking
+    before = machine.kernel()
+    machine.take()
+    machine.space.run("ip", "link", "del", "eth1")
+    machine.node.kill_dataplane()  # which alone makes it anew
+    machine.node.start_dataplane()
+    machine.node.wait_in_sync()
+    process.wait_until(lambda: machine.kernel() == before, 20, "the TAP to have what the interface had")
+    machine.outside.space.ping(NODE[4])
+
+
 def test_it_comes_back_without_confirmation(taking):
     machine = taking
     before = machine.kernel()
@@ -274,7 +306,7 @@ def test_a_killed_dataplane_comes_back(published):
     exchange(machine.host, 4, "127.0.0.1", 8080)
 
 
-@pytest.mark.parametrize("after", [0.0, 0.02, 0.06, 0.15])
+@pytest.mark.parametrize("after", [0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08, 0.15])
 def test_control_killed_half_way(taking, after):
     """At whatever instant: the next start ends what was begun, and nothing of the kernel's is lost."""
     machine = taking
