@@ -3,10 +3,15 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <mutex>
+#include <optional>
+#include <thread>
 
 #include <boost/program_options.hpp>
 #include <spdlog/spdlog.h>
@@ -20,10 +25,13 @@
 #include "api/config_routes.h"
 #include "api/router.h"
 #include "api/state_routes.h"
+#include "docker/plugin.h"
 #include "host/routes.h"
 #include "host/shares.h"
 #include "host/taken.h"
 #include "ipam/leases.h"
+#include "network/networks.h"
+#include "network/routes.h"
 #include "node/tap_link.h"
 #include "pod/attachments.h"
 #include "pod/routes.h"
@@ -63,6 +71,7 @@ struct Settings {
     std::string dataplane_socket;
     std::string store;
     std::string run_dir;
+    std::string docker_socket;
     unsigned reconcile_seconds = 0;
     std::string log_level;
 };
@@ -81,6 +90,9 @@ bool read_settings(int argc, char** argv, Settings& settings) {
         "the durable state, an SQLite file; its directory is made with mode 0700")(
         "run-dir", text(settings.run_dir, "/run/viaduct", "DIRECTORY"),
         "where pods' directories and sockets are made; made with mode 0755")(
+        "docker-socket", text(settings.docker_socket, "", "PATH"),
+        "Unix socket of Docker's plugin, which gives Docker the network and IPAM driver \"viaduct\": "
+        "/run/docker/plugins/viaduct.sock; its directory is made; default none")(
         "reconcile-seconds", po::value(&settings.reconcile_seconds)->default_value(30)->value_name("SECONDS"),
         "seconds between comparisons with the dataplane when nothing happens, 1 to 86400")(
         "log-level", text(settings.log_level, "info", "LEVEL"),
@@ -107,8 +119,8 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more :
-         {&ipam::migrations(), &pod::migrations(), &host::migrations(), &uplink::migrations()})
+    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &host::migrations(),
+                             &network::migrations(), &docker::migrations(), &uplink::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -141,6 +153,22 @@ void serve_until_signal(const sigset_t& signals, const reconcile::Reconciler& re
     }
 }
 
+/// Nobody tells when a container ends that was attached by hand, or when an engine has moved an interface.
+void look_after(const std::stop_token& stopping, pod::Attachments& attachments) {
+    std::mutex mutex;
+    std::condition_variable_any ended;
+    std::unique_lock lock(mutex);
+    while (
+        !ended.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); })) {
+        try {
+            attachments.collect_vanished();
+            attachments.follow_moves();
+        } catch (const std::exception& error) {
+            spdlog::error("looking after attachments: {}", error.what());
+        }
+    }
+}
+
 void run(const Settings& settings, const sigset_t& signals) {
     make_directory(settings.run_dir);
     make_directory(std::filesystem::path(settings.api_socket).parent_path());
@@ -149,15 +177,18 @@ void run(const Settings& settings, const sigset_t& signals) {
     const reconcile::ConfigSource config_source(database, node::set_link);
     pod::Options pod_options;
     pod_options.run_dir = settings.run_dir;
-    pod::Attachments attachments(pod_options, database, config_source);
+    network::Networks networks(database);
+    const network::Together not_pods(config_source, networks);
+    pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
-    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &attachments});
+    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &networks, &attachments});
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    networks.use(reconciler, attachments);
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
     host::Shares shares(reconciler);
@@ -176,12 +207,20 @@ void run(const Settings& settings, const sigset_t& signals) {
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
     pod::register_routes(router, attachments);
+    network::register_routes(router, networks, attachments);
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
 
     shares.start();
     taken.start();
     reconciler.start();
+    const std::jthread looking_after(
+        [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
+    std::optional<docker::Plugin> docker;
+    if (!settings.docker_socket.empty()) {
+        make_directory(std::filesystem::path(settings.docker_socket).parent_path());
+        docker.emplace(settings.docker_socket, database, networks, attachments);
+    }
     const http::Server server({.path = settings.api_socket, .threads = kApiThreads},
                               [&](http::Request& request) { return router.route(request); });
     spdlog::info("viaduct-control {} serves {}, store {}", VIADUCT_VERSION, settings.api_socket,

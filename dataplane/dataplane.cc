@@ -46,6 +46,15 @@ bool same_device(const model::Config& in_a, const model::Port& a, const model::C
            a.vxlan.local == b.vxlan.local && a.vxlan.udp_port == b.vxlan.udp_port;
 }
 
+/// Whether a device that was made for `old` does for `wanted`: its interface may have been moved since.
+bool serves(const Port& device, const model::Config& in_old, const model::Port& old,
+            const model::Config& in_wanted, const model::Port& wanted) {
+    if (same_device(in_old, old, in_wanted, wanted)) return true;
+    auto moved = old;
+    moved.tap = wanted.tap;
+    return same_device(in_old, moved, in_wanted, wanted) && device.is_at(wanted.tap);
+}
+
 /// What two devices cannot have at once.
 std::vector<std::string> device_places(const model::Port& port) {
     switch (port.kind) {
@@ -192,7 +201,8 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     std::set<std::string> wanted_places;
     for (const auto& [name, port] : next.ports) {
         const auto old = s.ports.find(name);
-        if (old != s.ports.end() && same_device(s.config, old->second->config, next, port)) continue;
+        if (old != s.ports.end() && serves(*old->second->device, s.config, old->second->config, next, port))
+            continue;
         made.push_back(name);
         for (auto& place : device_places(port))
             wanted_places.insert(std::move(place));
@@ -201,7 +211,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     for (const auto& [name, slot] : s.ports) {
         const auto kept = next.ports.find(name);
         const bool goes = kept == next.ports.end();
-        if (!goes && same_device(s.config, slot->config, next, kept->second)) continue;
+        if (!goes && serves(*slot->device, s.config, slot->config, next, kept->second)) continue;
         const auto places = device_places(slot->config);
         const bool first = !goes || std::any_of(places.begin(), places.end(), [&](const auto& place) {
             return wanted_places.contains(place);

@@ -264,29 +264,6 @@ void read_key(ObjectReader& reader, Key& key) {
         reader.fault("ifname", "is not a name that an interface can have");
 }
 
-PortMapping mapping_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
-    ObjectReader reader(json, where, faults);
-    PortMapping mapping;
-    const auto protocol = reader.choice("protocol", {"tcp", "udp", "sctp"}).value_or(0);
-    mapping.protocol =
-        std::array{model::Transport::tcp, model::Transport::udp, model::Transport::sctp}.at(protocol);
-    mapping.host_address = read_ip(reader, "host_address");
-    mapping.host_port = static_cast<std::uint16_t>(reader.integer("host_port", 1, UINT16_MAX).value_or(1));
-    mapping.container_port =
-        static_cast<std::uint16_t>(reader.integer("container_port", 1, UINT16_MAX).value_or(1));
-    reader.done();
-    return mapping;
-}
-
-Json::Value to_json(const PortMapping& mapping) {
-    Json::Value json(Json::objectValue);
-    json["protocol"] = std::string(model::to_string(mapping.protocol));
-    if (mapping.host_address) json["host_address"] = mapping.host_address->to_string();
-    json["host_port"] = mapping.host_port;
-    json["container_port"] = mapping.container_port;
-    return json;
-}
-
 /// "ingress_rate" (bits a second) and "ingress_burst" (bytes), or of "egress".
 void put_limit(Json::Value& json, const std::string& way, const model::RateLimit& limit) {
     if (limit.rate == 0) return;
@@ -385,6 +362,35 @@ Json::Value to_json(const Dns& dns) {
     return json;
 }
 
+PortMapping port_mapping_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
+    ObjectReader reader(json, where, faults);
+    PortMapping mapping;
+    const auto port = [&](const char* key) {
+        return static_cast<std::uint16_t>(reader.integer(key, 1, UINT16_MAX).value_or(1));
+    };
+    const auto protocol = reader.choice("protocol", {"tcp", "udp", "sctp"}).value_or(0);
+    mapping.protocol =
+        std::array{model::Transport::tcp, model::Transport::udp, model::Transport::sctp}.at(protocol);
+    mapping.host_address = read_ip(reader, "host_address");
+    mapping.host_port = port("host_port");
+    mapping.container_port = port("container_port");
+    mapping.count = port("count");
+    if (std::max(mapping.host_port, mapping.container_port) + mapping.count - 1 > UINT16_MAX)
+        reader.fault("count", "is " + std::to_string(mapping.count) + ": the last port would be above 65535");
+    reader.done();
+    return mapping;
+}
+
+Json::Value to_json(const PortMapping& mapping) {
+    Json::Value json(Json::objectValue);
+    json["protocol"] = std::string(model::to_string(mapping.protocol));
+    if (mapping.host_address) json["host_address"] = mapping.host_address->to_string();
+    json["host_port"] = mapping.host_port;
+    json["container_port"] = mapping.container_port;
+    if (mapping.count != 1) json["count"] = mapping.count;
+    return json;
+}
+
 Json::Value to_json(const Request& request) {
     Json::Value json(Json::objectValue);
     put_key(json, request.key);
@@ -408,6 +414,9 @@ Json::Value to_json(const Request& request) {
     if (request.gateway) json["gateway"] = true;
     if (request.default_gateway) json["default_gateway"] = true;
     if (request.masquerade) json["masquerade"] = true;
+    if (request.routed) json["routed"] = true;
+    if (request.handed_over) json["handed_over"] = true;
+    if (request.goes_with_namespace) json["goes_with_namespace"] = true;
     for (const auto& mapping : request.port_mappings)
         json["port_mappings"].append(to_json(mapping));
     if (request.wire) json["wire"] = true;
@@ -438,7 +447,10 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     request.gateway = reader.boolean("gateway").value_or(false);
     request.default_gateway = reader.boolean("default_gateway").value_or(false);
     request.masquerade = reader.boolean("masquerade").value_or(false);
-    read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, mapping_from_json);
+    request.routed = reader.boolean("routed").value_or(false);
+    request.handed_over = reader.boolean("handed_over").value_or(false);
+    request.goes_with_namespace = reader.boolean("goes_with_namespace").value_or(false);
+    read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, port_mapping_from_json);
     request.wire = reader.boolean("wire").value_or(false);
     request.guarded = reader.boolean("guarded").value_or(true);
     read_limit(reader, "ingress", request.ingress);

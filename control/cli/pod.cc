@@ -1,4 +1,4 @@
-// viaduct pod: the interfaces that CNI gave to pods.
+// viaduct pod: the interfaces that CNI, "viaduct net" and Docker's plugin gave to pods.
 #include <iostream>
 
 #include <json/json.h>
@@ -19,7 +19,8 @@ std::string short_id(const std::string& id) {
 
 std::string pod_name(const Json::Value& pod) {
     const auto& labels = pod["labels"];
-    const auto name = text_of(labels, "K8S_POD_NAME");
+    auto name = text_of(labels, "K8S_POD_NAME");
+    if (name.empty()) name = text_of(labels, "name");
     const auto space = text_of(labels, "K8S_POD_NAMESPACE");
     return name.empty() ? "-" : space.empty() ? name : space + "/" + name;
 }
@@ -64,11 +65,12 @@ int show(Session& session) {
 }  // namespace
 
 Object pod_object() {
-    return {"pod",
-            "pods' interfaces, as CNI made them",
-            {{"show", {"list", "ls", "lst"}, "[CONTAINER|POD|NETWORK|PORT]", "list them", show}},
-            "Pods come and go through the CNI plugin; they are not changed here.\n",
-            {"viaduct pod", "viaduct pod show default/web-1", "viaduct -j pod list"}};
+    return {
+        "pod",
+        "pods' interfaces, whoever asked for them",
+        {{"show", {"list", "ls", "lst"}, "[CONTAINER|POD|NETWORK|PORT]", "list them", show}},
+        "Pods come and go through the CNI plugin, \"viaduct net\" and Docker; they are not changed here.\n",
+        {"viaduct pod", "viaduct pod show default/web-1", "viaduct -j pod list"}};
 }
 
 }  // namespace viaduct::cli

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <span>
 
 #include <json/json.h>
 
@@ -74,16 +75,17 @@ Json::Value Session::ask(const std::string& method, const std::string& target) c
     return ask_text(method, target, "");
 }
 
-Json::Value Session::ask(const std::string& method, const std::string& target,
-                         const Json::Value& body) const {
-    return ask_text(method, target, to_json_text(body));
+Json::Value Session::ask(const std::string& method, const std::string& target, const Json::Value& body,
+                         int descriptor) const {
+    return ask_text(method, target, to_json_text(body), descriptor);
 }
 
-Json::Value Session::ask_text(const std::string& method, const std::string& target,
-                              const std::string& body) const {
+Json::Value Session::ask_text(const std::string& method, const std::string& target, const std::string& body,
+                              int descriptor) const {
     http::Response response;
+    const std::span<const int> descriptors(&descriptor, descriptor < 0 ? 0U : 1U);
     try {
-        response = http::Client(arguments.socket, kTimeout).request(method, target, body);
+        response = http::Client(arguments.socket, kTimeout).request(method, target, body, descriptors);
     } catch (const http::Unreachable& error) {
         throw Failure(
             std::string("viaduct-control does not answer: ") + error.what() +

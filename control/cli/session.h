@@ -24,7 +24,9 @@ struct Session {
 
     /// Asks control; throws Failure with its faults in words.
     Json::Value ask(const std::string& method, const std::string& target) const;
-    Json::Value ask(const std::string& method, const std::string& target, const Json::Value& body) const;
+    /// `descriptor` goes along, and stays the caller's; -1 for none.
+    Json::Value ask(const std::string& method, const std::string& target, const Json::Value& body,
+                    int descriptor = -1) const;
     /// Sends {put, delete} with the invocation's --dry-run and --comment, and tells what came of it.
     int change(const Json::Value& body, const std::string& method = "POST",
                const std::string& target = "/v1/config/changes") const;
@@ -32,7 +34,8 @@ struct Session {
     bool printed(const Json::Value& json) const;
 
 private:
-    Json::Value ask_text(const std::string& method, const std::string& target, const std::string& body) const;
+    Json::Value ask_text(const std::string& method, const std::string& target, const std::string& body,
+                         int descriptor = -1) const;
 };
 
 struct Command {
@@ -70,6 +73,7 @@ Object route_object();
 Object neigh_object();
 Object nat_object();
 Object timeouts_object();
+Object net_object();
 
 /// Faults for people: "port web: mtu must be ...", one a line.
 std::string words_of(const Faults& faults);

@@ -16,6 +16,10 @@ std::string joined(const std::vector<std::string_view>& words) {
     return list;
 }
 
+bool takes_options(const std::string& object) {
+    return object == "trace" || object == "net";
+}
+
 }  // namespace
 
 std::size_t match(std::string_view word, const std::vector<std::string_view>& known,
@@ -48,7 +52,9 @@ std::optional<std::string> Words::take_if_any() {
 }
 
 std::string Words::keyword(const std::vector<std::string_view>& keys) {
-    return std::string(keys[match(take("a keyword"), keys, "keyword")]);
+    auto word = take("a keyword");
+    if (word.starts_with("--")) word.erase(0, 2);
+    return std::string(keys[match(word, keys, "keyword")]);
 }
 
 std::uint64_t Words::number(const std::string& what, std::uint64_t low, std::uint64_t high) {
@@ -92,9 +98,10 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
             if (equals == std::string::npos && i + 1 >= arguments.size())
                 throw Usage(word + " needs a value after it");
             *value->second = equals == std::string::npos ? arguments[++i] : word.substr(equals + 1);
-        } else if (!parsed.words.empty() && parsed.words.front() == "trace" && word.starts_with("--")) {
-            // A packet's properties look like options, as they do in other tools that make packets.
-            parsed.words.push_back(word.substr(2, equals == std::string::npos ? equals : equals - 2));
+        } else if (!parsed.words.empty() && takes_options(parsed.words.front()) && word.starts_with("--")) {
+            // A packet's properties look like options, as they do in other tools that make packets, and so do
+            // a network's and a container's, as they do in container engines.
+            parsed.words.push_back(word.substr(0, equals));
             if (equals != std::string::npos) parsed.words.push_back(word.substr(equals + 1));
         } else {
             throw Usage("option \"" + word + "\" is unknown; --help lists the options");

@@ -220,6 +220,17 @@ void Leases::forget(const std::string& segment, const std::vector<Address>& addr
         used->second.erase(address.address.address);
 }
 
+void Leases::release_all(store::Transaction& tx, const std::string& segment) {
+    tx.run("DELETE FROM lease WHERE segment = ?", segment);
+    tx.run("DELETE FROM lease_turn WHERE segment = ?", segment);
+}
+
+void Leases::forget_all(const std::string& segment) {
+    const std::scoped_lock lock(mutex_);
+    used_.erase(segment);
+    std::erase_if(last_, [&](const auto& entry) { return std::get<0>(entry.first) == segment; });
+}
+
 std::optional<std::string> Leases::exhausted(const Wish& wish) const {
     const std::scoped_lock lock(mutex_);
     for (std::size_t set = 0; set < wish.sets.size(); ++set) {

@@ -69,6 +69,9 @@ public:
     static void release(store::Transaction& tx, const std::string& segment,
                         const std::vector<attachment::Address>& addresses);
     void forget(const std::string& segment, const std::vector<attachment::Address>& addresses);
+    /// The same of all that a segment has, which is no more.
+    static void release_all(store::Transaction& tx, const std::string& segment);
+    void forget_all(const std::string& segment);
     /// The first range set that has no address left, in words; nothing when all have.
     [[nodiscard]] std::optional<std::string> exhausted(const Wish& wish) const;
 

@@ -403,6 +403,23 @@ std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig
     return std::nullopt;
 }
 
+std::optional<std::string> find_by_alias(const Namespace& ns, const std::string& alias) {
+    Netlink netlink(ns);
+    Message message;
+    auto* header = message.start(RTM_GETLINK, 0);
+    mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg));
+    mnl_attr_put_u32(header, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    std::optional<std::string> found;
+    netlink.dump(message, [&](const nlmsghdr& answer) {
+        std::string name;
+        for_each_attribute(answer, sizeof(ifinfomsg), [&](int type, const nlattr* attribute) {
+            if (type == IFLA_IFNAME) name = text_of(attribute);
+        });
+        if (link_from(answer).alias == alias) found = name;
+    });
+    return found;
+}
+
 bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias) {
     Netlink netlink(ns);
     const auto link = find_link(netlink, ifname);

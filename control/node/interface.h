@@ -35,6 +35,8 @@ void set_neighbour(const Namespace& ns, const std::string& ifname, const IpAddre
                    const MacAddress& mac);
 /// The first difference from `config`, as a sentence; nothing when all is as it should be. Throws Error.
 std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig& config);
+/// The name of the interface with that alias; nothing when there is none. Throws Error.
+std::optional<std::string> find_by_alias(const Namespace& ns, const std::string& alias);
 /// Removes the TAP `ifname` when its alias is `alias`. True when there was one.
 bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias);
 /// The same of one that has no alias yet: it is known by its MAC address.

@@ -96,6 +96,15 @@ void Attachments::recover() {
     }
 }
 
+/// Where its namespace is kept when no path leads there for everybody.
+std::string Attachments::mount_of(const Record& record) const {
+    return options_.run_dir + "/netns/" + record.attached.port;
+}
+
+std::string Attachments::sandbox_mount_of(const Record& record) const {
+    return mount_of(record) + ".sandbox";
+}
+
 /// All that follows from the request without a look at anybody else.
 Record Attachments::plan(Request request, const std::optional<node::Namespace>& ns) const {
     if (!request.addresses.empty() && (!request.ranges.empty() || !request.requested.empty())) {
@@ -105,6 +114,7 @@ Record Attachments::plan(Request request, const std::optional<node::Namespace>& 
     Record record;
     record.attached.port = port_name(request.key);
     record.attached.mtu = request.mtu;
+    record.ifname = request.key.ifname;
     record.attached.addresses = request.addresses;
     record.segment = segment(request.bridge, request.vlan);
     record.boot = boot_;
@@ -115,7 +125,7 @@ Record Attachments::plan(Request request, const std::optional<node::Namespace>& 
                           "must come as a descriptor with the request: the pod's interface goes there");
         record.inode = ns->inode();
         record.bound = !node::leads_to(request.netns, *ns);
-        record.netns = record.bound ? options_.run_dir + "/netns/" + record.attached.port : request.netns;
+        record.netns = record.bound ? mount_of(record) : request.netns;
     } else {
         auto& vhost = request.vhost;
         const auto parent = vhost.directory.empty() ? options_.run_dir + "/vhost" : vhost.directory;
@@ -183,6 +193,10 @@ void Attachments::accept(Record& record) {
         record.attached.addresses.insert(record.attached.addresses.end(), got.begin(), got.end());
     }
     choose_gateways(record);
+    if (!request.port_mappings.empty()) {
+        contribute(tx, configured, faults);
+        refuse_clashes(record, configured, list());
+    }
     const std::scoped_lock lock(mutex_);
     choose_mac(record);
     record.generation = store::record(tx, store::kAttachment, "add", {history_of(record, true)});
@@ -236,19 +250,21 @@ model::Change Attachments::change_for(const Record& record) const {
 
 node::InterfaceConfig interface_of(const Record& record) {
     const auto& request = record.request;
-    return {.ifname = request.key.ifname,
+    // One that is to be handed over gets what is in the pod when it is there.
+    const bool bare = request.handed_over && !record.moved;
+    return {.ifname = record.ifname,
             .alias = alias(request.key),
             .mac = record.attached.mac,
             .mtu = request.mtu,
-            .up = request.up,
+            .up = request.up && !bare,
             .detect_duplicates = request.detect_duplicates,
-            .addresses = record.attached.addresses,
+            .addresses = own_addresses(record),
             .routes = request.routes};
 }
 
 /// The effects, each of which can be found and undone through the record.
 void Attachments::make(const Record& record, const std::optional<node::Namespace>& ns) {
-    if (record.bound) node::bind_path(*ns, record.netns);
+    if (record.bound) node::bind_path(*ns, mount_of(record));
     if (!is_tap(record)) make_directory(record);
     reconciler_->apply(change_for(record), options_.patience);
     if (is_tap(record)) node::configure(*ns, interface_of(record));
@@ -285,7 +301,9 @@ Attached Attachments::add(Request request, const std::optional<node::Namespace>&
     delegations_.settle(record.request.token);
     spdlog::info("attachment {} added: port {} on bridge {}", name, record.attached.port,
                  record.request.bridge);
-    return record.attached;
+    auto attached = record.attached;
+    attached.addresses = own_addresses(record);
+    return attached;
 }
 
 void Attachments::remove_effects(const Record& record) {
@@ -293,13 +311,13 @@ void Attachments::remove_effects(const Record& record) {
         // The dataplane may be away or may have lost the port: the interface goes all the same.
         try {
             const auto ns = node::Namespace::open(record.netns);
-            if (ns.inode() == record.inode)
-                node::remove(ns, record.request.key.ifname, alias(record.request.key));
+            if (ns.inode() == record.inode) node::remove(ns, record.ifname, alias(record.request.key));
         } catch (const node::Error& error) {
             spdlog::debug("attachment {}: {}", attachment::to_string(record.request.key), error.what());
         }
     }
-    if (record.bound) node::release_path(record.netns);
+    if (record.bound) node::release_path(mount_of(record));
+    if (record.request.handed_over) node::release_path(sandbox_mount_of(record));
     remove_files(record);
 }
 
@@ -402,14 +420,19 @@ bool Attachments::remove(const Key& key, const std::optional<node::Namespace>& n
         if (ns) node::remove(*ns, key.ifname, alias(key));
         return false;
     }
-    take_away(*record);
+    remove(*record);
+    return true;
+}
+
+/// In its turn.
+void Attachments::remove(const Record& record) {
+    take_away(record);
     try {
-        erase(*record, false);
+        erase(record, false);
     } catch (const store::Error& error) {
         throw Failure(attachment::kIo, error.what());
     }
-    spdlog::info("attachment {} deleted", attachment::to_string(key));
-    return true;
+    spdlog::info("attachment {} deleted", attachment::to_string(record.request.key));
 }
 
 std::string Attachments::begin(const Key& key, const attachment::Delegation& delegation,

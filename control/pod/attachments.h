@@ -65,6 +65,17 @@ public:
     void check(const attachment::Expected& expected, const std::optional<node::Namespace>& ns) const;
     /// GC: removes this network's attachments that are not in `valid`; returns them.
     std::vector<Key> collect(const std::string& network, const std::set<Key>& valid);
+    /// Removes what was to go with its namespace, where nobody is in that any more; returns it.
+    std::vector<Key> collect_vanished();
+    /// Of one that is handed over: a container engine is about to move its interface to `sandbox` (a
+    /// namespace's path), or back (empty). Throws Failure when it is not known.
+    void expect_move(const Key& key, const std::string& sandbox);
+    /// Finds out where interfaces that were handed over are by now, so that they are found again there.
+    void follow_moves();
+    /// Publishes these ports of it and no others. Throws Failure, Refused: then it publishes what it did.
+    void publish(const Key& key, std::vector<attachment::PortMapping> mappings);
+    /// Whether somebody is in `ns`, to which `path` may lead, and can be seen from here.
+    [[nodiscard]] bool is_lived_in(const std::string& path, std::uint64_t ns) const;
     /// STATUS: throws Failure when an ADD could not succeed now.
     void status(const Needs& needs) const;
 
@@ -94,15 +105,25 @@ private:
         Key key_;
     };
 
+    [[nodiscard]] bool has_vanished(const Record& record) const;
     [[nodiscard]] Record plan(attachment::Request request, const std::optional<node::Namespace>& ns) const;
     void accept(Record& record);
     void choose_mac(Record& record) const;
+    [[nodiscard]] std::string mount_of(const Record& record) const;
+    Record require(const Key& key) const;
+    [[nodiscard]] std::string sandbox_mount_of(const Record& record) const;
+    std::optional<Record> found_in(const Record& record, const node::Namespace& ns, bool home) const;
+    std::optional<Record> locate(const Record& record) const;
+    void follow(const Record& record);
+    void replace(const Record& record, store::Transaction& tx);
+    model::Change translation_of(const Record& record, bool added) const;
     model::Change change_for(const Record& record) const;
     void make(const Record& record, const std::optional<node::Namespace>& ns);
     void withdraw(const Record& record);
     void take_away(const Record& record);
     model::Change what_leaves(const Record& record);
     void leave_dataplane(const Record& record);
+    void remove(const Record& record);
     void erase(const Record& record, bool withdrawn);
     void erase_record(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);

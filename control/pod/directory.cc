@@ -71,7 +71,7 @@ Json::Value description(const Record& record) {
     json["mtu"] = request.mtu;
     json["queues"] = request.queues;
     json["ips"] = Json::arrayValue;
-    for (const auto& address : record.attached.addresses)
+    for (const auto& address : own_addresses(record))
         json["ips"].append(attachment::to_json(address));
     json["routes"] = Json::arrayValue;
     for (const auto& route : request.routes)

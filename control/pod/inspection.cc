@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "node/interface.h"
+#include "node/occupants.h"
 #include "pod/attachments.h"
 #include "pod/failure.h"
 #include "pod/routing.h"
@@ -25,7 +26,7 @@ void compare_with_result(const attachment::Expected& expected, const Record& rec
         differs(expected.key, "prevResult has MAC address " + expected.mac->to_string() +
                                   ", and it was given " + attached.mac.to_string());
     }
-    for (const auto& address : attached.addresses) {
+    for (const auto& address : own_addresses(record)) {
         const auto& list = expected.addresses;
         if (std::find(list.begin(), list.end(), address.address) == list.end()) {
             differs(expected.key, "prevResult lacks its address " + address.address.to_string());
@@ -70,6 +71,33 @@ std::vector<Key> Attachments::collect(const std::string& network, const std::set
         const auto& key = record.request.key;
         if (key.network != network || valid.contains(key)) continue;
         if (remove(key, std::nullopt)) removed.push_back(key);
+    }
+    return removed;
+}
+
+bool Attachments::is_lived_in(const std::string& path, std::uint64_t ns) const {
+    // The usual case costs one look. Of our own mounts there may be one for each attachment.
+    return node::leads_to(path, ns) || node::is_occupied(ns, options_.run_dir + "/netns/");
+}
+
+bool Attachments::has_vanished(const Record& record) const {
+    return record.request.goes_with_namespace && record.state == State::ready &&
+           !is_lived_in(record.request.netns, record.inode);
+}
+
+std::vector<Key> Attachments::collect_vanished() {
+    std::vector<Key> removed;
+    for (const auto& record : list()) {
+        if (!has_vanished(record)) continue;
+        const auto& key = record.request.key;
+        const Turn turn(*this, key);
+        // By now it may have gone or be another's.
+        const auto present = find(key);
+        if (!present || !has_vanished(*present)) continue;
+        spdlog::info("attachment {}: nobody is in its network namespace any more",
+                     attachment::to_string(key));
+        remove(*present);
+        removed.push_back(key);
     }
     return removed;
 }

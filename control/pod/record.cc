@@ -68,6 +68,9 @@ Json::Value to_json(const Record& record) {
     Json::Value json(Json::objectValue);
     json["request"] = attachment::to_json(record.request);
     json["attached"] = attachment::to_json(record.attached);
+    json["ifname"] = record.ifname;
+    if (!record.sandbox.empty()) json["sandbox"] = record.sandbox;
+    if (record.moved) json["moved"] = true;
     json["segment"] = record.segment;
     json["netns"] = record.netns;
     json["inode"] = Json::UInt64(record.inode);
@@ -89,6 +92,9 @@ Record from_json(const Json::Value& json, Faults& faults) {
     if (const auto* attached = reader.object("attached")) {
         record.attached = attachment::attached_from_json(*attached, "attached", faults);
     }
+    record.ifname = reader.string("ifname").value_or(record.request.key.ifname);
+    record.sandbox = reader.string("sandbox").value_or("");
+    record.moved = reader.boolean("moved").value_or(false);
     record.segment = reader.string("segment").value_or("");
     record.netns = reader.string("netns").value_or("");
     record.inode = reader.integer("inode", 0, UINT64_MAX).value_or(0);
@@ -169,7 +175,7 @@ model::Port port_of(const Record& record) {
     port.rx_limit = request.egress;
     port.tx_limit = request.ingress;
     if (port.kind == model::PortKind::tap) {
-        port.tap = {request.key.ifname, record.netns, record.inode};
+        port.tap = {record.ifname, record.netns, record.inode};
     } else {
         port.vhost.path = record.attached.socket_path;
         port.vhost.server = !request.vhost.pod_listens;
@@ -190,11 +196,13 @@ Json::Value describe(const Record& record) {
     if (request.ingress.rate != 0) json["ingress_rate"] = Json::UInt64(request.ingress.rate);
     if (request.egress.rate != 0) json["egress_rate"] = Json::UInt64(request.egress.rate);
     json["addresses"] = Json::arrayValue;
-    for (const auto& address : record.attached.addresses)
+    for (const auto& address : own_addresses(record))
         json["addresses"].append(attachment::to_json(address));
     json["routes"] = Json::arrayValue;
     for (const auto& route : request.routes)
         json["routes"].append(attachment::to_json(route));
+    for (const auto& mapping : request.port_mappings)
+        json["port_mappings"].append(attachment::to_json(mapping));
     if (!record.netns.empty()) json["netns"] = record.netns;
     if (!record.attached.socket_path.empty()) {
         json["socket_path"] = record.attached.socket_path;
@@ -206,6 +214,23 @@ Json::Value describe(const Record& record) {
     json["created"] = Json::Int64(record.created);
     json["generation"] = Json::Int64(record.generation);
     return json;
+}
+
+std::vector<attachment::Address> own_addresses(const Record& record) {
+    auto addresses = record.attached.addresses;
+    if (!record.request.routed) return addresses;
+    for (auto& [address, gateway] : addresses)
+        address.length = static_cast<std::uint8_t>(address.address.bits());
+    return addresses;
+}
+
+std::string words_for(const Record& record) {
+    const auto key = attachment::to_string(record.request.key);
+    for (const char* label : {"name", "K8S_POD_NAME"}) {
+        const auto found = record.request.labels.find(label);
+        if (found != record.request.labels.end()) return found->second + " (" + key + ")";
+    }
+    return key;
 }
 
 Records load(store::Transaction& tx) {

@@ -24,10 +24,13 @@ std::string_view to_string(State state);
 struct Record {
     attachment::Request request;
     attachment::Attached attached;
-    std::string segment;      ///< where its addresses are unique
-    std::string netns;        ///< a path that leads to its namespace for everybody on the node; tap only
+    std::string ifname;   ///< of its interface now; tap only
+    std::string sandbox;  ///< where a container engine is about to move it, or has moved it; empty: nowhere
+    bool moved = false;   ///< it is there, under `ifname`, and netns and inode are of that namespace
+    std::string segment;  ///< where its addresses are unique
+    std::string netns;    ///< a path that leads to its namespace for everybody on the node; tap only
     std::uint64_t inode = 0;  ///< of the namespace
-    bool bound = false;       ///< netns is a mount of ours
+    bool bound = false;       ///< a mount of ours led there when it was made
     std::string directory;    ///< of its socket; vhost-user only
     State state = State::adding;
     std::string boot;             ///< the kernel's boot id: nothing in the kernel outlives it
@@ -52,6 +55,11 @@ std::string segment(const std::string& bridge, const std::optional<model::VlanMe
 model::Port port_of(const Record& record);
 /// For people and the command line.
 Json::Value describe(const Record& record);
+
+/// As the pod has them: those of a host where the network is routed.
+std::vector<attachment::Address> own_addresses(const Record& record);
+/// "web (shop/CONTAINER/IFNAME)" where the pod has a name, or the key alone.
+std::string words_for(const Record& record);
 
 Records load(store::Transaction& tx);
 void save(store::Transaction& tx, const Record& record);  ///< inserts or replaces

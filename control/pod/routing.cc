@@ -1,6 +1,8 @@
 #include "pod/routing.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 namespace viaduct::pod {
 
@@ -55,10 +57,17 @@ void add_forward(const Record& record, std::size_t index, const IpAddress& at, c
     forward.name = record.attached.port + "-" + std::to_string(index) + "-" + short_hash(at.to_string());
     forward.protocol = mapping.protocol;
     forward.address = at;
-    forward.port = forward.port_last = mapping.host_port;
+    forward.port = mapping.host_port;
+    forward.port_last = static_cast<std::uint16_t>(mapping.host_port + mapping.count - 1);
     forward.to = pod;
     forward.to_port = mapping.container_port;
     into.port_forwards.emplace(forward.name, forward);
+}
+
+std::string words_for(const model::PortForward& forward) {
+    return std::string(model::to_string(forward.protocol)) + " port " + std::to_string(forward.port) +
+           (forward.port == forward.port_last ? "" : "-" + std::to_string(forward.port_last)) + " at " +
+           forward.address.to_string();
 }
 
 }  // namespace
@@ -132,6 +141,39 @@ void add_translation(const Record& record, const model::Config& desired, model::
             for (const auto& at : node)
                 add_forward(record, i, at, pod->address.address, into);
         }
+    }
+}
+
+void refuse_clashes(const Record& record, const model::Config& desired, const std::vector<Record>& others) {
+    // With its gateway, at whose addresses ports are published too.
+    auto with_gateway = desired;
+    std::set<std::string> shared;
+    add_gateway(record, with_gateway, shared);
+    model::Config mine;
+    add_translation(record, with_gateway, mine);
+    std::map<std::tuple<std::string, model::Transport, IpAddress>, std::vector<const model::PortForward*>>
+        held;
+    const auto holders = [&](const model::PortForward& forward) -> auto& {
+        return held[{forward.vrf, forward.protocol, forward.address}];
+    };
+    for (const auto& [name, forward] : desired.port_forwards)
+        holders(forward).push_back(&forward);
+    const auto words_of_holder = [&](const std::string& name) {
+        if (name.starts_with(record.attached.port + "-")) return std::string("the same pod");
+        const auto pod = std::find_if(others.begin(), others.end(), [&](const Record& one) {
+            return name.starts_with(one.attached.port + "-");
+        });
+        return pod != others.end() ? words_for(*pod) : "port forward \"" + name + "\"";
+    };
+    for (const auto& [name, forward] : mine.port_forwards) {
+        auto& there = holders(forward);
+        for (const auto* other : there) {
+            if (forward.port > other->port_last || other->port > forward.port_last) continue;
+            throw Refused("portMappings", "cannot publish " + words_for(forward) + ": " +
+                                              words_of_holder(other->name) + " has " + words_for(*other) +
+                                              "; take another host port or host address");
+        }
+        there.push_back(&forward);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "viaduct/model.h"
 
@@ -24,6 +25,9 @@ void add_gateway(const Record& record, model::Config& desired, std::set<std::str
 /// Masquerades and port forwards of this pod. A mapping without a host address stands at every address that
 /// `desired`'s interfaces have in the default VRF.
 void add_translation(const Record& record, const model::Config& desired, model::Config& into);
+/// Throws Refused where a port that this pod publishes is held already, and names the holder: one of `others`
+/// or a port forward that was configured. `desired` has all but this pod.
+void refuse_clashes(const Record& record, const model::Config& desired, const std::vector<Record>& others);
 /// Throws Refused where a port cannot be published.
 void check_mappings(const Record& record, const model::Config& translation);
 

@@ -34,6 +34,7 @@ public:
     [[nodiscard]] std::uint64_t cut_short() const override { return inner_->cut_short(); }
     [[nodiscard]] bool waits() const override { return inner_->waits(); }
     [[nodiscard]] std::string detail() const override { return inner_->detail(); }
+    [[nodiscard]] bool is_at(const model::Tap& place) const override { return inner_->is_at(place); }
     [[nodiscard]] bool needs_tending() const override { return inner_->needs_tending(); }
     void tend(const std::function<void()>& wait) override { inner_->tend(wait); }
     void set_mtu(std::uint32_t mtu) override { inner_->set_mtu(mtu); }

@@ -8,6 +8,10 @@
 
 struct rte_mbuf;
 
+namespace viaduct::model {
+struct Tap;
+}
+
 namespace viaduct::dataplane {
 
 /// A port's place in the dataplane's arrays. An index is given again only after no worker and no hand-off
@@ -90,6 +94,12 @@ public:
     [[nodiscard]] virtual bool needs_tending() const { return false; }
 
     // --- main thread ---
+
+    /// Whether its interface is there by now, because somebody has moved or renamed it.
+    [[nodiscard]] virtual bool is_at(const model::Tap& place) const {
+        (void)place;
+        return false;
+    }
 
     /// Follows a device that has gone or come back. Called after a topology has been made, with what the port
     /// said of its queues when needs_tending() was true or later; `wait` returns when no worker is in a call

@@ -88,6 +88,7 @@ void Tap::stop() {
 }
 
 void Tap::set_mtu(std::uint32_t mtu) {
+    const std::scoped_lock lock(moving_);
     if (!set_tap_mtu(device_.control.get(), device_.index, mtu)) {
         spdlog::warn("tap {} in {}: the kernel refuses an MTU of {}: {}", name_, where_, mtu,
                      std::strerror(errno));
@@ -219,12 +220,30 @@ void Tap::lost(int error) {
 
 /// Asks the kernel for what is so now. The driver's thread, and the constructor's.
 void Tap::look() {
-    const auto now = tap_state(device_.control.get(), device_.index);
+    const auto now = find_state();
     if (state_.exchange(now) != now) listener_.port_changed(index_);
 }
 
+TapState Tap::find_state() {
+    const std::scoped_lock lock(moving_);
+    const int control = device_.control.get();
+    const auto now = tap_state(control, device_.index);
+    if (now != TapState::gone || !follow_tap(device_)) return now;
+    moved_ = true;
+    driver_->watch_again(control);
+    spdlog::info("tap {} in {} was moved: it is {} in another namespace", name_, where_,
+                 tap_name(control, device_.index));
+    return tap_state(control, device_.index);
+}
+
+bool Tap::is_at(const model::Tap& place) const {
+    const auto now = tap_place(device_);
+    return now && now->name == place.ifname && now->inode == place.netns_inode;
+}
+
 std::string Tap::detail() const {
-    const std::string where = where_.empty() ? "" : " in " + where_;
+    const std::scoped_lock lock(moving_);
+    const std::string where = moved_ ? " in another namespace" : where_.empty() ? "" : " in " + where_;
     switch (state_.load(std::memory_order_acquire)) {
         case TapState::gone:
             return "interface " + name_ + where + " was deleted or moved by somebody else";

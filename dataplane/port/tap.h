@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ namespace viaduct::dataplane {
 /// dataplane's port takes it up again, as it does after a kill.
 ///
 /// The link is up while the interface is there and administratively up, which its owner or control decides.
+/// It may be moved to another namespace and renamed, as container engines do: the port goes along.
 class Tap final : public Port, private Sender {
 public:
     /// The interface exists with MAC and MTU when this returns. Pool and listener outlive the port; `share`
@@ -45,6 +47,7 @@ public:
     [[nodiscard]] std::uint64_t cut_short() const override {
         return cut_short_.load(std::memory_order_relaxed);
     }
+    [[nodiscard]] bool is_at(const model::Tap& place) const override;
     void set_mtu(std::uint32_t mtu) override;
     void stop() override;
 
@@ -67,6 +70,7 @@ private:
     std::uint16_t send(std::uint16_t queue, rte_mbuf** frames, std::uint16_t count) override;
     void lost(int error);
     void look();
+    TapState find_state();
 
     const std::shared_ptr<void> share_;  ///< of the descriptors
     const std::string name_;
@@ -77,7 +81,9 @@ private:
     std::shared_ptr<TapDriver> driver_;
     rte_mempool* const large_pool_;
     TapDriver::Place place_;
+    mutable std::mutex moving_;  ///< guards device_'s index and moved_ once the driver watches
     TapDevice device_;
+    bool moved_ = false;
     std::vector<Queue> queues_;
     std::atomic<TapState> state_{TapState::down};
     std::atomic<std::uint64_t> refused_{0};

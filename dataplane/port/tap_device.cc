@@ -110,6 +110,17 @@ std::optional<Link> link_of(int index) {
     return link;
 }
 
+/// Hears of every change of links in the calling thread's namespace.
+Descriptor link_socket() {
+    Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = RTMGRP_LINK;
+    if (socket && ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        socket.close();
+    return socket;
+}
+
 /// The work of the thread inside the namespace.
 class Maker {
 public:
@@ -146,15 +157,8 @@ private:
     }
 
     void open_control() {
-        device_.control =
-            Descriptor(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-        sockaddr_nl address{};
-        address.nl_family = AF_NETLINK;
-        address.nl_groups = RTMGRP_LINK;
-        if (!device_.control ||
-            ::bind(device_.control.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-            throw Refused("", "no netlink socket in " + where_.words + because());
-        }
+        device_.control = link_socket();
+        if (!device_.control) throw Refused("", "no netlink socket in " + where_.words + because());
         auto request = request_for(port_.tap.ifname);
         existed_ = ask(device_.control.get(), SIOCGIFINDEX, request);
         several_ = port_.queues > 1;
@@ -291,6 +295,44 @@ TapState tap_state(int control, int index) {
     auto request = request_for(name);
     if (name.empty() || !ask(control, SIOCGIFFLAGS, request)) return TapState::gone;
     return (request.ifr_flags & IFF_UP) != 0 ? TapState::up : TapState::down;
+}
+
+std::optional<TapPlace> tap_place(const TapDevice& device) {
+    const int queue = device.queues.front().get();
+    TapPlace place;
+    ifreq request{};
+    place.handle = Descriptor(::ioctl(queue, TUNGETDEVNETNS));
+    struct stat status {};
+    if (!place.handle || ::fstat(place.handle.get(), &status) != 0 ||
+        ::ioctl(queue, TUNGETIFF, &request) != 0) {
+        return std::nullopt;
+    }
+    place.inode = status.st_ino;
+    place.name = request.ifr_name;
+    return place;
+}
+
+bool follow_tap(TapDevice& device) {
+    constexpr int kTries = 100;
+    for (int i = 0; i < kTries; ++i) {
+        const auto place = tap_place(device);
+        if (!place) return false;
+        Descriptor socket;
+        auto request = request_for(place->name);
+        bool found = false;
+        std::thread([&] {
+            if (::setns(place->handle.get(), CLONE_NEWNET) != 0) return;
+            socket = link_socket();
+            // Opened first: what changes from here on is told.
+            found = socket && ask(socket.get(), SIOCGIFINDEX, request);
+        }).join();
+        if (!socket) return false;
+        // Else it was renamed or moved on meanwhile: whoever moves an interface does both.
+        if (!found) continue;
+        device.index = request.ifr_ifindex;
+        return ::dup3(socket.get(), device.control.get(), O_CLOEXEC) >= 0;
+    }
+    return false;
 }
 
 bool set_tap_mtu(int control, int index, std::uint32_t mtu) {

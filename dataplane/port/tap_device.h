@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,22 @@ TapDevice attach_tap(const model::Port& port, const NetworkNamespace& where);
 void forget_tap(const TapDevice& device);
 
 enum class TapState : std::uint8_t { gone, down, up };
-/// Asks the kernel; `control` is a TapDevice's. Gone: deleted, or moved to another namespace.
+/// Asks the kernel; `control` is a TapDevice's. Gone: deleted, or moved to another namespace, see
+/// follow_tap().
 TapState tap_state(int control, int index);
 /// The interface's present name; empty when it is gone.
 std::string tap_name(int control, int index);
+/// Where the interface is, which somebody may have moved and renamed.
+struct TapPlace {
+    Descriptor handle;        ///< of the namespace
+    std::uint64_t inode = 0;  ///< of the namespace
+    std::string name;
+};
+/// Nothing when the interface was deleted.
+std::optional<TapPlace> tap_place(const TapDevice& device);
+/// Lets `device`'s control be in the namespace in which the interface is now, under the same number, and
+/// finds its index there. False when it was deleted; then nothing is changed.
+bool follow_tap(TapDevice& device);
 /// False when the kernel refuses it or the interface is gone.
 bool set_tap_mtu(int control, int index, std::uint32_t mtu);
 

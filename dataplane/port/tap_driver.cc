@@ -123,6 +123,13 @@ void TapDriver::unwatch(int control) {
     if (watchers_.erase(control) != 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, control, nullptr);
 }
 
+void TapDriver::watch_again(int control) const {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = control;
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, control, &event);
+}
+
 void TapDriver::drain(int control) const {
     std::array<char, 16384> unread;
     // ENOBUFS says that messages were lost, which is as good as having read them.

@@ -49,6 +49,8 @@ public:
     void watch(int control, std::function<void()> changed);
     /// When this returns `changed` is not running and will not be called again.
     void unwatch(int control);
+    /// From within `changed`: another socket has taken the number's place.
+    void watch_again(int control) const;
 
 private:
     void run_watch();

@@ -111,12 +111,13 @@ struct VhostUser {
     friend bool operator==(const VhostUser&, const VhostUser&) = default;
 };
 
-/// A port of the node's that leads to the pod.
+/// Ports of the node's that lead to the pod.
 struct PortMapping {
     model::Transport protocol = model::Transport::tcp;
     std::optional<IpAddress> host_address;  ///< absent: every address of the router's
-    std::uint16_t host_port = 0;            ///< 1..65535
-    std::uint16_t container_port = 0;       ///< 1..65535
+    std::uint16_t host_port = 0;            ///< first of them, 1..65535
+    std::uint16_t container_port = 0;       ///< where the first one leads, 1..65535
+    std::uint16_t count = 1;                ///< how many; they follow one to one, none above 65535
     friend bool operator==(const PortMapping&, const PortMapping&) = default;
 };
 
@@ -143,6 +144,12 @@ struct Request {
     bool gateway = false;          ///< the network's router has the gateway's address on the bridge
     bool default_gateway = false;  ///< and the pod's default routes go there; `routes` has them
     bool masquerade = false;       ///< what the pod sends elsewhere has the node's address
+    /// Each of the pod's addresses is that of a host, without a network: everything goes by the gateway.
+    bool routed = false;
+    /// The interface is made in `netns`, and a container engine moves it into the pod and gives it its
+    /// addresses.
+    bool handed_over = false;
+    bool goes_with_namespace = false;  ///< nobody will say when the pod ends: its namespace's end says so
     std::vector<PortMapping> port_mappings;
     bool guarded = true;       ///< the pod sends from its own addresses alone
     model::RateLimit ingress;  ///< of what goes to the pod
@@ -195,6 +202,7 @@ Json::Value to_json(const Range& range);
 Json::Value to_json(const Address& address);
 Json::Value to_json(const Route& route);
 Json::Value to_json(const Dns& dns);
+Json::Value to_json(const PortMapping& mapping);
 Json::Value to_json(const Request& request);
 Json::Value to_json(const Attached& attached);
 Json::Value to_json(const Expected& expected);
@@ -202,6 +210,7 @@ Json::Value to_json(const Delegation& delegation);
 Json::Value to_json(const Owed& owed);
 Key key_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Request request_from_json(const Json::Value& json, const std::string& where, Faults& faults);
+PortMapping port_mapping_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Attached attached_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Expected expected_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Delegation delegation_from_json(const Json::Value& json, const std::string& where, Faults& faults);

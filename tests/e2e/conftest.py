@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from viaduct import (  # noqa: E402
     cnitool as cnitool_module, containerd as containerd_module, cri as cri_module, daemons, debian_source,
-    hosts, isolation as isolation_module, netns, outside, podman as podman_module, pods, qemu, testpmd, workdir)
+    docker as docker_module, hosts, isolation as isolation_module, netns, outside, podman as podman_module, pods, qemu, testpmd, workdir)
 
 
 def needs_programs(*names):
@@ -118,6 +118,24 @@ def make_podman(directory):
 
     def make(plugin_dirs=(daemons.REFERENCE_PLUGINS,)):
         made.append(podman_module.Podman(directory / f"podman{len(made)}", plugin_dirs))
+        return made[-1].start()
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def make_docker(directory):
+    """make_docker(node, plugin_socket) -> Docker's daemon in the node's network namespace, with that plugin."""
+    needs_programs("docker", "containerd", "runc", "busybox")
+    made = []
+
+    def make(node, plugin_socket):
+        try:
+            made.append(docker_module.Docker(directory / f"docker{len(made)}", node, plugin_socket))
+        except debian_source.Unavailable as reason:
+            pytest.skip(str(reason))
         return made[-1].start()
 
     yield make

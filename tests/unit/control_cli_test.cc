@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <json/json.h>
 
+#include "cli/publish.h"
 #include "cli/session.h"
 #include "cli/words.h"
 
@@ -108,6 +109,54 @@ TEST(Sentences, ShowVlansAsTheyAreWritten) {
     EXPECT_EQ(vlan_words(Json::Value()), "-");
 }
 
+TEST(Publish, TakesWhatContainerEnginesWrite) {
+    const auto shown = [](const std::string& text) { return publish_words(parse_publish(text)); };
+    EXPECT_EQ(shown("8080:80"), "8080->80/tcp");
+    EXPECT_EQ(shown("8080-8090:80-90/udp"), "8080-8090->80-90/udp");
+    EXPECT_EQ(shown("192.0.2.1:65535:1/sctp"), "192.0.2.1:65535->1/sctp");
+    EXPECT_EQ(shown("[fd00::1]:8080:80"), "[fd00::1]:8080->80/tcp");
+    EXPECT_EQ(shown("0.0.0.0:8080:80"), "8080->80/tcp");
+    EXPECT_EQ(shown("[::]:8080:80"), "8080->80/tcp");
+    for (const char* bad : {"",
+                            ":",
+                            "80",
+                            "80:",
+                            ":80",
+                            "0:80",
+                            "80:0",
+                            "65536:80",
+                            "1-3:1-2",
+                            "3-1:1-3",
+                            "-1:80",
+                            "1-:1",
+                            "a:b",
+                            "80:80/",
+                            "80:80/icmp",
+                            "80:80/TCP",
+                            "1.2.3.4:80",
+                            "1.2.3:80:80",
+                            "fd00::1:80:80",
+                            "[fd00::1:80:80",
+                            "[1.2.3.4:80:80",
+                            "[]:80:80",
+                            "1:2:3:4",
+                            "80:80/tcp/udp",
+                            " 80:80"})
+        EXPECT_THROW(parse_publish(bad), Usage) << bad;
+}
+
+TEST(Arguments, OfANetworkLookLikeOptions) {
+    const auto parsed =
+        parse_arguments({"-j", "net", "create", "shop", "--subnet=10.1.0.0/24", "--internal"}, "");
+    EXPECT_EQ(parsed.words,
+              (std::vector<std::string>{"net", "create", "shop", "--subnet", "10.1.0.0/24", "--internal"}));
+    Words words({"--sub", "x", "driver"});
+    EXPECT_EQ(words.keyword({"subnet", "driver"}), "subnet");
+    words.take("a subnet");
+    EXPECT_EQ(words.keyword({"subnet", "driver"}), "driver");
+    EXPECT_THROW(parse_arguments({"bridge", "add", "--wire"}, ""), Usage);
+}
+
 TEST(Table, AlignsNumbersToTheRight) {
     Table table({"NAME", "COUNT"});
     table.add({"a", "5"});
@@ -119,7 +168,7 @@ TEST(Objects, ExplainThemselves) {
     for (const auto& object :
          {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(), stats_object(),
           log_object(), config_object(), vrf_object(), interface_object(), addr_object(), route_object(),
-          neigh_object(), nat_object(), timeouts_object()}) {
+          neigh_object(), nat_object(), timeouts_object(), net_object()}) {
         EXPECT_FALSE(object.summary.empty()) << object.name;
         EXPECT_FALSE(object.examples.empty()) << object.name;
         for (const auto& command : object.commands)

@@ -323,6 +323,71 @@ TEST_F(TapPort, FollowsARenamedInterface) {
     EXPECT_FALSE(pod.ip("link show net1"));
 }
 
+/// As container engines do: made in the node's namespace, moved into the container's and renamed, and moved
+/// back.
+TEST_F(TapPort, FollowsItsInterfaceToOtherNamespaces) {
+    const Namespace node("n");
+    const Namespace pod("a");
+    auto place = tap_in(node).tap;
+    auto port = make(tap_in(node));
+    EXPECT_TRUE(port->is_at(place));
+    ASSERT_TRUE(node.ip("link set eth0 up"));
+    ASSERT_TRUE(eventually([&] { return port->link_up(); }));
+    for (int round = 0; round < 3; ++round) {
+        const auto changes = listener.changes.load();
+        ASSERT_TRUE(node.ip("link set eth0 netns " + pod.path() + " name net1"));
+        EXPECT_TRUE(eventually([&] { return listener.changes > changes && !port->link_up(); }));
+        ASSERT_TRUE(pod.ip("link set net1 up"));
+        ASSERT_TRUE(eventually([&] { return port->link_up(); }));
+        EXPECT_FALSE(port->is_at(place));
+        EXPECT_TRUE(port->is_at({"net1", "", pod.inode()}));
+        EXPECT_NE(port->detail().find("net1 in another"), std::string::npos) << port->detail();
+        EXPECT_TRUE(transmit_to(*port, 0, frame_of(60)));
+        port->set_mtu(1400U + static_cast<unsigned>(round));
+        EXPECT_TRUE(pod.ip("link set net1 name eth5"));
+        EXPECT_TRUE(port->is_at({"eth5", "", pod.inode()}));
+        ASSERT_TRUE(pod.ip("link set eth5 netns " + node.path() + " name eth0"));
+        ASSERT_TRUE(node.ip("link set eth0 up"));
+        ASSERT_TRUE(eventually([&] { return port->link_up() && port->is_at(place); }));
+        EXPECT_TRUE(node.shows("mtu " + std::to_string(1400 + round)));
+    }
+    ASSERT_TRUE(node.ip("link set eth0 netns " + pod.path()));
+    port->stop();
+    EXPECT_FALSE(pod.ip("link show eth0"));
+}
+
+/// The next dataplane is told where it is now.
+TEST_F(TapPort, StaysForTheNextDataplaneWhereItWasMovedTo) {
+    const Namespace node("n");
+    const Namespace pod("a");
+    auto port = make(tap_in(node));
+    ASSERT_TRUE(node.ip("link set eth0 netns " + pod.path() + " name net1"));
+    ASSERT_TRUE(pod.ip("address add 10.9.0.1/24 dev net1"));
+    port.reset();  // without stop(), as when the process ends
+    auto there = tap_in(pod);
+    there.tap.ifname = "net1";
+    port = make(there);
+    ASSERT_TRUE(pod.ip("link set net1 up"));
+    EXPECT_TRUE(eventually([&] { return port->link_up(); }));
+    EXPECT_TRUE(pod.ip("address show net1"));
+    port->stop();
+    EXPECT_FALSE(pod.ip("link show net1"));
+}
+
+/// A container's namespace goes with what is in it, unless somebody keeps it: the port does.
+TEST_F(TapPort, KeepsTheNamespaceThatItWasMovedTo) {
+    const Namespace node("n");
+    Namespace pod("a");
+    auto port = make(tap_in(node));
+    ASSERT_TRUE(node.ip("link set eth0 netns " + pod.path()));
+    ASSERT_TRUE(pod.ip("link set eth0 up"));
+    ASSERT_TRUE(eventually([&] { return port->link_up(); }));
+    pod.remove();
+    EXPECT_TRUE(port->link_up());
+    EXPECT_TRUE(transmit_to(*port, 0, frame_of(60)));
+    port->stop();
+}
+
 TEST_F(TapPort, ManyComeAndGoQuickly) {
     const Namespace pod("a");
     std::map<std::string, double> took;

@@ -1,5 +1,5 @@
-"""Files that Debian ships only in source packages (cnitool, the CRI's api.proto): fetched once by apt-get
-with lists of its own, so that the machine's apt configuration is neither read for sources nor changed, and
+"""Files that Debian ships only in source packages (cnitool, the CRI's api.proto), or in packages that would start a
+daemon where they are installed (dockerd): fetched once by apt-get with lists of its own, so that the machine's apt configuration is neither read for sources nor changed, and
 kept in the cache directory.
 """
 import shutil
@@ -22,19 +22,20 @@ def release():
     raise Unavailable("/etc/os-release names no Debian release")
 
 
-def fetch(package):
-    """The directory in which the original tar of a source package is unpacked."""
-    unpacked = workdir.cache_directory() / "source" / package
+def fetch(package, binary=False):
+    """The directory in which the original tar of a source package is unpacked, or a binary package's files."""
+    unpacked = workdir.cache_directory() / ("binary" if binary else "source") / package
     if unpacked.is_dir():
         return unpacked
     if not shutil.which("apt-get") or not Path(KEYRING).exists():
-        raise Unavailable(f"the Debian source of {package} needs apt-get and debian-archive-keyring")
+        raise Unavailable(f"Debian's {package} needs apt-get and debian-archive-keyring")
     work = workdir.create()
     try:
-        tar = _download(package, work)
+        archive = _download(package, work, binary)
         fresh = work / "unpacked"
         fresh.mkdir()
-        process.run(["tar", "-xf", tar, "-C", fresh, "--strip-components=1"])
+        process.run(["dpkg-deb", "-x", archive, fresh] if binary else
+                    ["tar", "-xf", archive, "-C", fresh, "--strip-components=1"])
         unpacked.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copytree(fresh, f"{unpacked}.new-{work.name}", symlinks=True)
@@ -48,13 +49,14 @@ def fetch(package):
     return unpacked
 
 
-def _download(package, work):
+def _download(package, work, binary):
     for directory in ("lists/partial", "cache/archives/partial", "down"):
         (work / directory).mkdir(parents=True)
     name = release()
+    kind = "deb" if binary else "deb-src"
     (work / "sources.list").write_text(
-        f"deb-src [signed-by={KEYRING}] {MIRROR}/debian {name} main\n"
-        f"deb-src [signed-by={KEYRING}] {MIRROR}/debian-security {name}-security main\n")
+        f"{kind} [signed-by={KEYRING}] {MIRROR}/debian {name} main\n"
+        f"{kind} [signed-by={KEYRING}] {MIRROR}/debian-security {name}-security main\n")
     apt = ["apt-get", "-qq"]
     for key, value in {"Dir::Etc::sourcelist": work / "sources.list", "Dir::Etc::sourceparts": "-",
                        "Dir::State::lists": work / "lists", "Dir::Cache": work / "cache",
@@ -62,11 +64,12 @@ def _download(package, work):
         apt += ["-o", f"{key}={value}"]
     try:
         process.run([*apt, "update"], timeout=180)
-        process.run([*apt, "source", "--download-only", package], timeout=300, cwd=work / "down")
+        command = ["download", package] if binary else ["source", "--download-only", package]
+        process.run([*apt, *command], timeout=300, cwd=work / "down")
     except process.Failed as failure:
-        raise Unavailable(f"the Debian source of {package} cannot be fetched: {failure}") from None
-    tars = sorted((work / "down").glob("*.orig.tar.*"))
-    tars = [tar for tar in tars if not tar.name.endswith(".asc")]
-    if not tars:
-        raise Unavailable(f"the Debian source of {package} has no original tar")
-    return tars[0]
+        raise Unavailable(f"Debian's {package} cannot be fetched: {failure}") from None
+    found = sorted((work / "down").glob("*.deb" if binary else "*.orig.tar.*"))
+    found = [archive for archive in found if not archive.name.endswith(".asc")]
+    if not found:
+        raise Unavailable(f"Debian's {package} has no archive that could be unpacked")
+    return found[0]
