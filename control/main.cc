@@ -189,6 +189,8 @@ void run(const Settings& settings, const sigset_t& signals) {
 
     attachments.use(reconciler);
     networks.use(reconciler, attachments);
+    uplink::Uplinks uplinks(node::host_tree(), database, changes);
+    uplinks.recover();
     host::Shares shares(reconciler);
     host::Taken taken(settings.run_dir, database, reconciler, changes, shares);
     taken.recover();
@@ -199,8 +201,6 @@ void run(const Settings& settings, const sigset_t& signals) {
     } stop_first{reconciler};
     reconciler.on_change([&] { shares.wake(); });
     shares.before_each([&] { return taken.follow_kernel(); });
-    uplink::Uplinks uplinks(node::host_tree(), database, changes);
-    uplinks.recover();
 
     api::Router router;
     api::add_config_routes(router, database, reconciler, changes);

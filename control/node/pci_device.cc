@@ -42,7 +42,7 @@ std::vector<std::string> neighbours_of(const HostTree& tree, const PciDevice& de
         const auto driver = driver_of(tree, other);
         if (other == device.address || driver.empty() || driver == kVfio || driver == "pci-stub") continue;
         if (line_of(device_directory(tree, other) / "class").starts_with(kBridgeClass)) continue;
-        found.push_back(other + " (" + driver + ")");
+        found.emplace_back(other).append(" (").append(driver).append(")");
     }
     return found;
 }
@@ -140,15 +140,16 @@ std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device
     auto up = tree.interfaces();
     for (const auto& interface : device.interfaces) {
         if (force) break;
+        const auto what = "is the host's interface " + interface + ", which ";
         const auto uses = uses_of(tree, interface);
-        if (!uses.empty())
-            found.push_back("is the host's interface " + interface + ", which " + listed(uses) +
+        if (!uses.empty()) {
+            found.push_back(what + listed(uses) +
                             "; the host would lose it: move that elsewhere first, or say \"force\"");
-        else if (up[interface])
-            found.push_back("is the host's interface " + interface +
-                            ", which is up; set it down first (\"ip "
-                            "link set " +
-                            interface + " down\"), or say \"force\"");
+        } else if (up[interface]) {
+            found.push_back(what);
+            found.back().append("is up; set it down first (\"ip link set ").append(interface);
+            found.back() += " down\"), or say \"force\"";
+        }
     }
     if (device.driver == kVfio) return found;
     if (names_in(tree.sys / "kernel/iommu_groups").empty()) {
@@ -173,7 +174,9 @@ std::vector<std::string> obstacles(const HostTree& tree, const PciDevice& device
 std::vector<std::string> cautions(const HostTree& tree, const PciDevice& device) {
     std::vector<std::string> said;
     for (const auto& interface : device.interfaces)
-        said.push_back("the host's interface " + interface + " goes away until \"viaduct uplink del\"");
+        said.emplace_back("the host's interface ")
+            .append(interface)
+            .append(" goes away until \"viaduct uplink del\"");
     if (!has_huge_pages(tree))
         said.emplace_back(
             "the node has no huge pages: the IOMMU has to know each page of 4,096 bytes, which is "

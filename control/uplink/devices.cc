@@ -14,7 +14,7 @@ constexpr std::size_t kMostNamed = 12;
 std::string listed(const std::vector<std::string>& all) {
     std::string text;
     for (std::size_t i = 0; i < std::min(all.size(), kMostNamed); ++i)
-        text += (text.empty() ? "" : ", ") + all[i];
+        text.append(text.empty() ? "" : ", ").append(all[i]);
     if (all.size() > kMostNamed) text += " and " + std::to_string(all.size() - kMostNamed) + " more";
     return text;
 }
@@ -23,7 +23,7 @@ std::string listed(const std::vector<std::string>& all) {
                          const std::vector<std::string>& reasons) {
     Faults faults;
     for (const auto& reason : reasons)
-        faults.push_back({where, source + " " + reason});
+        faults.push_back({where, std::string(source).append(" ").append(reason)});
     throw Refused(faults);
 }
 

@@ -100,8 +100,9 @@ void Uplinks::check_free(const model::Port& wanted) const {
         if (port.kind != model::PortKind::uplink) continue;
         for (const auto& taken : model::places_of(port.uplink)) {
             if (std::find(places.begin(), places.end(), taken) != places.end())
-                throw Refused(place, "wants " + taken + ", which port \"" + name +
-                                         "\" has; name another, or delete that first");
+                throw Refused(place,
+                              std::string("wants ").append(taken).append(", which port \"").append(name) +
+                                  "\" has; name another, or delete that first");
         }
     }
 }
@@ -139,8 +140,9 @@ std::vector<std::string> Uplinks::give_back(const std::vector<std::string>& addr
             spdlog::info("PCI device {} is given back to {}", address,
                          former.empty() ? "no driver" : "driver " + former);
         } catch (const std::exception& error) {
-            troubles.push_back("PCI device " + address + " is not given back: " + error.what() +
-                               "; \"viaduct uplink del " + address + "\" tries again");
+            troubles.emplace_back("PCI device ").append(address).append(" is not given back: ");
+            troubles.back().append(error.what()).append("; \"viaduct uplink del ").append(address);
+            troubles.back() += "\" tries again";
         }
     }
     return troubles;
