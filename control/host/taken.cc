@@ -269,6 +269,12 @@ void Taken::recover() {
 /// What the kernel had when it was last looked at is in the store: so what a person changes in the
 /// configuration is told from what the host has changed.
 void Taken::follow(TakenInterface row) {
+    if (!is_whole(configured(), row.name)) {
+        // Deleted one by one, or by a roll-back of the configuration: the node shall not lose its way by
+        // that.
+        spdlog::warn("interface {} is given back: its uplink or the host's port was deleted", row.name);
+        return put_back(row, Dependents::remove);
+    }
     const auto own_namespace = node::Namespace::own();
     auto now = node::read_interface(own_namespace, row.name);
     if (!now) return;

@@ -49,6 +49,14 @@ void check_free(const model::Config& config, const std::string& interface) {
     for (const auto& name : {interface, host_port_name(interface)}) {
         if (config.ports.contains(name)) refuse("would make port " + name + ", which is there already");
     }
+    for (const auto& [name, port] : config.ports) {
+        if (port.kind != model::PortKind::uplink || !port.uplink.netns.empty()) continue;
+        for (const auto& device : model::devices_of(port.uplink)) {
+            if (model::device_interface(device) == interface)
+                refuse("is what uplink " + name + " stands on; delete that first (viaduct uplink del " +
+                       name + ")");
+        }
+    }
 }
 
 model::Change objects_of(const TakeRequest& request, const node::InterfaceState& state,
@@ -90,6 +98,11 @@ model::Change objects_of(const TakeRequest& request, const node::InterfaceState&
         put.routes.emplace(route.key(), route);
     }
     return change;
+}
+
+bool is_whole(const model::Config& config, const std::string& interface) {
+    return config.interfaces.contains(interface) && config.ports.contains(interface) &&
+           config.ports.contains(host_port_name(interface));
 }
 
 model::Change removal_of(const model::Config& config, const std::string& interface) {

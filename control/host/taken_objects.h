@@ -20,6 +20,8 @@ void check_free(const model::Config& config, const std::string& interface);
 /// `netns`: where the kernel interface will be.
 model::Change objects_of(const TakeRequest& request, const node::InterfaceState& state,
                          const model::Config& config, const std::string& netns);
+/// Whether what the host needs of it to be reached is still there.
+bool is_whole(const model::Config& config, const std::string& interface);
 /// Takes away what objects_of() makes, as far as it is there; routes of the host's go along.
 model::Change removal_of(const model::Config& config, const std::string& interface);
 /// And whatever refers to it.

@@ -323,6 +323,8 @@ int Ethdev::receive_descriptor(std::uint16_t queue) const {
 void Ethdev::close() {
     unwatch_removal();
     if (opened_) {
+        // A kernel interface would stay so.
+        rte_eth_promiscuous_disable(id_);
         // A bond's member was started by the bond.
         rte_eth_dev_stop(id_);
         if (const int error = rte_eth_dev_close(id_); error != 0) {

@@ -295,6 +295,31 @@ def test_what_cannot_be_taken(taking):
     machine.outside.space.ping(NODE[4])
 
 
+@pytest.mark.parametrize("words", [("port", "del", "eth1"), ("config", "rollback", "0")], ids=["port", "rollback"])
+def test_whoever_deletes_the_uplink_gives_it_back(taking, words):
+    machine = taking
+    before = machine.kernel()
+    machine.node.cli("uplink", "add", "eth1", "--take", "--force")
+    assert "taken from the host" in machine.node.cli("uplink", json=False)
+    machine.node.cli(*words)
+    process.wait_until(lambda: machine.taken() == [], 20, "the interface to be given back")
+    assert machine.kind() == "veth" and machine.kernel() == before
+    machine.outside.space.ping(NODE[4])
+
+
+def test_an_interface_that_an_uplink_shares_with_the_host(taking):
+    """It cannot be taken meanwhile; and it is left as it was found."""
+    machine = taking
+    machine.node.cli("uplink", "add", "eth1", "name", "wan", "force")
+    answer = machine.take(check=False)
+    assert answer.status == 400 and "uplink wan stands on" in answer.body["error"], answer
+    machine.node.cli("uplink", "del", "wan")
+    assert "PROMISC" not in machine.space.output("ip", "link", "show", "eth1")
+    machine.take()
+    machine.release()
+    assert "PROMISC" not in machine.space.output("ip", "link", "show", "eth1")
+
+
 def test_a_killed_dataplane_comes_back(published):
     machine, pod, _, _ = published
     machine.node.kill_dataplane()
