@@ -99,7 +99,10 @@ def lone_machine(make_podman, make_netns, directory):
     missing = daemons.missing_programs()
     if missing:
         pytest.skip(f"not built: {', '.join(missing)}")
-    made = Machine(make_podman(), make_netns("outside"), directory)
+    plugins = directory / "cni"
+    plugins.mkdir()
+    (plugins / "viaduct").symlink_to(daemons.program("cni"))
+    made = Machine(make_podman((plugins,)), make_netns("outside"), directory)
     try:
         yield made.start()
     finally:
@@ -130,3 +133,28 @@ def test_word_for_word(lone_machine):
     machine.sh(f"ping -c 2 -W 5 {FAR}")
     assert "8080" not in machine.isolation.output("ip", "rule")
     assert machine.sh("viaduct -j link show").stdout.strip() in ("[]", ""), "nothing is left"
+
+
+def test_podman_publishes_on_the_node(lone_machine):
+    """`podman run -p`, by CNI: podman keeps the port bound itself, and the page comes all the same, at whatever name the
+    node has."""
+    machine = lone_machine
+    before = machine.eth0()
+    machine.sh("viaduct uplink add eth0 --take --force")
+    machine.podman.add_network({
+        "cniVersion": "1.0.0", "name": "shop", "plugins": [{
+            "type": "viaduct", "bridge": "br0", "isDefaultGateway": True, "ipMasq": True,
+            "capabilities": {"portMappings": True, "ips": True, "mac": True},
+            "ipam": {"type": "viaduct", "ranges": [[{"subnet": "10.92.0.0/24"}]]}}]})
+    machine.sh("podman run -d --name web --network shop -p 8080:80 docker.io/library/nginx")
+    machine.sh("podman run -d --name box --network shop docker.io/library/nginx")
+    for client, address in ((machine.outside, NODE), (machine.isolation, NODE), (machine.isolation, "127.0.0.1")):
+        page = process.wait_until(lambda: client.run("curl", "-s", "--max-time", "3", f"http://{address}:8080/index.html",
+                                                     check=False).stdout, 20, f"the page at {address}")
+        assert PAGE in page
+    fetch = shlex.join(image.fetch_page_command(NODE, 8080))
+    assert PAGE in machine.sh(f"podman exec box {fetch}").stdout
+    machine.sh("podman rm -f -t 0 web box")
+    process.wait_until(lambda: "8080" not in machine.isolation.output("ip", "rule"), 20, "the rules to go")
+    machine.sh("viaduct uplink del eth0")
+    assert machine.eth0() == before

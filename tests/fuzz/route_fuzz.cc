@@ -5,8 +5,9 @@
 // Input: frames one after another, each a byte of flags (bit 0: from the other port; bit 1: leave its
 // destination address as it is instead of putting the gateway's there; bits 2 and 3: its ethertype to IPv4,
 // IPv6, ARP; bit 4: a virtio-net header's words go with it, bits 5 and 6: of which kind of segment, bit 7:
-// all of it is the frame's last bytes), a byte and a half of length, and the bytes. What leaves by `up` is
-// finished and cut, what leaves by `pod` is not. The guard of a port looks at every frame.
+// all of it is the frame's last bytes), a byte and a half of length (the half before it: bit 4: from the
+// host, which shares the outer interface), and the bytes. What leaves by `up` is finished and cut, what
+// leaves by `pod` is not. The guard of a port looks at every frame.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -99,16 +100,24 @@ model::Config configuration() {
     config.bridges["in"] = {.name = "in"};
     config.bridges["out"] = {.name = "out", .vlan_filtering = true};
     config.ports["pod"] = {.name = "pod", .bridge = "in"};
-    config.ports["up"] = {.name = "up", .bridge = "out", .vlan = model::VlanMembership{0, {{20, 20}}}};
+    config.ports["up"] = {.name = "up",
+                          .kind = model::PortKind::uplink,
+                          .bridge = "out",
+                          .vlan = model::VlanMembership{0, {{20, 20}}}};
+    config.ports["host"] = {
+        .name = "host", .bridge = "out", .vlan = model::VlanMembership{20, {}}, .host = "out"};
     model::Interface in{.name = "in", .bridge = "in", .mac = MacAddress::from_u64(0x020000000101)};
     in.addresses = {prefix("10.0.0.1/24"), prefix("fd00::1/64")};
     in.proxy_arp = true;
     in.router_advertisements = true;
+    in.isolated = true;
     model::Interface out{
         .name = "out", .bridge = "out", .vlan = 20, .mac = MacAddress::from_u64(0x020000000102)};
     out.addresses = {prefix("192.0.2.1/24"), prefix("2001:db8::1/64")};
     out.mtu = 1280;
     out.clamp_mss = true;
+    out.isolated = true;
+    out.allow_from = {prefix("10.0.0.0/30"), prefix("fd00::/120")};
     config.interfaces = {{"in", in}, {"out", out}};
     for (const auto* to : {"0.0.0.0/0", "::/0"}) {
         model::Route route{.prefix = prefix(to)};
@@ -146,10 +155,12 @@ public:
         for (const auto& [name, bridge] : config.bridges)
             bridges[name] = {&bridge, std::make_shared<Fdb>(1024, 1)};
         const std::vector<PlacedPort> ports{{&config.ports.at("pod"), 0, &sinks_[0]},
-                                            {&config.ports.at("up"), 1, &sinks_[1]}};
+                                            {&config.ports.at("up"), 1, &sinks_[1]},
+                                            {&config.ports.at("host"), 2, &sinks_[2]}};
         const std::vector<PlacedInterface> interfaces{{&config.interfaces.at("in"), 0, 0},
                                                       {&config.interfaces.at("out"), 1, 0}};
-        topology_ = build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}}, 1);
+        topology_ =
+            build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}, {{2, 0}, 0}}, 1);
         topology_->tables = builder.build(
             config, places, [](const std::string&) { return Zone{0}; }, 1, std::nullopt);
         topology_->flow_generation = 1;
@@ -182,7 +193,7 @@ public:
     }
 
 private:
-    std::array<Sink, 2> sinks_;
+    std::array<Sink, 3> sinks_;
     NoHandOff no_hand_off_;
     FlowMemory memory_{{.entries4 = 512, .entries6 = 512, .seed = 1}};
     ResolveShared shared_{1};
@@ -201,15 +212,19 @@ public:
     }
 };
 
+/// The ports' places.
+enum From : PortIndex { kFromPod, kFromUp, kFromHost };
+
 /// The frame with as much put right as its flags say.
-rte_mbuf* make_frame(std::uint8_t flags, const std::uint8_t* bytes, std::size_t size) {
+rte_mbuf* make_frame(std::uint8_t flags, From from, const std::uint8_t* bytes, std::size_t size) {
     auto* frame = rte_pktmbuf_alloc(Node::pool());
     require(frame != nullptr, "buffers come back");
     auto* data = reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(frame, static_cast<std::uint16_t>(size)));
     std::memcpy(data, bytes, size);
-    const bool up = (flags & 1) != 0;
+    const bool up = from == kFromUp;
     if ((flags & 2) == 0 && size >= 6) {
-        const std::array<std::uint8_t, 6> gateway{2, 0, 0, 0, 1, static_cast<std::uint8_t>(up ? 2 : 1)};
+        const std::array<std::uint8_t, 6> gateway{2, 0, 0,
+                                                  0, 1, static_cast<std::uint8_t>(from == kFromPod ? 1 : 2)};
         std::copy(gateway.begin(), gateway.end(), data);
     }
     const std::size_t at = up ? 16 : 12;
@@ -247,7 +262,7 @@ void mend(rte_mbuf* frame) {
 }
 
 /// What the sender says of it: right in most respects, or nothing but what the fuzzer likes.
-VirtioNetHeader header_of(std::uint8_t flags, const rte_mbuf* frame) {
+VirtioNetHeader header_of(std::uint8_t flags, From from, const rte_mbuf* frame) {
     VirtioNetHeader header{};
     if ((flags & 128) != 0) {
         if (frame->data_len >= sizeof header)
@@ -256,7 +271,7 @@ VirtioNetHeader header_of(std::uint8_t flags, const rte_mbuf* frame) {
         return header;
     }
     constexpr std::array<std::uint8_t, 4> kinds{0, 1, 4, 5};
-    const std::uint16_t l2 = (flags & 1) != 0 ? 18 : 14;
+    const std::uint16_t l2 = from == kFromUp ? 18 : 14;
     const auto* data = rte_pktmbuf_mtod(frame, const std::uint8_t*);
     if (frame->data_len < l2 + 20) return header;
     const bool v4 = data[l2] >> 4 == 4;
@@ -271,11 +286,11 @@ VirtioNetHeader header_of(std::uint8_t flags, const rte_mbuf* frame) {
 }
 
 /// False: refused, and gone.
-bool take(std::uint8_t flags, rte_mbuf* frame) {
+bool take(std::uint8_t flags, From from, rte_mbuf* frame) {
     static const Guard guard(
         model::Guard{{MacAddress::from_u64(0x020000000001)}, {prefix("10.0.0.2/32"), prefix("fd00::/64")}});
     (void)guard.check(frame);
-    if ((flags & 16) == 0 || take_offloads(frame, header_of(flags, frame))) return true;
+    if ((flags & 16) == 0 || take_offloads(frame, header_of(flags, from, frame))) return true;
     rte_pktmbuf_free(frame);
     return false;
 }
@@ -287,12 +302,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     node.begin();
     while (size >= 3) {
         const auto flags = data[0];
+        const auto from = (data[1] & 16U) != 0 ? kFromHost : (flags & 1) != 0 ? kFromUp : kFromPod;
         const auto length =
             std::min<std::size_t>({size - 3, static_cast<std::size_t>((data[1] & 15U) << 8 | data[2]), 1800});
         for (int round = 0; round < 2; ++round) {
-            auto* frame = make_frame(flags, data + 3, length);
+            auto* frame = make_frame(flags, from, data + 3, length);
             mend(frame);
-            if (take(flags, frame)) node.receive(flags & 1, frame);
+            if (take(flags, from, frame)) node.receive(from, frame);
         }
         data += 3 + length;
         size -= 3 + length;
