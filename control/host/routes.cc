@@ -17,7 +17,6 @@ namespace {
 
 using api::PathValues;
 using http::Request;
-using http::Response;
 
 constexpr std::uint64_t kConfirmMost = 86400;  // seconds
 

@@ -52,9 +52,12 @@ void check_free(const model::Config& config, const std::string& interface) {
     for (const auto& [name, port] : config.ports) {
         if (port.kind != model::PortKind::uplink || !port.uplink.netns.empty()) continue;
         for (const auto& device : model::devices_of(port.uplink)) {
-            if (model::device_interface(device) == interface)
-                refuse("is what uplink " + name + " stands on; delete that first (viaduct uplink del " +
-                       name + ")");
+            if (model::device_interface(device) == interface) {
+                std::string why = "is what uplink ";
+                why += name;
+                why += " stands on; delete that first (viaduct uplink del ";
+                refuse(why + name + ")");
+            }
         }
     }
 }

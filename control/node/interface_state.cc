@@ -293,7 +293,7 @@ void bring_up(Netlink& netlink, unsigned index, const std::string& ifname) {
 void stop_merging(const Namespace& ns, const std::string& ifname) {
     const Inside inside(ns);
     const http::Descriptor any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    for (const std::uint32_t command : {ETHTOOL_SGRO, ETHTOOL_SFLAGS}) {
+    for (const std::uint32_t command : {std::uint32_t{ETHTOOL_SGRO}, std::uint32_t{ETHTOOL_SFLAGS}}) {
         ethtool_value value{command, 0};
         ifreq request{};
         ifname.copy(request.ifr_name, IFNAMSIZ - 1);
