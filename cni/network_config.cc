@@ -270,6 +270,7 @@ void read_own_keys(ObjectReader& reader, Request& request, Faults& faults) {
     // The bridge plugin's word asks for a part of what is done unless it is turned off.
     const bool mac_alone = reader.boolean("macspoofchk").value_or(false);
     request.guarded = reader.boolean("antiSpoofing").value_or(true);
+    request.isolated = reader.boolean("isolated").value_or(true);
     if (mac_alone && !request.guarded)
         reader.fault("antiSpoofing", "is false, and \"macspoofchk\" is true; leave one of them out");
     if (const auto* vhost = reader.object("vhostUser")) read_vhost_user(*vhost, request, faults);

@@ -421,6 +421,7 @@ Json::Value to_json(const Request& request) {
         json["port_mappings"].append(to_json(mapping));
     if (request.wire) json["wire"] = true;
     if (!request.guarded) json["guarded"] = false;
+    if (!request.isolated) json["isolated"] = false;
     put_limit(json, "ingress", request.ingress);
     put_limit(json, "egress", request.egress);
     if (!request.dns.empty()) json["dns"] = to_json(request.dns);
@@ -453,6 +454,7 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
     read_list<PortMapping>(reader, "port_mappings", faults, request.port_mappings, port_mapping_from_json);
     request.wire = reader.boolean("wire").value_or(false);
     request.guarded = reader.boolean("guarded").value_or(true);
+    request.isolated = reader.boolean("isolated").value_or(true);
     read_limit(reader, "ingress", request.ingress);
     read_limit(reader, "egress", request.egress);
     if (const auto* dns = reader.object("dns"))

@@ -115,6 +115,7 @@ void add_gateway(const Record& record, model::Config& desired, std::set<std::str
         interface.name = name;
         interface.bridge = record.request.bridge;
         interface.vlan = vlan_of(record, desired);
+        interface.isolated = record.request.isolated;
         interface.mtu = std::max(interface.addresses.empty() ? 0 : interface.mtu, record.request.mtu);
         if (has_address(interface, *address.gateway)) continue;
         interface.addresses.push_back({*address.gateway, address.address.length});

@@ -152,6 +152,7 @@ struct Request {
     bool goes_with_namespace = false;  ///< nobody will say when the pod ends: its namespace's end says so
     std::vector<PortMapping> port_mappings;
     bool guarded = true;       ///< the pod sends from its own addresses alone
+    bool isolated = true;      ///< the router that `gateway` makes keeps the network from other isolated ones
     model::RateLimit ingress;  ///< of what goes to the pod
     model::RateLimit egress;   ///< of what comes from it
     Dns dns;

@@ -172,3 +172,21 @@ def test_refused_by_the_key_s_name(node, make_netns, bad, mentions):
     assert node.api("GET", "/v1/attachments").body["attachments"] == []
     assert len(space.output("ip", "-br", "link").splitlines()) == 1
     assert not any((node.run_dir / "vhost").glob("*"))
+
+
+def test_networks_of_the_plugin_are_isolated(node, make_netns, directory):
+    """Two routed networks: neither reaches the other, but one that says so and another that does."""
+
+    attached = pods.Attached(node, make_netns, directory)
+
+    def routed(name, subnet, **settings):
+        return attached.taps(count=1, subnet=subnet, name=name, bridge=f"br-{name}", isDefaultGateway=True, **settings)[0]
+
+    one, other = routed("one", "10.68.1.0/24"), routed("other", "10.68.2.0/24")
+    open_one, open_other = (routed(name, subnet, isolated=False)
+                            for name, subnet in (("open1", "10.68.3.0/24"), ("open2", "10.68.4.0/24")))
+    open_one.space.ping(open_other.address)
+    one.space.ping(open_other.address)  # it keeps nobody away
+    for here, there in ((one, other), (other, one)):
+        told = here.space.run("ping", "-n", "-c1", "-W2", there.address, check=False)
+        assert told.returncode != 0 and "Packet filtered" in told.stdout, told.stdout
