@@ -110,7 +110,7 @@ Object port_object() {
           "          [socket_owner UID] [socket_group GID] " +
               settings +
               "\n"
-              "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] ...\n"
+              "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] [host INTERFACE] ...\n"
               "  viaduct port add NAME type uplink device DEVICE [gro on|off] ...\n"
               "  viaduct port add NAME type uplink member DEVICE member DEVICE... [bond MODE] ...\n"
               "  viaduct port add NAME type vxlan vni N local ADDRESS [remote ADDRESS]... [vrf VRF]\n"
@@ -134,6 +134,8 @@ Object port_object() {
         "guard_mac, guard_address: from what alone the port may send, and for what answer ARP and neighbour "
         "discovery;\nit may then not serve DHCP or advertise itself as a router either. noguard: it is "
         "trusted.\n"
+        "host: the router interface whose addresses and MAC address the node's own kernel shares by this "
+        "TAP.\n"
         "rx_rate: of what comes in from the port, such as 100mbit; tx_rate: of what leaves by it. A burst is "
         "10 ms "
         "of\nthe rate unless given, such as 64k. Without a burst's worth left a sender waits, and so does "
