@@ -78,6 +78,15 @@ std::vector<node::PublishedPlace> published_in(const model::Config& config, cons
     return {places.begin(), places.end()};
 }
 
+/// By which of its addresses the host speaks to what lies behind the router: one that the router knows.
+void choose_sources(node::InterfaceConfig& interface) {
+    for (const auto& own : interface.addresses) {
+        const auto& address = own.address.address;
+        auto& source = address.is_v4() ? interface.source4 : interface.source6;
+        if (!source && !address.is_link_local()) source = address;
+    }
+}
+
 Side side_of(const model::Config& config, const model::Port& port, bool first) {
     const auto& shared = config.interfaces.at(port.host);
     Side side;
@@ -91,13 +100,14 @@ Side side_of(const model::Config& config, const model::Port& port, bool first) {
     side.interface.mark = node::kMark;
     for (const auto& own : shared.addresses)
         side.interface.addresses.push_back({own, std::nullopt});
+    choose_sources(side.interface);
     if (!first) return side;
     for (const auto& network : networks_behind(config, shared.vrf, side.left_out))
         side.interface.routes.push_back(route_by_router(network));
     side.published = published_in(config, shared.vrf);
     for (const bool v4 : {true, false}) {
         const auto of_family = [v4](const auto& place) { return place.at.address.is_v4() == v4; };
-        if (std::ranges::none_of(side.published, of_family)) continue;
+        if (std::ranges::none_of(*side.published, of_family)) continue;
         auto route = route_by_router(everything(v4));
         route.table = kPublishedTable;
         side.interface.routes.push_back(route);
@@ -105,10 +115,16 @@ Side side_of(const model::Config& config, const model::Port& port, bool first) {
     return side;
 }
 
-/// Answers from published places come from the node's own addresses, by this interface.
-void set_switches(const node::Namespace& ns, const std::string& ifname) {
-    node::write_sysctl(ns, "ipv4", ifname, "accept_local", "1");
-    node::write_sysctl(ns, "ipv4", ifname, "route_localnet", "1");
+/// Answers from published places come from the node's own addresses, by this interface. Of what the bridge
+/// floods nothing is for one host.
+void set_switches(const node::Namespace& ns, const Side& side) {
+    const auto& ifname = side.interface.ifname;
+    const auto is_v4 = [](const node::PublishedPlace& place) { return place.at.address.is_v4(); };
+    const bool published = side.published && std::ranges::any_of(*side.published, is_v4);
+    node::write_sysctl(ns, "ipv4", ifname, "drop_unicast_in_l2_multicast", "1");
+    node::write_sysctl(ns, "ipv6", ifname, "drop_unicast_in_l2_multicast", "1");
+    node::write_sysctl(ns, "ipv4", ifname, "accept_local", published ? "1" : "0");
+    node::write_sysctl(ns, "ipv4", ifname, "route_localnet", published ? "1" : "0");
     node::write_sysctl(ns, "ipv4", ifname, "rp_filter", "2");
 }
 
@@ -134,10 +150,10 @@ void bring_about(const Side& side) {
         return std::ranges::find(side.kept, one.address) != side.kept.end();
     });
     node::configure(ns, missing);
-    set_switches(ns, ifname);
+    set_switches(ns, side);
     for (const bool v4 : {true, false})
         node::set_neighbour(ns, ifname, router_address(v4), side.mac);
-    node::set_published(ns, side.published, kPublishedTable);
+    if (side.published) node::set_published(ns, *side.published, kPublishedTable);
     node::withdraw_stale(ns, side.interface);
 }
 

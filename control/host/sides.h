@@ -3,6 +3,7 @@
 // addresses.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,8 @@ struct Side {
     MacAddress mac;     ///< of the interface, which is the router's too
     node::InterfaceConfig interface;
     std::vector<Prefix> kept;  ///< addresses that the host keeps or loses by itself
-    /// Of the first port only in a namespace: rules are the namespace's.
-    std::vector<node::PublishedPlace> published;
+    /// Nothing: another port of the namespace, the first, sees to its rules.
+    std::optional<std::vector<node::PublishedPlace>> published;
     std::size_t left_out = 0;  ///< networks beyond kNetworksMost
 };
 

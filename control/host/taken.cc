@@ -27,6 +27,7 @@ using State = TakenInterface::State;
 
 /// How long a TAP may take to disappear after its port has.
 constexpr auto kTapLeaves = std::chrono::seconds(10);
+constexpr auto kTryAgain = std::chrono::seconds(5);
 
 std::string place_of(const std::string& interface) {
     return "uplinks/" + interface;
@@ -139,7 +140,7 @@ void Taken::take(const TakeRequest& request) {
         throw Refused(place_of(name),
                       "cannot be taken while the dataplane is away: " + reconciler_.status().reason);
     const auto own = node::Namespace::own();
-    const auto state = node::read_interface(own, name);
+    const auto state = node::read_interface(own, name, node::Purpose::take);
     if (!state)
         throw Refused(place_of(name), "does not exist in this namespace; \"ip link\" lists what does");
     check_way_out(request, *state);
@@ -152,9 +153,10 @@ void Taken::take(const TakeRequest& request) {
         node::move_interface(own, name, there, true);
         const auto outcome = changes_.change(change, false, "uplink add " + name + " --take");
         if (!outcome.applied) throw node::Error("the dataplane is away: " + outcome.note);
-        node::write_interface(own, name, *state);
+        const auto refused = node::write_interface(own, name, *state);
+        if (!refused.empty()) throw node::Error(refused.front());
         shares_.sync();
-        if (const auto now = node::read_interface(own, name)) row.kernel = *now;
+        if (const auto now = node::read_interface(own, name, node::Purpose::look)) row.kernel = *now;
         row.state = request.confirm_within.count() == 0 ? State::taken : State::unconfirmed;
         row.deadline = std::time(nullptr) + request.confirm_within.count();
         save(row);
@@ -194,68 +196,101 @@ void Taken::withdraw_objects(const std::string& name, Dependents dependents) {
     if (!change.empty()) changes_.change(change, false, "uplink del " + name);
 }
 
-/// From the dataplane's namespace to the host's own, in the place of the TAP.
+/// The same when the interface is the kernel's already: as much of it as can be.
+void Taken::withdraw_what_is_left(const std::string& name) {
+    try {
+        return withdraw_objects(name, Dependents::remove);
+    } catch (const std::exception& error) {
+        spdlog::warn("bridge {} stays: {}", name, error.what());
+    }
+    try {
+        const auto change = removal_of_ports(configured(), name);
+        if (!change.empty()) changes_.change(change, false, "uplink del " + name);
+    } catch (const std::exception& error) {
+        spdlog::error("uplink {} stays in the configuration, without its interface: {}", name, error.what());
+    }
+}
+
+/// From the dataplane's namespace to the host's own, in the place of the TAP, with all that is kept of it.
+/// May have been begun before.
 void Taken::return_interface(const TakenInterface& row) {
     const auto own = node::Namespace::own();
     const auto there = uplink_namespace();
-    if (!node::has_interface(there, row.name)) return;
+    const bool moves = node::has_interface(there, row.name);
+    if (!moves && (!node::has_interface(own, row.name) || node::is_tap(own, row.name))) {
+        throw node::Error("interface " + row.name + " is in neither the host's namespace nor " +
+                          namespace_path() + "; move it back by hand (ip link set " + row.name + " netns 1)");
+    }
     const auto until = std::chrono::steady_clock::now() + kTapLeaves;
-    while (node::has_interface(own, row.name)) {
+    while (moves && node::has_interface(own, row.name)) {
         node::remove(own, row.name, row.kernel.mac);
         if (std::chrono::steady_clock::now() > until)
             throw node::Error("another interface has the name " + row.name + "; remove or rename it");
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-    node::move_interface(there, row.name, own, false);
-    node::write_interface(own, row.name, row.kernel);
+    if (moves) node::move_interface(there, row.name, own, false);
+    for (const auto& refused : node::write_interface(own, row.name, row.kernel))
+        spdlog::error("interface {} is not all that it was: {}", row.name, refused);
 }
 
 void Taken::put_back(TakenInterface row, Dependents dependents) {
-    const auto own = node::Namespace::own();
     if (row.state == State::taken || row.state == State::unconfirmed) {
         // What the host has of it now, after a lease was renewed, say.
-        if (const auto now = node::read_interface(own, row.name); now && !now->addresses.empty())
-            row.kernel = *now;
+        const auto now = node::read_interface(node::Namespace::own(), row.name, node::Purpose::look);
+        if (now && !now->addresses.empty()) row.kernel = *now;
     }
     if (dependents == Dependents::refuse) withdraw_objects(row.name, dependents);
     row.state = State::leaving;
     save(row);
-    if (dependents == Dependents::remove) withdraw_objects(row.name, dependents);
+    // The node's way first: the configuration, and a dataplane that may not answer, can wait.
     return_interface(row);
+    if (dependents == Dependents::remove) withdraw_what_is_left(row.name);
     erase(row.name);
     spdlog::info("interface {} is the kernel's again", row.name);
 }
 
-/// Whatever was taken is back: the kernel that it was taken from is no more.
-void Taken::recover_after_boot(TakenInterface row) {
-    if (row.state != State::taken) {
-        spdlog::warn("interface {} was not confirmed before the machine started anew: it stays the kernel's",
-                     row.name);
-        withdraw_objects(row.name, Dependents::remove);
-        return erase(row.name);
-    }
+/// Whatever was taken has come back: the kernel that it was taken from is no more. Whether that is so the
+/// interface's place says, as long as it is known; it may also come late.
+void Taken::take_again(TakenInterface row) {
     const auto own = node::Namespace::own();
-    const auto now = node::read_interface(own, row.name);
-    if (!now) {
-        return spdlog::error(
-            "interface {}, which is taken as an uplink, is not there; \"viaduct uplink del "
-            "{}\" forgets it",
-            row.name, row.name);
+    const auto there = uplink_namespace();
+    if (!node::has_interface(there, row.name)) {
+        const auto now = node::read_interface(own, row.name, node::Purpose::look);
+        if (!now || node::is_tap(own, row.name)) {
+            return spdlog::error(
+                "interface {}, which is taken as an uplink, is not there; it is taken when it "
+                "comes, and \"viaduct uplink del {}\" forgets it",
+                row.name, row.name);
+        }
+        // Addresses and routes that the system gave it at its start are newer than what was kept.
+        if (!now->addresses.empty()) row.kernel = *now;
+        node::move_interface(own, row.name, there, true);
     }
-    // Addresses and routes that the system gave it at its start are newer than what was kept.
-    if (!now->addresses.empty()) row.kernel = *now;
     row.boot = boot_;
     row.kernel.index = 0;
     save(row);
-    node::move_interface(own, row.name, uplink_namespace(), true);
     spdlog::info("interface {} is taken again", row.name);
+}
+
+/// The interface itself, and not the TAP, is where the host is.
+bool Taken::is_at_home(const std::string& name) const {
+    const auto own = node::Namespace::own();
+    return node::has_interface(own, name) && !node::is_tap(own, name) &&
+           !node::has_interface(uplink_namespace(), name);
 }
 
 void Taken::recover() {
     for (const auto& row : list()) {
         try {
-            if (row.boot != boot_) {
-                recover_after_boot(row);
+            if (row.boot != boot_ && row.state != State::taken) {
+                spdlog::warn(
+                    "interface {} was not confirmed before the machine started anew: it stays the "
+                    "kernel's",
+                    row.name);
+                withdraw_what_is_left(row.name);
+                erase(row.name);
+            } else if (row.state == State::taken && (row.boot != boot_ || is_at_home(row.name))) {
+                take_again(row);
             } else if (row.state == State::taking || row.state == State::leaving) {
                 spdlog::warn("interface {} was left half way by a crash: it is given back", row.name);
                 put_back(row, Dependents::remove);
@@ -276,11 +311,13 @@ void Taken::follow(TakenInterface row) {
         return put_back(row, Dependents::remove);
     }
     const auto own_namespace = node::Namespace::own();
-    auto now = node::read_interface(own_namespace, row.name);
+    if (row.boot != boot_ || is_at_home(row.name)) return take_again(row);
+    const auto now = node::read_interface(own_namespace, row.name, node::Purpose::look);
     if (!now) return;
     if (now->index != row.kernel.index) {
         // Another TAP of that name: made anew after a reboot, or after somebody has deleted it.
-        node::write_interface(own_namespace, row.name, row.kernel);
+        for (const auto& refused : node::write_interface(own_namespace, row.name, row.kernel))
+            spdlog::error("interface {} did not get all that it had: {}", row.name, refused);
         row.kernel.index = now->index;
         return save(row);
     }
@@ -304,7 +341,11 @@ void Taken::follow(TakenInterface row) {
         change.put.interfaces.emplace(row.name, interface);
         changes_.change(change, false, "the host's addresses on " + row.name + " have changed");
     }
-    if (now->prefixes == row.kernel.prefixes) return;
+    const auto& kept = row.kernel;
+    const bool same = now->prefixes == kept.prefixes && now->gateways == kept.gateways &&
+                      now->routes.size() == kept.routes.size() &&
+                      now->neighbours.size() == kept.neighbours.size();
+    if (same) return;
     row.kernel = *now;
     save(row);
 }
@@ -312,7 +353,7 @@ void Taken::follow(TakenInterface row) {
 HostsOwn Taken::follow_kernel() {
     const std::scoped_lock working(working_);
     for (const auto& row : list()) {
-        if (row.boot != boot_ || (row.state != State::taken && row.state != State::unconfirmed)) continue;
+        if (row.state != State::taken && row.state != State::unconfirmed) continue;
         try {
             follow(row);
         } catch (const std::exception& error) {
@@ -349,19 +390,23 @@ void Taken::run(const std::stop_token& stopping) {
     }
 }
 
+/// Unconfirmed ones whose time is over, and those whose way back was barred.
 void Taken::expire() {
     const std::scoped_lock working(working_);
-    const auto now = std::time(nullptr);
-    for (auto& row : list()) {
-        if (row.state != State::unconfirmed || now < row.deadline) continue;
-        spdlog::warn("interface {} is given back: nobody confirmed within its time", row.name);
+    for (const auto& row : list()) {
+        const bool late = row.state == State::unconfirmed && std::time(nullptr) >= row.deadline;
+        if (!late && row.state != State::leaving) continue;
+        const auto now = std::chrono::steady_clock::now();
+        auto& again = again_[row.name];
+        if (now < again) continue;
+        if (late) spdlog::warn("interface {} is given back: nobody confirmed within its time", row.name);
         try {
             put_back(row, Dependents::remove);
+            again_.erase(row.name);
         } catch (const std::exception& error) {
             spdlog::error("interface {} cannot be given back, and is tried again: {}", row.name,
                           error.what());
-            row.deadline = now + 5;
-            save(row);
+            again = now + kTryAgain;
         }
     }
 }

@@ -88,8 +88,10 @@ private:
     model::Config configured();
     void put_back(TakenInterface row, Dependents dependents);
     void withdraw_objects(const std::string& name, Dependents dependents);
+    void withdraw_what_is_left(const std::string& name);
     void return_interface(const TakenInterface& row);
-    void recover_after_boot(TakenInterface row);
+    void take_again(TakenInterface row);
+    [[nodiscard]] bool is_at_home(const std::string& name) const;
     void follow(TakenInterface row);
     void save(const TakenInterface& row);
     void erase(const std::string& name);
@@ -104,8 +106,9 @@ private:
     Shares& shares_;
     const std::string boot_;
 
-    std::mutex working_;        ///< one taking at a time
-    mutable std::mutex mutex_;  ///< guards what follows
+    std::mutex working_;  ///< one taking at a time; guards the next
+    std::map<std::string, std::chrono::steady_clock::time_point> again_;  ///< when what failed is tried again
+    mutable std::mutex mutex_;                                            ///< guards what follows
     std::map<std::string, TakenInterface> rows_;
     std::condition_variable_any bell_;
     std::jthread thread_;  ///< last

@@ -30,6 +30,7 @@ bool leads_by(const model::Route& route, const std::string& interface) {
 }
 
 bool on_link(const node::InterfaceState& state, const IpAddress& address) {
+    if (!address.is_v4() && address.is_link_local()) return true;
     return std::ranges::any_of(state.prefixes, [&](const Prefix& own) { return own.contains(address); });
 }
 
@@ -108,11 +109,20 @@ bool is_whole(const model::Config& config, const std::string& interface) {
            config.ports.contains(host_port_name(interface));
 }
 
-model::Change removal_of(const model::Config& config, const std::string& interface) {
+model::Change removal_of_ports(const model::Config& config, const std::string& interface) {
     model::Change change;
     for (const auto& name : {interface, host_port_name(interface)}) {
-        if (config.ports.contains(name)) change.delete_ports.insert(name);
+        if (!config.ports.contains(name)) continue;
+        change.delete_ports.insert(name);
+        for (const auto& [key, entry] : config.fdb) {
+            if (entry.port == name) change.delete_fdb.insert(key);
+        }
     }
+    return change;
+}
+
+model::Change removal_of(const model::Config& config, const std::string& interface) {
+    auto change = removal_of_ports(config, interface);
     if (config.interfaces.contains(interface)) change.delete_interfaces.insert(interface);
     if (config.bridges.contains(interface)) change.delete_bridges.insert(interface);
     for (const auto& [key, route] : config.routes) {

@@ -24,6 +24,8 @@ model::Change objects_of(const TakeRequest& request, const node::InterfaceState&
 bool is_whole(const model::Config& config, const std::string& interface);
 /// Takes away what objects_of() makes, as far as it is there; routes of the host's go along.
 model::Change removal_of(const model::Config& config, const std::string& interface);
+/// Of these the uplink and the host's port alone.
+model::Change removal_of_ports(const model::Config& config, const std::string& interface);
 /// And whatever refers to it.
 model::Change removal_with_dependents(const model::Config& config, const std::string& interface);
 

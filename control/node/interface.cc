@@ -153,6 +153,8 @@ void add_route(Netlink& netlink, const Link& link, const InterfaceConfig& config
     mnl_attr_put_u32(header, RTA_TABLE, table);
     mnl_attr_put_u32(header, RTA_OIF, static_cast<std::uint32_t>(link.index));
     if (route.priority) mnl_attr_put_u32(header, RTA_PRIORITY, *route.priority);
+    const auto& source = route.destination.address.is_v4() ? config.source4 : config.source6;
+    if (source) put_address(header, RTA_PREFSRC, *source);
     if (hop) {
         put_address(header, RTA_GATEWAY, *hop);
         const bool on_link = std::any_of(config.addresses.begin(), config.addresses.end(),

@@ -24,6 +24,9 @@ struct InterfaceConfig {
     /// Who says that routes and addresses are ours (rtnetlink(7), rtm_protocol; IFA_PROTO where the kernel
     /// knows it); 0: they are marked as anybody's static ones.
     std::uint8_t mark = 0;
+    /// The source address of what goes by `routes`, where the sender names none; absent: the kernel's choice.
+    std::optional<IpAddress> source4;
+    std::optional<IpAddress> source6;
 };
 
 /// Brings the interface to `config`; may be called again. Throws Error, which says what the kernel refused.

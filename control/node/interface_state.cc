@@ -28,7 +28,9 @@ namespace {
 
 constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, since Linux 5.18
 /// What decides how an interface gets addresses and whom it believes.
-constexpr std::array<std::array<const char*, 2>, 6> kSwitches{{{"ipv4", "rp_filter"},
+constexpr std::array<std::array<const char*, 2>, 8> kSwitches{{{"ipv6", "disable_ipv6"},
+                                                               {"ipv6", "stable_secret"},
+                                                               {"ipv4", "rp_filter"},
                                                                {"ipv4", "forwarding"},
                                                                {"ipv6", "accept_ra"},
                                                                {"ipv6", "autoconf"},
@@ -45,6 +47,7 @@ struct Link {
     std::uint32_t mtu = 0;
     std::uint32_t master = 0;  ///< of which bridge or bond it is a port
     std::uint32_t below = 0;   ///< on which it stands
+    bool tun = false;
     MacAddress mac;
     std::string name;
 };
@@ -59,7 +62,14 @@ Link link_from(const nlmsghdr& told) {
         if (type == IFLA_MASTER) link.master = mnl_attr_get_u32(attribute);
         if (type == IFLA_LINK) link.below = mnl_attr_get_u32(attribute);
         if (type == IFLA_LINK_NETNSID) link.below = 0;  // a pair's other end, in another namespace
-        if (type == IFLA_IFNAME) link.name = mnl_attr_get_str(attribute);
+        if (type == IFLA_IFNAME) link.name = text_of(attribute);
+        if (type == IFLA_LINKINFO) {
+            const auto* begin = static_cast<const char*>(mnl_attr_get_payload(attribute));
+            for_each_between(begin, begin + mnl_attr_get_payload_len(attribute),
+                             [&](int inner, const nlattr* one) {
+                                 if (inner == IFLA_INFO_KIND) link.tun = text_of(one) == "tun";
+                             });
+        }
         if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(attribute) == link.mac.bytes.size())
             std::memcpy(link.mac.bytes.data(), mnl_attr_get_payload(attribute), link.mac.bytes.size());
     });
@@ -118,7 +128,9 @@ void read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
             if (type == IFA_FLAGS) flags = mnl_attr_get_u32(attribute);
             if (type == IFA_LOCAL || (type == IFA_ADDRESS && !address)) address = ip_of(attribute);
         });
-        if (!address || (info->ifa_family == AF_INET6 && (flags & IFA_F_TEMPORARY) != 0)) return;
+        // Not those that come and go by themselves, nor one that is somebody else's or may be.
+        constexpr unsigned unfit = IFA_F_TEMPORARY | IFA_F_TENTATIVE | IFA_F_DADFAILED;
+        if (!address || (info->ifa_family == AF_INET6 && (flags & unfit) != 0)) return;
         state.addresses.push_back(payload_of(answer));
         state.prefixes.push_back({*address, info->ifa_prefixlen});
     });
@@ -137,11 +149,10 @@ bool all_leave_by(const nlattr* hops, unsigned index, bool& any) {
     return all && any;
 }
 
-void read_route(const nlmsghdr& answer, const Link& link, InterfaceState& state) {
+void read_route(const nlmsghdr& answer, const Link& link, Purpose purpose, InterfaceState& state) {
     const auto* info = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&answer));
     const bool made = info->rtm_type == RTN_UNICAST && (info->rtm_flags & RTM_F_CLONED) == 0 &&
-                      info->rtm_protocol != RTPROT_KERNEL && info->rtm_protocol != RTPROT_RA &&
-                      info->rtm_protocol != kMark;
+                      info->rtm_protocol != RTPROT_KERNEL && info->rtm_protocol != kMark;
     if (!made) return;
     std::uint32_t table = info->rtm_table;
     bool ours = false;
@@ -159,12 +170,13 @@ void read_route(const nlmsghdr& answer, const Link& link, InterfaceState& state)
             several = true;
             bool any = false;
             ours = all_leave_by(attribute, link.index, any);
-            if (any && !ours)
+            if (any && !ours && purpose == Purpose::take)
                 throw Error("a route over several interfaces, one of them " + link.name +
                             ", cannot be moved; take that interface out of it first (ip route show)");
         }
     });
     if (!ours) return;
+    if (object && purpose == Purpose::look) return;
     if (object)
         throw Error("a route by " + link.name +
                     " uses a next-hop object, which cannot be moved; "
@@ -175,12 +187,12 @@ void read_route(const nlmsghdr& answer, const Link& link, InterfaceState& state)
     if (!several && table == RT_TABLE_MAIN) state.gateways.push_back(gateway);
 }
 
-void read_routes(Netlink& netlink, const Link& link, InterfaceState& state) {
+void read_routes(Netlink& netlink, const Link& link, Purpose purpose, InterfaceState& state) {
     for (const auto family : kFamilies) {
         Message question;
         auto* header = question.start(RTM_GETROUTE, 0);
         static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(rtmsg)))->rtm_family = family;
-        netlink.dump(question, [&](const nlmsghdr& answer) { read_route(answer, link, state); });
+        netlink.dump(question, [&](const nlmsghdr& answer) { read_route(answer, link, purpose, state); });
     }
 }
 
@@ -209,7 +221,21 @@ Message request(const Told& told, unsigned short type, unsigned index, std::uint
     return message;
 }
 
+/// A route that was to end (one that a router has advertised) ends as it would have.
+void keep_expiry(nlmsghdr* header) {
+    std::int32_t ticks = 0;
+    change_attributes(header, sizeof(rtmsg), [&](int type, nlattr* attribute) {
+        if (type != RTA_CACHEINFO || mnl_attr_get_payload_len(attribute) < sizeof(rta_cacheinfo)) return;
+        rta_cacheinfo told{};
+        std::memcpy(&told, mnl_attr_get_payload(attribute), sizeof told);
+        ticks = static_cast<std::int32_t>(told.rta_expires);
+    });
+    constexpr std::int32_t user_hz = 100;
+    if (ticks > 0) mnl_attr_put_u32(header, RTA_EXPIRES, static_cast<std::uint32_t>(ticks / user_hz + 1));
+}
+
 void rewrite_route(nlmsghdr* header, unsigned index) {
+    keep_expiry(header);
     // How its interface was doing is no part of a route.
     constexpr unsigned state =
         RTNH_F_DEAD | RTNH_F_LINKDOWN | RTNH_F_UNRESOLVED | RTNH_F_OFFLOAD | RTNH_F_TRAP;
@@ -227,8 +253,21 @@ void rewrite_route(nlmsghdr* header, unsigned index) {
     });
 }
 
-void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname,
-                     const InterfaceState& state) {
+/// What is not done, in words.
+class Refusals {
+public:
+    void add(const std::string& what, int error) {
+        words_.push_back("the kernel refused " + what + ": " + std::strerror(error));
+    }
+    void add(const std::exception& error) { words_.emplace_back(error.what()); }
+    std::vector<std::string> take() { return std::move(words_); }
+
+private:
+    std::vector<std::string> words_;
+};
+
+void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state,
+                     Refusals& refusals) {
     for (const auto& told : state.addresses) {
         auto message = request<ifaddrmsg>(told, RTM_NEWADDR, index, &ifaddrmsg::ifa_index);
         auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_get_payload(message.header()));
@@ -243,12 +282,13 @@ void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname
         });
         if (!marked) mnl_attr_put_u8(message.header(), kAddressProtocol, kMark);
         if (const int error = netlink.talk(message); error != 0 && error != EEXIST)
-            refuse("an address on interface " + ifname, error);
+            refusals.add("an address on interface " + ifname, error);
     }
 }
 
 /// Routes that need another's gateway come after it.
-void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state) {
+void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state,
+                  Refusals& refusals) {
     auto left = state.routes;
     int error = 0;
     while (!left.empty()) {
@@ -261,13 +301,14 @@ void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, c
             error = now;
             again.push_back(told);
         }
-        if (again.size() == left.size()) refuse("a route by interface " + ifname, error);
+        if (again.size() == left.size())
+            return refusals.add(std::to_string(left.size()) + " routes by interface " + ifname, error);
         left = std::move(again);
     }
 }
 
 void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifname,
-                      const InterfaceState& state) {
+                      const InterfaceState& state, Refusals& refusals) {
     for (const auto& told : state.neighbours) {
         auto message = request<ndmsg>(told, RTM_NEWNEIGH, 0, nullptr);
         static_cast<ndmsg*>(mnl_nlmsg_get_payload(message.header()))->ndm_ifindex = static_cast<int>(index);
@@ -275,7 +316,7 @@ void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifnam
             if (type == NDA_CACHEINFO || type == NDA_PROBES) attribute->nla_type = NDA_UNSPEC;
         });
         if (const int error = netlink.talk(message); error != 0)
-            refuse("a neighbour on interface " + ifname, error);
+            refusals.add("a neighbour on interface " + ifname, error);
     }
 }
 
@@ -304,21 +345,22 @@ void stop_merging(const Namespace& ns, const std::string& ifname) {
 
 }  // namespace
 
-std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname) {
+std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname,
+                                             Purpose purpose) {
     Netlink netlink(ns);
     const auto links = links_in(netlink);
     const auto* link = find(links, ifname);
     if (link == nullptr) return std::nullopt;
     if ((link->flags & IFF_LOOPBACK) != 0 || link->mac.is_zero())
         throw Error("interface " + ifname + " is no Ethernet interface");
-    check_alone(links, *link);
+    if (purpose == Purpose::take) check_alone(links, *link);
     InterfaceState state;
     state.index = link->index;
     state.mac = link->mac;
     state.mtu = link->mtu;
     state.up = (link->flags & IFF_UP) != 0;
     read_addresses(netlink, *link, state);
-    read_routes(netlink, *link, state);
+    read_routes(netlink, *link, purpose, state);
     read_neighbours(netlink, *link, state);
     for (const auto& [family, name] : kSwitches) {
         if (const auto value = read_sysctl(ns, family, ifname, name))
@@ -327,20 +369,35 @@ std::optional<InterfaceState> read_interface(const Namespace& ns, const std::str
     return state;
 }
 
-void write_interface(const Namespace& ns, const std::string& ifname, const InterfaceState& state) {
+std::vector<std::string> write_interface(const Namespace& ns, const std::string& ifname,
+                                         const InterfaceState& state) {
     Netlink netlink(ns);
     const auto links = links_in(netlink);
     const auto* link = find(links, ifname);
     if (link == nullptr) throw Error("interface " + ifname + " is not there to be given its addresses");
-    for (const auto& [name, value] : state.switches) {
-        const auto slash = name.find('/');
-        write_sysctl(ns, name.substr(0, slash), ifname, name.substr(slash + 1), value);
+    Refusals refusals;
+    for (const auto& [family, name] : kSwitches) {
+        const auto value = state.switches.find(std::string(family) + "/" + name);
+        if (value == state.switches.end()) continue;
+        try {
+            write_sysctl(ns, family, ifname, name, value->second);
+        } catch (const Error& error) {
+            refusals.add(error);
+        }
     }
-    if (!state.up) return;
+    if (!state.up) return refusals.take();
     bring_up(netlink, link->index, ifname);
-    write_addresses(netlink, link->index, ifname, state);
-    write_routes(netlink, link->index, ifname, state);
-    write_neighbours(netlink, link->index, ifname, state);
+    write_addresses(netlink, link->index, ifname, state, refusals);
+    write_routes(netlink, link->index, ifname, state, refusals);
+    write_neighbours(netlink, link->index, ifname, state, refusals);
+    return refusals.take();
+}
+
+bool is_tap(const Namespace& ns, const std::string& ifname) {
+    Netlink netlink(ns);
+    const auto links = links_in(netlink);
+    const auto* link = find(links, ifname);
+    return link != nullptr && link->tun;
 }
 
 void move_interface(const Namespace& from, const std::string& ifname, const Namespace& to, bool up) {

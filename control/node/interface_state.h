@@ -32,20 +32,30 @@ struct InterfaceState {
     struct Gateway {
         Prefix destination;
         std::optional<IpAddress> via;
+        friend bool operator==(const Gateway&, const Gateway&) = default;
     };
     std::vector<Prefix> prefixes;   ///< addresses, each with its network's length
     std::vector<Gateway> gateways;  ///< routes of the main table with one next hop
 };
 
-/// Nothing: there is no such interface. Throws Error, also for what cannot be moved: a port of a bridge or
-/// bond, an interface on which others stand (they are named), routes by next-hop objects.
-std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname);
-/// Gives the interface all of it: brings it up, and what it has already stays. Throws Error.
-void write_interface(const Namespace& ns, const std::string& ifname, const InterfaceState& state);
+/// What is to become of the interface.
+enum class Purpose : std::uint8_t {
+    take,  ///< what cannot be moved is an Error: a port of a bridge or bond, an interface on which others
+           ///< stand (they are named), routes by next-hop objects or over several interfaces
+    look,  ///< such routes are passed over
+};
+/// Nothing: there is no such interface. Throws Error.
+std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname, Purpose purpose);
+/// Gives the interface all of it: brings it up, and what it has already stays. May be called again. Returns
+/// what the kernel refused, in words; all else has been done. Throws Error when the interface is not there.
+std::vector<std::string> write_interface(const Namespace& ns, const std::string& ifname,
+                                         const InterfaceState& state);
 /// Moves the interface to another namespace under the same name; all of its state is lost, and with
 /// `up` it is brought up there, without addresses of its own making. Throws Error.
 void move_interface(const Namespace& from, const std::string& ifname, const Namespace& to, bool up);
 bool has_interface(const Namespace& ns, const std::string& ifname);
+/// Whether it is a TAP.
+bool is_tap(const Namespace& ns, const std::string& ifname);
 /// Whether default routes of the main tables lead out by others than `ifname`; by family.
 struct OtherDefaults {
     bool v4 = false;

@@ -149,10 +149,12 @@ void set_family(Netlink& netlink, unsigned char family, const std::set<Rule>& wa
     const auto is_original = [](const Rule& rule) {
         return rule.priority == 0 && rule.table == RT_TABLE_LOCAL && rule.mark != kMark;
     };
+    const auto is_ours = [](const Rule& rule) { return rule.table == RT_TABLE_LOCAL && rule.mark == kMark; };
     const bool original = std::ranges::any_of(present, is_original);
-    // There is always one that leads to the table "local".
-    if (wanted.empty() && !original) send(netlink, local_rule(family, 0, RTPROT_KERNEL), true);
-    if (!wanted.empty()) send(netlink, local_rule(family, 1, kMark), true);
+    const bool moved = std::ranges::any_of(present, is_ours);
+    // There is always one that leads to the table "local". Where somebody else has put it, it stays.
+    if (wanted.empty() && moved && !original) send(netlink, local_rule(family, 0, RTPROT_KERNEL), true);
+    if (!wanted.empty() && original) send(netlink, local_rule(family, 1, kMark), true);
     for (const auto& rule : wanted) {
         if (std::ranges::find(present, rule) == present.end()) send(netlink, rule, true);
     }

@@ -445,6 +445,11 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
     if (!found.present())
         return flood(forwarder, {to_all ? from : view.host_port, to_all, true, originated}, bridge, c);
     const auto to = found.port();
+    if (originated && to == kGatewayFirst + interface && view.host_port != kNoPort) {
+        // What the router says to its own address is for the host that shares it.
+        forwarder.counters(view.host_port).originated.add(1);
+        return forwarder.stage(view.host_port, frame);
+    }
     if (to >= kGatewayFirst) {
         // Another router interface of ours on the same VLAN: packets between two of them take a route.
         if (!originated) forwarder.count_drop(from, Drop::no_output);

@@ -111,6 +111,7 @@ struct Context {
     FlowIndex flow = kNoFlow;
     std::optional<Translation> kept;
     bool reply = false;      ///< the packet goes the flow's reply direction
+    bool answers = false;    ///< an ICMP error about a flow that exists
     bool from_host = false;  ///< the host sent it, which has addresses of the node's own
     bool bridged = false;    ///< goes to the host or as the host says: the router is no hop of its way
     Translation translation;

@@ -8,6 +8,7 @@
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
+#include "resolve/host.h"
 #include "resolve/messages.h"
 #include "resolve/resolver.h"
 
@@ -222,11 +223,12 @@ bool Fragments::fits(const Datagram& datagram, const Piece& piece) {
     });
 }
 
-std::optional<RoutedFrame> Fragments::add(const RoutedFrame& routed, Zone zone, std::uint32_t now,
-                                          const Told& told) {
+std::optional<RoutedFrame> Fragments::add(const RoutedFrame& routed, Zone zone, bool from_host,
+                                          std::uint32_t now, const Told& told) {
     Key key;
     Piece piece{};
     key.zone = zone;
+    key.from_host = from_host;
     piece.frame = routed.frame;
     piece.routed = routed;
     if (!parse(routed, key, piece)) {
@@ -329,7 +331,9 @@ void take_fragment(Resolver& resolver, const Packet& packet) {
     // Those of groups are not routed, and the frame is not ours to keep.
     if (packet.routed.shared) return resolver.drop(packet.routed, Drop::group_not_routed);
     const auto zone = resolver.tables().interfaces[packet.routed.interface].zone;
-    const auto whole = resolver.fragments().add(packet.routed, zone, resolver.now(), told(resolver));
+    const auto whole =
+        resolver.fragments().add(packet.routed, zone, is_from_host(resolver.topology(), packet.routed),
+                                 resolver.now(), told(resolver));
     if (whole) resolver.resolve_one(*whole);
 }
 

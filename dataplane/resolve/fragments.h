@@ -48,7 +48,8 @@ public:
     /// Takes a frame over that holds a fragment of IPv4 or IPv6, addresses of `zone`. Gives the whole packet
     /// back, as a chain, when this was its last one. `now` in seconds. IPv6 keeps its fragment header, which
     /// then says "all of it" (RFC 6946): the packet may be cut again, under the same identification.
-    std::optional<RoutedFrame> add(const RoutedFrame& routed, Zone zone, std::uint32_t now, const Told& told);
+    std::optional<RoutedFrame> add(const RoutedFrame& routed, Zone zone, bool from_host, std::uint32_t now,
+                                   const Told& told);
     /// Drops what has waited too long. Cheap; to be called now and then.
     void expire(std::uint32_t now, const Told& told);
     /// Frames that wait. Any thread.
@@ -61,6 +62,7 @@ private:
         std::uint32_t id = 0;
         std::uint8_t protocol = 0;  ///< IPv4 only (RFC 8200: IPv6 goes without)
         Zone zone = 0;
+        bool from_host = false;  ///< nobody else's are taken for the host's
         friend bool operator==(const Key&, const Key&) = default;
     };
     struct Piece {

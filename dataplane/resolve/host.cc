@@ -1,6 +1,7 @@
 #include "resolve/host.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <rte_mbuf.h>
@@ -37,6 +38,15 @@ void without_tag(rte_mbuf* frame, std::uint16_t l2_length) {
     std::memmove(header + kTag, header, 12);
     rte_pktmbuf_adj(frame, kTag);
     change_l2_length(frame, -static_cast<int>(kTag));
+}
+
+/// Under a tag that its bridge did not look at there may be anything: the host would take it off and believe
+/// what no stage has seen.
+bool is_tagged(const RoutedFrame& routed) {
+    std::array<std::uint8_t, 2> type{};
+    read_bytes(routed.frame, routed.l2_length - 2U, type.size(), type.data());
+    const auto value = type[0] << 8 | type[1];
+    return value == 0x8100 || value == 0x88a8 || value == 0x9100;
 }
 
 /// By its own routes, and to whom it says.
@@ -103,7 +113,7 @@ bool pass_by_host(Resolver& resolver, const RoutedFrame& routed) {
         return true;
     }
     const auto port = host_port(topology, routed.interface);
-    if (port == kNoPort) return false;
+    if (port == kNoPort || is_tagged(routed)) return false;
     without_tag(routed.frame, routed.l2_length);
     resolver.forwarder().stage(port, routed.frame);
     return true;

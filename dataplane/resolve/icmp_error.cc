@@ -8,6 +8,7 @@
 #include <array>
 
 #include "forward/parse.h"
+#include "resolve/host.h"
 #include "resolve/messages.h"
 #include "resolve/node.h"
 #include "resolve/packet.h"
@@ -62,6 +63,7 @@ bool is_first_fragment(const Packet& packet) {
 /// Whether a host sent the packet from an address of its own (RFC 1812 4.3.2.7, RFC 4443 2.4 e).
 bool has_one_sender(const Resolver& resolver, const Packet& packet) {
     const auto& source = packet.source;
+    if (is_from_host(resolver.topology(), packet.routed)) return !source.is_loopback();
     if (source.is_unspecified() || source.is_multicast() || source.is_loopback()) return false;
     if (source.is_v4() && (source.bytes()[0] == 0 || source.bytes()[0] >= 240)) return false;
     const auto& interface = resolver.tables().interfaces[packet.routed.interface];
@@ -74,6 +76,30 @@ bool may_tell(const Resolver& resolver, const Packet& packet) {
     constexpr std::uint8_t redirect6 = 137;
     if (packet.protocol == kIcmp6 && packet.icmp_type == redirect6) return false;
     return is_first_fragment(packet) && has_one_sender(resolver, packet);
+}
+
+/// To the host the router speaks by an address that the host does not have itself.
+std::optional<IpAddress> address_for_host(const Resolver& resolver, const Packet& packet) {
+    const auto& tables = resolver.tables();
+    const auto index = packet.routed.interface;
+    for (std::size_t i = 0; i < tables.interfaces.size(); ++i) {
+        const auto& other = tables.interfaces[i];
+        const bool may = i != index && !other.config.name.empty() &&
+                         other.zone == tables.interfaces[index].zone &&
+                         resolver.topology().interfaces[i].host_port == kNoPort;
+        for (const auto& own : other.config.addresses) {
+            if (may && own.address.is_v4() == packet.v4) return own.address;
+        }
+    }
+    return std::nullopt;
+}
+
+/// From which address somebody is told; nothing: the node has none.
+std::optional<IpAddress> speaker_for(const Resolver& resolver, const Packet& packet, Drop why) {
+    // A refusal comes from the address that was meant, everything else from one of the link that it came by.
+    if (why == Drop::no_listener) return packet.destination;
+    if (is_from_host(resolver.topology(), packet.routed)) return address_for_host(resolver, packet);
+    return own_address_for(resolver.tables(), packet.routed.interface, packet.source);
 }
 
 MacAddress frame_source(const Packet& packet) {
@@ -118,9 +144,7 @@ void send_icmp_error(Resolver& resolver, const Packet& packet, Drop why, std::ui
     const auto error = message_for(packet, why, mtu);
     if (!error || !may_tell(resolver, packet)) return;
     const auto index = packet.routed.interface;
-    // A refusal comes from the address that was meant, everything else from one of the link that it came by.
-    const auto from = why == Drop::no_listener ? std::optional(packet.destination)
-                                               : own_address_for(resolver.tables(), index, packet.source);
+    const auto from = speaker_for(resolver, packet, why);
     if (!from) return;
     if (!resolver.shared().rate_limits.allow_error(index, packet.source, why == Drop::packet_too_big,
                                                    resolver.now()))

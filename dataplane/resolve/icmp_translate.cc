@@ -260,13 +260,13 @@ void translate_icmp_error(Resolver& resolver, const Packet& packet) {
         auto translated = packet;
         translated.source = related->source;
         translated.destination = related->destination;
-        return resolver.route_alone(translated);
+        return resolver.route_alone(translated, true);
     }
     const auto inside = read_inside(packet);
     if (!inside || inside->source != packet.destination || rules_concern(tables, zone, packet)) {
         return resolver.drop(packet.routed, Drop::unrelated_error);
     }
-    resolver.route_alone(packet);
+    resolver.route_alone(packet, false);
 }
 
 }  // namespace viaduct::dataplane

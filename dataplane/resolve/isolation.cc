@@ -13,7 +13,7 @@ namespace {
 /// Why a packet may pass from one isolated network to another; empty: it may not.
 std::string_view permission(const Context& context, const model::Interface& out) {
     const auto& packet = context.packet;
-    if (context.kept && context.reply) return "it answers";
+    if (context.answers || (context.kept && context.reply)) return "it answers";
     if (context.translation.destination != packet.destination) return "the destination is published";
     if (context.route.entry->origin == RouteOrigin::configured) return "a configured route leads there";
     const auto covers = [&](const Prefix& allowed) {

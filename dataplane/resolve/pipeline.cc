@@ -23,8 +23,10 @@ constexpr std::array kPipeline{
 };
 
 constexpr std::array kWithoutFlow{
-    Stage{"host", stage_host},         Stage{"route", stage_route},         Stage{"local", stage_local},
-    Stage{"lifetime", stage_lifetime}, Stage{"neighbour", stage_neighbour}, Stage{"mtu", stage_mtu},
+    Stage{"host", stage_host},         Stage{"route", stage_route},
+    Stage{"local", stage_local},       Stage{"isolation", stage_isolation},
+    Stage{"lifetime", stage_lifetime}, Stage{"neighbour", stage_neighbour},
+    Stage{"mtu", stage_mtu},
 };
 
 }  // namespace

@@ -247,9 +247,10 @@ void Resolver::resolve_flow(const Item& item) {
     drop(item.packet.routed, Drop::flow_table_full);
 }
 
-void Resolver::route_alone(const Packet& packet) {
+void Resolver::route_alone(const Packet& packet, bool answers) {
     auto context = context_for(packet, 0);
     context.translation = untranslated(packet);
+    context.answers = answers;
     const auto step = run(pipeline_without_flow(), context);
     if (step != Step::go_on) return finish(context, step);
     for_family(packet.v4,

@@ -53,7 +53,8 @@ public:
     /// One frame as if it had just come: for what was held and is whole or reachable now.
     void resolve_one(const RoutedFrame& routed);
     /// Routes a packet that is of no flow of its own (a translated ICMP error) and sends it.
-    void route_alone(const Packet& packet);
+    /// `answers`: it is about a flow that exists, which may bring it where none may begin.
+    void route_alone(const Packet& packet, bool answers);
 
     /// What waited for its neighbour and waits no more: goes on, or ends (a tunnel's packet always as
     /// unresolved).

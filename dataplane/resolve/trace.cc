@@ -119,6 +119,7 @@ Step run_dry(Context& context) {
         return fmt::format("about a flow: goes to {} as from {}", related->destination.to_string(),
                            related->source.to_string());
     });
+    context.answers = related.has_value();
     if (related) {
         context.translation.source = related->source;
         context.translation.destination = related->destination;

@@ -232,6 +232,40 @@ TEST_F(HostTest, GetsFragmentsTogetherAndErrors) {
     EXPECT_EQ(host_sends(mine, kWorld, "up").size(), 1U);
 }
 
+TEST_F(HostTest, IsToldThatAPacketIsTooBig) {
+    change.put.interfaces["inside"].mtu = 1300;
+    apply();
+    bench.settle();
+    bench.collect("host");
+    PacketSpec big{.source = kNode4, .destination = "10.0.0.2", .source_port = 1, .destination_port = 2};
+    big.payload = 1400;
+    big.dont_fragment = true;
+    const auto told = host_sends(big, kOut, "host");
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].find("icmp 10.0.0.1 > 192.0.2.1"), 0U) << told[0];
+}
+
+TEST_F(HostTest, IsNotReachedUnderATagOrByOthersFragments) {
+    const auto plain =
+        routed({.source = "127.0.0.1", .destination = "127.0.0.1", .source_port = 1, .destination_port = 53},
+               kOut, kWorld);
+    Bytes tagged(plain.begin(), plain.begin() + 12);
+    tagged.insert(tagged.end(), {0x81, 0, 0, 0});
+    tagged.insert(tagged.end(), plain.begin() + 12, plain.end());
+    bench.inject("up", tagged);
+    EXPECT_TRUE(bench.collect("host").empty());
+    EXPECT_EQ(bench.drops("up", Drop::not_ip), 1U);
+    // The host's first piece, and others from outside by the node's address.
+    PacketSpec big{.source = kNode4, .destination = "10.0.0.2", .source_port = 1, .destination_port = 2};
+    big.payload = 3000;
+    const auto pieces = cut(packet(big), 1500, 7);
+    bench.inject("host", framed(pieces[0], kOut, kOut));
+    for (std::size_t i = 1; i < pieces.size(); ++i)
+        bench.inject("up", framed(pieces[i], kOut, kWorld));
+    bench.settle();
+    EXPECT_TRUE(frames("pod").empty());
+}
+
 TEST_F(HostTest, WithoutItTheNodeAnswersItself) {
     change.put.ports["host"].up = false;
     apply();
@@ -268,6 +302,25 @@ TEST_F(HostTest, IsRefusedWhereItCannotStand) {
                   p.guard = model::Guard{{MacAddress::parse(kPod).value()}, {}};
               }).find("host's own port"),
               std::string::npos);
+}
+
+class IsolatedNetworks : public RouterTest {};
+
+TEST_F(IsolatedNetworks, GetNoErrorsFromEachOther) {
+    for (const char* name : {"inside", "outside"})
+        change.put.interfaces[name].isolated = true;
+    apply();
+    bench.settle();
+    bench.collect("up");
+    PacketSpec error{.source = "10.0.0.2",
+                     .destination = "192.0.2.254",
+                     .protocol = kIcmp,
+                     .icmp_type = 3,
+                     .icmp_code = 3};
+    error.inside =
+        packet({.source = "192.0.2.254", .destination = "10.0.0.2", .source_port = 1, .destination_port = 9});
+    EXPECT_TRUE(pass("pod", error, "up").empty());
+    EXPECT_EQ(bench.drops("pod", Drop::isolated), 1U);
 }
 
 }  // namespace

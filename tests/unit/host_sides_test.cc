@@ -117,7 +117,7 @@ TEST(Sides, PublishInOneTableByRulesOfTheNamespacesFirstPort) {
     EXPECT_EQ(sides[0].published, expected);
     EXPECT_TRUE(has_route(sides[0], "0.0.0.0/0", kPublishedTable));
     EXPECT_TRUE(has_route(sides[0], "::/0", kPublishedTable));
-    EXPECT_TRUE(sides[1].published.empty());
+    EXPECT_FALSE(sides[1].published.has_value());
     EXPECT_TRUE(sides[1].interface.routes.empty());
 }
 
