@@ -2,6 +2,7 @@
 pods and published ports besides, and the interface comes back with all that it had."""
 import contextlib
 import json
+import signal
 import socket
 import sqlite3
 import threading
@@ -56,6 +57,9 @@ class Machine:
 
     def taken(self):
         return self.node.api("GET", "/v1/uplinks").body["taken"]
+
+    def present(self):
+        return self.space.run("ip", "link", "show", "eth1", check=False).returncode == 0
 
     def kind(self):
         described = json.loads(self.space.output("ip", "-d", "-j", "link", "show", "eth1"))[0]
@@ -385,3 +389,18 @@ def test_it_is_taken_again_after_a_reboot(taking):
     for family in hosts.FAMILIES:
         machine.space.ping(FAR[family])
         machine.outside.space.ping(NODE[family])
+
+
+def test_it_comes_back_though_the_dataplane_hangs(taking):
+    """The node's way does not wait for a dataplane that answers nothing."""
+    machine = taking
+    before = machine.kernel()
+    machine.take(confirm_within=1)
+    dataplane = machine.node.dataplane.child
+    dataplane.send_signal(signal.SIGSTOP)
+    try:
+        process.wait_until(lambda: machine.present() and machine.kind() == "veth" and machine.kernel() == before, 20,
+                           "the interface to be given back")
+    finally:
+        dataplane.send_signal(signal.SIGCONT)
+    machine.outside.space.ping(NODE[4])
