@@ -148,10 +148,10 @@ TEST_F(HostTest, HearsTheLink) {
         const Bytes head{8, 6, 0, 1, 8, 0, 6, 4, 0, static_cast<std::uint8_t>(operation)};
         std::copy(head.begin(), head.end(), b.begin() + 12);
         std::copy(world.begin(), world.end(), b.begin() + 22);
-        const auto sender = ip("192.0.2.254").bytes();
-        std::copy(sender.begin(), sender.end(), b.begin() + 28);
-        const auto asked = ip(target).bytes();
-        std::copy(asked.begin(), asked.end(), b.begin() + 38);
+        const auto sender = ip("192.0.2.254");
+        std::copy(sender.bytes().begin(), sender.bytes().end(), b.begin() + 28);
+        const auto asked = ip(target);
+        std::copy(asked.bytes().begin(), asked.bytes().end(), b.begin() + 38);
         return b;
     };
     bench.inject("up", arp(kOut, 2, kNode4));  // an answer: the router reads it, the host gets it
