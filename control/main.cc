@@ -26,6 +26,7 @@
 #include "api/router.h"
 #include "api/state_routes.h"
 #include "docker/plugin.h"
+#include "host/absent.h"
 #include "host/routes.h"
 #include "host/shares.h"
 #include "host/taken.h"
@@ -181,10 +182,12 @@ void run(const Settings& settings, const sigset_t& signals) {
     const network::Together not_pods(config_source, networks);
     pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
+    host::Absent absent;
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
-    reconcile::Reconciler reconciler(reconcile_options, database, {&config_source, &networks, &attachments});
+    reconcile::Reconciler reconciler(reconcile_options, database,
+                                     {&config_source, &networks, &attachments, &absent});
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
@@ -192,7 +195,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
     host::Shares shares(reconciler);
-    host::Taken taken(settings.run_dir, database, reconciler, changes, shares);
+    host::Taken taken(settings.run_dir, database, reconciler, changes, shares, absent);
     taken.recover();
     /// However this ends: nobody is told of changes who is not there any more.
     const struct StopFirst {

@@ -27,7 +27,7 @@ http::Descriptor address_monitor() {
     http::Descriptor monitor(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
     if (!monitor.valid() ||
         ::bind(monitor.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         spdlog::warn("addresses that come and go are not heard of at once: {}", std::strerror(errno));

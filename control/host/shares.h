@@ -52,7 +52,7 @@ private:
     std::map<std::string, std::string> faults_;  ///< told already
 
     http::Descriptor bell_;     ///< an eventfd: a round is wanted
-    http::Descriptor monitor_;  ///< a netlink socket that hears of addresses that come and go
+    http::Descriptor monitor_;  ///< a netlink socket that hears of interfaces and addresses that come and go
     std::jthread thread_;       ///< last: ends before the rest goes
 };
 

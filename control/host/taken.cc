@@ -50,12 +50,13 @@ std::string_view to_string(State state) {
 }
 
 Taken::Taken(std::string run_dir, store::Database& database, reconcile::Reconciler& reconciler,
-             reconcile::ConfigChanges& changes, Shares& shares)
+             reconcile::ConfigChanges& changes, Shares& shares, Absent& absent)
     : run_dir_(std::move(run_dir)),
       database_(database),
       reconciler_(reconciler),
       changes_(changes),
       shares_(shares),
+      absent_(absent),
       boot_(node::boot_id()) {
     store::Transaction tx(database_);
     rows_ = load(tx);
@@ -243,7 +244,7 @@ void Taken::put_back(TakenInterface row, Dependents dependents) {
     row.state = State::leaving;
     save(row);
     // The node's way first: the configuration, and a dataplane that may not answer, can wait.
-    return_interface(row);
+    if (!absent_.set(row.name, false)) return_interface(row);
     if (dependents == Dependents::remove) withdraw_what_is_left(row.name);
     erase(row.name);
     spdlog::info("interface {} is the kernel's again", row.name);
@@ -257,19 +258,28 @@ void Taken::take_again(TakenInterface row) {
     if (!node::has_interface(there, row.name)) {
         const auto now = node::read_interface(own, row.name, node::Purpose::look);
         if (!now || node::is_tap(own, row.name)) {
-            return spdlog::error(
-                "interface {}, which is taken as an uplink, is not there; it is taken when it "
-                "comes, and \"viaduct uplink del {}\" forgets it",
-                row.name, row.name);
+            return note_absent(row.name, true);
         }
         // Addresses and routes that the system gave it at its start are newer than what was kept.
-        if (!now->addresses.empty()) row.kernel = *now;
+        if (now->up && !now->addresses.empty()) row.kernel = *now;
         node::move_interface(own, row.name, there, true);
     }
     row.boot = boot_;
     row.kernel.index = 0;
     save(row);
+    note_absent(row.name, false);
     spdlog::info("interface {} is taken again", row.name);
+}
+
+void Taken::note_absent(const std::string& name, bool absent) {
+    if (!absent_.set(name, absent)) return;
+    if (absent) {
+        spdlog::error(
+            "interface {}, which is taken as an uplink, is not there; it is taken when it comes, and "
+            "\"viaduct uplink del {}\" forgets it",
+            name, name);
+    }
+    reconciler_.wake();
 }
 
 /// The interface itself, and not the TAP, is where the host is.

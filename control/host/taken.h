@@ -19,6 +19,7 @@
 
 #include "viaduct/model.h"
 
+#include "host/absent.h"
 #include "host/shares.h"
 #include "node/interface_state.h"
 #include "reconcile/config_changes.h"
@@ -52,7 +53,7 @@ class Taken {
 public:
     /// `run_dir`: where the namespace is mounted. What is referred to outlives this.
     Taken(std::string run_dir, store::Database& database, reconcile::Reconciler& reconciler,
-          reconcile::ConfigChanges& changes, Shares& shares);
+          reconcile::ConfigChanges& changes, Shares& shares, Absent& absent);
     ~Taken() { stop(); }
     Taken(const Taken&) = delete;
     Taken& operator=(const Taken&) = delete;
@@ -92,6 +93,7 @@ private:
     void return_interface(const TakenInterface& row);
     void take_again(TakenInterface row);
     [[nodiscard]] bool is_at_home(const std::string& name) const;
+    void note_absent(const std::string& name, bool absent);
     void follow(TakenInterface row);
     void save(const TakenInterface& row);
     void erase(const std::string& name);
@@ -104,6 +106,7 @@ private:
     reconcile::Reconciler& reconciler_;
     reconcile::ConfigChanges& changes_;
     Shares& shares_;
+    Absent& absent_;
     const std::string boot_;
 
     std::mutex working_;  ///< one taking at a time; guards the next
