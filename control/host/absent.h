@@ -1,5 +1,6 @@
-// Taken interfaces that are not there: a card that comes late after a reboot, or not at all. Until one is, the
-// dataplane has neither its uplink nor the TAP of its name, which would keep the card from getting that name.
+// Taken interfaces that are not there: a card that comes late after a reboot, or not at all. Until one is,
+// the dataplane has neither its uplink nor the TAP of its name, which would keep the card from getting that
+// name.
 #pragma once
 
 #include <mutex>
