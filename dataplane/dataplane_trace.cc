@@ -167,7 +167,7 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
                                             std::uint16_t l2_length, TraceAnswer answer) {
     const auto& bridge = *topology->ports[from].bridge;
     if (bridge.switch_burst == switch_burst_wire) {
-        const auto end = topology->ports[from].wire_end;
+        const auto end = topology->ports[from].link_end;
         if (end == kNoPort)
             return dropped(std::move(answer), Drop::no_output, "wire " + bridge.name + " has no other end");
         answer.port = port_name(end);

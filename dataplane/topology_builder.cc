@@ -78,8 +78,8 @@ void view_wires(Topology& topology, const std::vector<PlacedPort>& ports) {
         if (view.bridge == nullptr || view.bridge->switch_burst != switch_burst_wire) continue;
         const auto [other, alone] = first.emplace(view.bridge, placed.index);
         if (alone) continue;
-        view.wire_end = other->second;
-        topology.ports[other->second].wire_end = placed.index;
+        view.link_end = other->second;
+        topology.ports[other->second].link_end = placed.index;
     }
 }
 

@@ -408,7 +408,7 @@ void switch_burst_plain(Forwarder& forwarder, PortIndex from, const PortView& po
 
 void switch_burst_wire(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                        std::uint16_t count) {
-    const auto to = port.wire_end;
+    const auto to = port.link_end;
     if (to == kNoPort) return drop_burst(forwarder, from, Drop::no_output, frames, count);
     const auto& end = forwarder.topology().ports[to];
     for (std::uint16_t i = 0; i < count; ++i) {

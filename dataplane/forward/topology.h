@@ -71,14 +71,14 @@ struct alignas(64) PortView {
     bool link_up = false;
     std::uint32_t frame_most = 0;  ///< longest untagged frame in bytes; a tagged one may have 4 more
     std::uint32_t fdb_limit = 0;
-    PortIndex wire_end = kNoPort;  ///< on a wire: the other one; kNoPort: there is none
+    /// On a wire the other port; between an uplink and the host on its bridge the other of these, which gets
+    /// what stays on a link (LLDP). kNoPort: there is none.
+    PortIndex link_end = kNoPort;
+    /// The router interface that the host shares by this port; kNoInterface: it is no host's.
+    InterfaceIndex host_of = kNoInterface;
     /// A tunnel's end: its tunnels, by which it sends instead of by queues. Null: any other port.
     const std::vector<TunnelIndex>* tunnels = nullptr;
     const Guard* guard = nullptr;  ///< null: it may send what it likes
-    /// The router interface that the host shares by this port; kNoInterface: it is no host's.
-    InterfaceIndex host_of = kNoInterface;
-    /// Between an uplink and the host on its bridge: the other one, which gets what stays on a link (LLDP).
-    PortIndex link_end = kNoPort;
     SwitchBurst receive =
         nullptr;  ///< what to do with a burst that came in here; never null where port is set
 
@@ -86,6 +86,7 @@ struct alignas(64) PortView {
         return tagged != nullptr && tagged->test(vlan);
     }
 };
+static_assert(sizeof(PortView) == 64, "one cache line: it is read for every burst");
 
 /// A router interface as forwarding sees it.
 struct InterfaceView {
