@@ -146,8 +146,13 @@ void bring_about(const Side& side) {
     const auto ns = side.netns.empty() ? node::Namespace::own() : node::Namespace::open(side.netns);
     const auto& ifname = side.interface.ifname;
     auto missing = side.interface;
+    // Those that are there would be announced anew, to whoever hears of addresses: to Shares, too.
+    const auto present = node::addresses_of(ns, ifname);
     std::erase_if(missing.addresses, [&](const attachment::Address& one) {
-        return std::ranges::find(side.kept, one.address) != side.kept.end();
+        const auto has = [&](const std::vector<Prefix>& list) {
+            return std::ranges::find(list, one.address) != list.end();
+        };
+        return has(side.kept) || has(present);
     });
     node::configure(ns, missing);
     set_switches(ns, side);

@@ -33,6 +33,20 @@ std::string place_of(const std::string& interface) {
     return "uplinks/" + interface;
 }
 
+bool has(const std::vector<Prefix>& list, const Prefix& prefix) {
+    return std::ranges::find(list, prefix) != list.end();
+}
+
+/// What the host has lost since `before` goes, what it has got comes; all else is somebody's configuration.
+void follow_addresses(std::vector<Prefix>& addresses, const std::vector<Prefix>& before,
+                      const std::vector<Prefix>& now) {
+    std::erase_if(addresses, [&](const Prefix& own) { return has(before, own) && !has(now, own); });
+    for (const auto& own : now) {
+        if (!has(before, own) && !has(addresses, own)) addresses.push_back(own);
+    }
+    std::sort(addresses.begin(), addresses.end());
+}
+
 }  // namespace
 
 std::string_view to_string(State state) {
@@ -68,6 +82,7 @@ void Taken::save(const TakenInterface& row) {
     tx.commit();
     const std::scoped_lock lock(mutex_);
     rows_[row.name] = row;
+    bell_.notify_all();
 }
 
 void Taken::erase(const std::string& name) {
@@ -163,12 +178,15 @@ void Taken::take(const TakeRequest& request) {
         save(row);
     } catch (...) {
         spdlog::warn("interface {} is given back: it could not be taken", name);
-        put_back(row, Dependents::remove);
+        try {
+            put_back(row, Dependents::remove);
+        } catch (const std::exception& error) {
+            spdlog::error("interface {} cannot be given back, and is tried again: {}", name, error.what());
+        }
         throw;
     }
     spdlog::info("interface {} is taken{}", name,
                  row.state == State::unconfirmed ? ", and comes back unless that is confirmed" : "");
-    bell_.notify_all();
 }
 
 void Taken::confirm(const std::string& interface) {
@@ -235,9 +253,11 @@ void Taken::return_interface(const TakenInterface& row) {
 }
 
 void Taken::put_back(TakenInterface row, Dependents dependents) {
-    if (row.state == State::taken || row.state == State::unconfirmed) {
+    const auto own = node::Namespace::own();
+    const bool settled = row.state == State::taken || row.state == State::unconfirmed;
+    if (settled && node::is_tap(own, row.name)) {
         // What the host has of it now, after a lease was renewed, say.
-        const auto now = node::read_interface(node::Namespace::own(), row.name, node::Purpose::look);
+        const auto now = node::read_interface(own, row.name, node::Purpose::look);
         if (now && !now->addresses.empty()) row.kernel = *now;
     }
     if (dependents == Dependents::refuse) withdraw_objects(row.name, dependents);
@@ -322,8 +342,8 @@ void Taken::follow(TakenInterface row) {
     }
     const auto own_namespace = node::Namespace::own();
     if (row.boot != boot_ || is_at_home(row.name)) return take_again(row);
-    const auto now = node::read_interface(own_namespace, row.name, node::Purpose::look);
-    if (!now) return;
+    auto now = node::read_interface(own_namespace, row.name, node::Purpose::look);
+    if (!now || !node::is_tap(own_namespace, row.name)) return;
     if (now->index != row.kernel.index) {
         // Another TAP of that name: made anew after a reboot, or after somebody has deleted it.
         for (const auto& refused : node::write_interface(own_namespace, row.name, row.kernel))
@@ -331,22 +351,10 @@ void Taken::follow(TakenInterface row) {
         row.kernel.index = now->index;
         return save(row);
     }
-    const auto had = [](const std::vector<Prefix>& list, const Prefix& prefix) {
-        return std::ranges::find(list, prefix) != list.end();
-    };
-    auto config = configured();
-    const auto found = config.interfaces.find(row.name);
-    if (found == config.interfaces.end()) return;
-    auto interface = found->second;
-    auto& addresses = interface.addresses;
-    std::erase_if(addresses, [&](const Prefix& own) {
-        return had(row.kernel.prefixes, own) && !had(now->prefixes, own);
-    });
-    for (const auto& own : now->prefixes) {
-        if (!had(row.kernel.prefixes, own) && !had(addresses, own)) addresses.push_back(own);
-    }
-    std::sort(addresses.begin(), addresses.end());
-    if (!(interface == found->second)) {
+    const auto config = configured();
+    auto interface = config.interfaces.at(row.name);
+    follow_addresses(interface.addresses, row.kernel.prefixes, now->prefixes);
+    if (!(interface == config.interfaces.at(row.name))) {
         model::Change change;
         change.put.interfaces.emplace(row.name, interface);
         changes_.change(change, false, "the host's addresses on " + row.name + " have changed");
@@ -356,7 +364,7 @@ void Taken::follow(TakenInterface row) {
                       now->routes.size() == kept.routes.size() &&
                       now->neighbours.size() == kept.neighbours.size();
     if (same) return;
-    row.kernel = *now;
+    row.kernel = std::move(*now);
     save(row);
 }
 
@@ -390,10 +398,8 @@ void Taken::run(const std::stop_token& stopping) {
     while (!stopping.stop_requested()) {
         {
             std::unique_lock lock(mutex_);
-            const auto is_waiting = [](const auto& entry) {
-                return entry.second.state == State::unconfirmed;
-            };
-            bell_.wait(lock, stopping, [&] { return std::ranges::any_of(rows_, is_waiting); });
+            const auto is_unsettled = [](const auto& entry) { return entry.second.state != State::taken; };
+            bell_.wait(lock, stopping, [&] { return std::ranges::any_of(rows_, is_unsettled); });
             bell_.wait_for(lock, stopping, std::chrono::milliseconds(200), [] { return false; });
         }
         if (!stopping.stop_requested()) expire();
@@ -405,7 +411,8 @@ void Taken::expire() {
     const std::scoped_lock working(working_);
     for (const auto& row : list()) {
         const bool late = row.state == State::unconfirmed && std::time(nullptr) >= row.deadline;
-        if (!late && row.state != State::leaving) continue;
+        // With the lock held nobody is taking or giving back: what is under way was left so.
+        if (row.state == State::taken || (row.state == State::unconfirmed && !late)) continue;
         const auto now = std::chrono::steady_clock::now();
         auto& again = again_[row.name];
         if (now < again) continue;

@@ -366,6 +366,12 @@ void set_neighbour(const Namespace& ns, const std::string& ifname, const IpAddre
         refuse("neighbour " + address.to_string() + " on interface " + ifname, error);
 }
 
+std::vector<Prefix> addresses_of(const Namespace& ns, const std::string& ifname) {
+    Netlink netlink(ns);
+    const auto link = find_link(netlink, ifname);
+    return link ? find_addresses(netlink, *link).addresses : std::vector<Prefix>();
+}
+
 void withdraw_stale(const Namespace& ns, const InterfaceConfig& config) {
     Netlink netlink(ns);
     const auto link = find_link(netlink, config.ifname);

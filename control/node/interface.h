@@ -31,6 +31,8 @@ struct InterfaceConfig {
 
 /// Brings the interface to `config`; may be called again. Throws Error, which says what the kernel refused.
 void configure(const Namespace& ns, const InterfaceConfig& config);
+/// What addresses the interface has; none: also when it is not there.
+std::vector<Prefix> addresses_of(const Namespace& ns, const std::string& ifname);
 /// Takes away addresses and routes of the interface that have `config.mark` and are not in `config`.
 void withdraw_stale(const Namespace& ns, const InterfaceConfig& config);
 /// The MAC address by which the interface reaches an address on its link, for good.

@@ -111,6 +111,9 @@ void check_alone(const std::vector<Link>& links, const Link& link) {
     }
 }
 
+/// What a message has room for, with its header and what is added to it.
+constexpr std::size_t kToldMost = sizeof(Message::bytes) - 64;
+
 Told payload_of(const nlmsghdr& told) {
     const auto* bytes = static_cast<const std::uint8_t*>(mnl_nlmsg_get_payload(&told));
     return {bytes, bytes + mnl_nlmsg_get_payload_len(&told)};
@@ -181,7 +184,11 @@ void read_route(const nlmsghdr& answer, const Link& link, Purpose purpose, Inter
         throw Error("a route by " + link.name +
                     " uses a next-hop object, which cannot be moved; "
                     "write it with \"via\" and \"dev\" (ip route show)");
-    state.routes.push_back(payload_of(answer));
+    auto told = payload_of(answer);
+    if (told.size() > kToldMost && purpose == Purpose::look) return;
+    if (told.size() > kToldMost)
+        throw Error("a route by " + link.name + " has more next hops than can be moved (ip route show)");
+    state.routes.push_back(std::move(told));
     const auto any = *IpAddress::parse(info->rtm_family == AF_INET ? "0.0.0.0" : "::");
     gateway.destination = {destination.value_or(any), info->rtm_dst_len};
     if (!several && table == RT_TABLE_MAIN) state.gateways.push_back(gateway);
@@ -208,16 +215,14 @@ void read_neighbours(Netlink& netlink, const Link& link, InterfaceState& state) 
     });
 }
 
-/// A request made of what was told of another interface: its index becomes `index` wherever it stands.
+/// A request made of what was told of another interface. Nothing: it is too short, or longer than any that
+/// was taken.
 template <typename Fixed>
-Message request(const Told& told, unsigned short type, unsigned index, std::uint32_t Fixed::*at) {
+std::optional<Message> request(const Told& told, unsigned short type) {
+    if (told.size() < sizeof(Fixed) || told.size() > kToldMost) return std::nullopt;
     Message message;
     auto* header = message.start(type, NLM_F_CREATE | NLM_F_REPLACE);
-    if (told.size() < sizeof(Fixed) || told.size() > message.bytes.size() - 64)
-        throw Error("what was kept of an interface is damaged");
-    auto* fixed = mnl_nlmsg_put_extra_header(header, told.size());
-    std::memcpy(fixed, told.data(), told.size());
-    if (at != nullptr) static_cast<Fixed*>(fixed)->*at = index;
+    std::memcpy(mnl_nlmsg_put_extra_header(header, told.size()), told.data(), told.size());
     return message;
 }
 
@@ -269,10 +274,15 @@ private:
 void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state,
                      Refusals& refusals) {
     for (const auto& told : state.addresses) {
-        auto message = request<ifaddrmsg>(told, RTM_NEWADDR, index, &ifaddrmsg::ifa_index);
-        auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_get_payload(message.header()));
+        auto message = request<ifaddrmsg>(told, RTM_NEWADDR);
+        if (!message) {
+            refusals.add("an address on interface " + ifname, EBADMSG);
+            continue;
+        }
+        auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_get_payload(message->header()));
+        info->ifa_index = index;
         bool marked = false;
-        change_attributes(message.header(), sizeof(ifaddrmsg), [&](int type, nlattr* attribute) {
+        change_attributes(message->header(), sizeof(ifaddrmsg), [&](int type, nlattr* attribute) {
             if (type == kAddressProtocol) marked = true;
             if (type != IFA_FLAGS) return;
             // It is nobody else's: it was this node's until now.
@@ -280,8 +290,8 @@ void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname
             *flags &= ~std::uint32_t{IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_PERMANENT};
             if (info->ifa_family == AF_INET6) *flags |= IFA_F_NODAD;
         });
-        if (!marked) mnl_attr_put_u8(message.header(), kAddressProtocol, kMark);
-        if (const int error = netlink.talk(message); error != 0 && error != EEXIST)
+        if (!marked) mnl_attr_put_u8(message->header(), kAddressProtocol, kMark);
+        if (const int error = netlink.talk(*message); error != 0 && error != EEXIST)
             refusals.add("an address on interface " + ifname, error);
     }
 }
@@ -294,9 +304,9 @@ void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, c
     while (!left.empty()) {
         std::vector<Told> again;
         for (const auto& told : left) {
-            auto message = request<rtmsg>(told, RTM_NEWROUTE, index, nullptr);
-            rewrite_route(message.header(), index);
-            const int now = netlink.talk(message);
+            auto message = request<rtmsg>(told, RTM_NEWROUTE);
+            if (message) rewrite_route(message->header(), index);
+            const int now = message ? netlink.talk(*message) : EBADMSG;
             if (now == 0 || now == EEXIST) continue;
             error = now;
             again.push_back(told);
@@ -310,12 +320,16 @@ void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, c
 void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifname,
                       const InterfaceState& state, Refusals& refusals) {
     for (const auto& told : state.neighbours) {
-        auto message = request<ndmsg>(told, RTM_NEWNEIGH, 0, nullptr);
-        static_cast<ndmsg*>(mnl_nlmsg_get_payload(message.header()))->ndm_ifindex = static_cast<int>(index);
-        change_attributes(message.header(), sizeof(ndmsg), [](int type, nlattr* attribute) {
+        auto message = request<ndmsg>(told, RTM_NEWNEIGH);
+        if (!message) {
+            refusals.add("a neighbour on interface " + ifname, EBADMSG);
+            continue;
+        }
+        static_cast<ndmsg*>(mnl_nlmsg_get_payload(message->header()))->ndm_ifindex = static_cast<int>(index);
+        change_attributes(message->header(), sizeof(ndmsg), [](int type, nlattr* attribute) {
             if (type == NDA_CACHEINFO || type == NDA_PROBES) attribute->nla_type = NDA_UNSPEC;
         });
-        if (const int error = netlink.talk(message); error != 0)
+        if (const int error = netlink.talk(*message); error != 0)
             refusals.add("a neighbour on interface " + ifname, error);
     }
 }

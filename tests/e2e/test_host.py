@@ -413,3 +413,37 @@ def test_it_comes_back_though_the_dataplane_hangs(taking):
     finally:
         dataplane.send_signal(signal.SIGCONT)
     machine.outside.space.ping(NODE[4])
+
+
+def test_what_bars_the_way_back_does_so_no_longer_than_it_is_there(taking):
+    """Somebody has put another interface in the TAP's place: when that goes, the interface comes back by itself."""
+    machine = taking
+    before = machine.kernel()
+    machine.take(confirm_within=3)
+    machine.space.run("ip", "link", "del", "eth1")
+    machine.space.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "impostor")
+    process.wait_until(lambda: [each["state"] for each in machine.taken()] == ["leaving"], 30, "the way back to be tried")
+    process.wait_until(lambda: "another interface has the name" in machine.node.control.text(), 30, "the log to say why")
+    machine.space.run("ip", "link", "del", "impostor")
+    process.wait_until(lambda: machine.taken() == [] and machine.kernel() == before, 30, "the interface to be back")
+
+
+def test_an_interface_is_shared_by_hand(node, make_netns, make_outside):
+    """`port add ... host`, on an uplink that is no taken interface; and when all is as it should be, control is quiet."""
+    world = make_outside(node).address(f"{OUTSIDE[4]}/24", f"{OUTSIDE[6]}/64")
+    pods.change(node, {"bridges": [{"name": "up"}], "ports": [world.port("up")],
+                       "interfaces": [{"name": "out", "bridge": "up", "addresses": [f"{NODE[4]}/24", f"{NODE[6]}/64"]}]})
+    node.cli("port", "add", "host0", "type", "tap", "name", "vd0", "bridge", "up", "host", "out")
+    for family in hosts.FAMILIES:
+        world.space.ping(NODE[family])
+        node.namespace.ping(OUTSIDE[family])
+    with hosts.EchoServer(Space(node.namespace, NODE), 4, 22):
+        exchange(Space(world.space, OUTSIDE), 4, NODE[4], 22)
+    told = node.directory / "monitor.log"
+    with node.namespace.start("timeout", "3", "ip", "monitor", "address", log=told) as monitor:
+        monitor.wait_end(20)
+    events = [line for line in told.read_text().splitlines() if NODE[4] in line or NODE[6] in line]
+    assert len(events) < 3, events
+    node.cli("port", "del", "host0")
+    process.wait_until(lambda: "vd0" not in node.namespace.output("ip", "link"), 20, "the TAP to go")
+    world.space.ping(NODE[4])  # the router answers by itself again
