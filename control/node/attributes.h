@@ -17,6 +17,9 @@ namespace viaduct::node {
 
 inline constexpr std::array<unsigned char, 2> kFamilies{AF_INET, AF_INET6};
 
+/// IFA_PROTO, since Linux 5.18: who has made an address.
+inline constexpr std::uint16_t kAddressProtocol = 11;
+
 inline std::string text_of(const nlattr* attribute) {
     const auto* text = mnl_attr_get_str(attribute);
     return {text, ::strnlen(text, mnl_attr_get_payload_len(attribute))};

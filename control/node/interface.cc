@@ -17,6 +17,7 @@
 #include <linux/rtnetlink.h>
 
 #include "node/attributes.h"
+#include "node/link.h"
 #include "node/netlink.h"
 
 namespace viaduct::node {
@@ -26,62 +27,6 @@ namespace {
 using attachment::Address;
 using attachment::Route;
 
-/// IFA_PROTO, since Linux 5.18.
-constexpr std::uint16_t kAddressProtocol = 11;
-
-struct Link {
-    int index = 0;
-    unsigned flags = 0;
-    std::uint32_t mtu = 0;
-    std::string mac;
-    std::string alias;
-    std::string kind;
-};
-
-std::string kind_of(const nlattr* linkinfo) {
-    std::string kind;
-    const auto* begin = static_cast<const char*>(mnl_attr_get_payload(linkinfo));
-    for_each_between(begin, begin + mnl_attr_get_payload_len(linkinfo),
-                     [&](int type, const nlattr* attribute) {
-                         if (type == IFLA_INFO_KIND) kind = text_of(attribute);
-                     });
-    return kind;
-}
-
-Link link_from(const nlmsghdr& header) {
-    const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&header));
-    Link link;
-    link.index = info->ifi_index;
-    link.flags = info->ifi_flags;
-    for_each_attribute(header, sizeof(ifinfomsg), [&](int type, const nlattr* attribute) {
-        if (type == IFLA_MTU) link.mtu = mnl_attr_get_u32(attribute);
-        if (type == IFLA_IFALIAS) link.alias = text_of(attribute);
-        if (type == IFLA_LINKINFO) link.kind = kind_of(attribute);
-        if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(attribute) == 6) {
-            MacAddress mac;
-            std::memcpy(mac.bytes.data(), mnl_attr_get_payload(attribute), 6);
-            link.mac = mac.to_string();
-        }
-    });
-    return link;
-}
-
-std::optional<Link> find_link(Netlink& netlink, const std::string& ifname) {
-    Message message;
-    auto* header = message.start(RTM_GETLINK, 0);
-    mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg));
-    mnl_attr_put_strz(header, IFLA_IFNAME, ifname.c_str());
-    mnl_attr_put_u32(header, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-    std::optional<Link> link;
-    if (netlink.get(message, [&](const nlmsghdr& answer) { link = link_from(answer); }) != 0)
-        return std::nullopt;
-    return link;
-}
-
-[[noreturn]] void refuse(const std::string& what, int error) {
-    throw Error("the kernel refused " + what + ": " + std::strerror(error));
-}
-
 void set_link(Netlink& netlink, const Link& link, const InterfaceConfig& config) {
     Message message;
     auto* header = message.start(RTM_NEWLINK, 0);
@@ -89,7 +34,7 @@ void set_link(Netlink& netlink, const Link& link, const InterfaceConfig& config)
     info->ifi_index = link.index;
     info->ifi_change = IFF_UP;
     info->ifi_flags = config.up ? IFF_UP : 0;
-    if (link.mac != config.mac.to_string()) mnl_attr_put(header, IFLA_ADDRESS, 6, config.mac.bytes.data());
+    if (link.mac != config.mac) mnl_attr_put(header, IFLA_ADDRESS, 6, config.mac.bytes.data());
     if (link.mtu != config.mtu) mnl_attr_put_u32(header, IFLA_MTU, config.mtu);
     if (link.alias != config.alias)
         mnl_attr_put(header, IFLA_IFALIAS, config.alias.size(), config.alias.data());
@@ -389,8 +334,9 @@ std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig
     const auto name = "interface " + config.ifname;
     const auto link = find_link(netlink, config.ifname);
     if (!link) return name + " is not in the pod's namespace";
-    if (link->mac != config.mac.to_string()) {
-        return name + " has MAC address " + link->mac + ", and should have " + config.mac.to_string();
+    if (link->mac != config.mac) {
+        return name + " has MAC address " + link->mac.to_string() + ", and should have " +
+               config.mac.to_string();
     }
     if (link->mtu != config.mtu) {
         return name + " has MTU " + std::to_string(link->mtu) + ", and should have " +
@@ -413,19 +359,9 @@ std::optional<std::string> difference(const Namespace& ns, const InterfaceConfig
 
 std::optional<std::string> find_by_alias(const Namespace& ns, const std::string& alias) {
     Netlink netlink(ns);
-    Message message;
-    auto* header = message.start(RTM_GETLINK, 0);
-    mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg));
-    mnl_attr_put_u32(header, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-    std::optional<std::string> found;
-    netlink.dump(message, [&](const nlmsghdr& answer) {
-        std::string name;
-        for_each_attribute(answer, sizeof(ifinfomsg), [&](int type, const nlattr* attribute) {
-            if (type == IFLA_IFNAME) name = text_of(attribute);
-        });
-        if (link_from(answer).alias == alias) found = name;
-    });
-    return found;
+    const auto links = links_in(netlink);
+    const auto found = std::ranges::find(links, alias, &Link::alias);
+    return found == links.end() ? std::nullopt : std::optional(found->name);
 }
 
 bool remove(const Namespace& ns, const std::string& ifname, const std::string& alias) {
@@ -439,8 +375,9 @@ bool remove(const Namespace& ns, const std::string& ifname, const std::string& a
 bool remove(const Namespace& ns, const std::string& ifname, const MacAddress& mac) {
     Netlink netlink(ns);
     const auto link = find_link(netlink, ifname);
-    if (!link || link->kind != "tun" || link->mac != mac.to_string()) return false;
+    if (!link || link->kind != "tun" || link->mac != mac) return false;
     remove_link(netlink, *link, ifname);
     return true;
 }
+
 }  // namespace viaduct::node

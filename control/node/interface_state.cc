@@ -18,6 +18,7 @@
 #include <linux/sockios.h>
 
 #include "node/attributes.h"
+#include "node/link.h"
 #include "node/netlink.h"
 #include "node/rules.h"
 #include "node/sysctl.h"
@@ -26,7 +27,6 @@ namespace viaduct::node {
 
 namespace {
 
-constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, since Linux 5.18
 /// What decides how an interface gets addresses and whom it believes.
 constexpr std::array<std::array<const char*, 2>, 8> kSwitches{{{"ipv6", "disable_ipv6"},
                                                                {"ipv6", "stable_secret"},
@@ -37,65 +37,9 @@ constexpr std::array<std::array<const char*, 2>, 8> kSwitches{{{"ipv6", "disable
                                                                {"ipv6", "addr_gen_mode"},
                                                                {"ipv6", "use_tempaddr"}}};
 
-[[noreturn]] void refuse(const std::string& what, int error) {
-    throw Error("the kernel refused " + what + ": " + std::strerror(error));
-}
-
-struct Link {
-    unsigned index = 0;
-    unsigned flags = 0;
-    std::uint32_t mtu = 0;
-    std::uint32_t master = 0;  ///< of which bridge or bond it is a port
-    std::uint32_t below = 0;   ///< on which it stands
-    bool tun = false;
-    MacAddress mac;
-    std::string name;
-};
-
-Link link_from(const nlmsghdr& told) {
-    const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&told));
-    Link link;
-    link.index = static_cast<unsigned>(info->ifi_index);
-    link.flags = info->ifi_flags;
-    for_each_attribute(told, sizeof(ifinfomsg), [&](int type, const nlattr* attribute) {
-        if (type == IFLA_MTU) link.mtu = mnl_attr_get_u32(attribute);
-        if (type == IFLA_MASTER) link.master = mnl_attr_get_u32(attribute);
-        if (type == IFLA_LINK) link.below = mnl_attr_get_u32(attribute);
-        if (type == IFLA_LINK_NETNSID) link.below = 0;  // a pair's other end, in another namespace
-        if (type == IFLA_IFNAME) link.name = text_of(attribute);
-        if (type == IFLA_LINKINFO) {
-            const auto* begin = static_cast<const char*>(mnl_attr_get_payload(attribute));
-            for_each_between(begin, begin + mnl_attr_get_payload_len(attribute),
-                             [&](int inner, const nlattr* one) {
-                                 if (inner == IFLA_INFO_KIND) link.tun = text_of(one) == "tun";
-                             });
-        }
-        if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(attribute) == link.mac.bytes.size())
-            std::memcpy(link.mac.bytes.data(), mnl_attr_get_payload(attribute), link.mac.bytes.size());
-    });
-    return link;
-}
-
-std::vector<Link> links_in(Netlink& netlink) {
-    Message question;
-    mnl_nlmsg_put_extra_header(question.start(RTM_GETLINK, 0), sizeof(ifinfomsg));
-    std::vector<Link> links;
-    netlink.dump(question, [&](const nlmsghdr& answer) { links.push_back(link_from(answer)); });
-    // The two ends of a pair name each other, and neither stands on the other.
-    for (auto& link : links) {
-        const auto peer = std::ranges::find(links, link.below, &Link::index);
-        if (link.below != 0 && peer != links.end() && peer->below == link.index) link.below = peer->below = 0;
-    }
-    return links;
-}
-
-const Link* find(const std::vector<Link>& links, const std::string& ifname) {
-    const auto found = std::ranges::find(links, ifname, &Link::name);
-    return found == links.end() ? nullptr : &*found;
-}
-
-void check_alone(const std::vector<Link>& links, const Link& link) {
-    const auto name_of = [&](unsigned index) {
+void check_alone(Netlink& netlink, const Link& link) {
+    const auto links = links_in(netlink);
+    const auto name_of = [&](int index) {
         const auto found = std::ranges::find(links, index, &Link::index);
         return found == links.end() ? std::to_string(index) : found->name;
     };
@@ -124,7 +68,7 @@ void read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
     mnl_nlmsg_put_extra_header(question.start(RTM_GETADDR, 0), sizeof(ifaddrmsg));
     netlink.dump(question, [&](const nlmsghdr& answer) {
         const auto* info = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&answer));
-        if (info->ifa_index != link.index || info->ifa_scope == RT_SCOPE_LINK) return;
+        if (static_cast<int>(info->ifa_index) != link.index || info->ifa_scope == RT_SCOPE_LINK) return;
         std::uint32_t flags = info->ifa_flags;
         std::optional<IpAddress> address;
         for_each_attribute(answer, sizeof(ifaddrmsg), [&](int type, const nlattr* attribute) {
@@ -140,12 +84,12 @@ void read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
 }
 
 /// Whether every next hop of a route over several leaves by the interface; `any` whether one does.
-bool all_leave_by(const nlattr* hops, unsigned index, bool& any) {
+bool all_leave_by(const nlattr* hops, int index, bool& any) {
     bool all = true;
     const auto* hop = static_cast<const rtnexthop*>(mnl_attr_get_payload(hops));
     int left = mnl_attr_get_payload_len(hops);
     for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
-        const bool ours = static_cast<unsigned>(hop->rtnh_ifindex) == index;
+        const bool ours = hop->rtnh_ifindex == index;
         any = any || ours;
         all = all && ours;
     }
@@ -165,7 +109,7 @@ void read_route(const nlmsghdr& answer, const Link& link, Purpose purpose, Inter
     bool several = false;
     for_each_attribute(answer, sizeof(rtmsg), [&](int type, const nlattr* attribute) {
         if (type == RTA_TABLE) table = mnl_attr_get_u32(attribute);
-        if (type == RTA_OIF) ours = mnl_attr_get_u32(attribute) == link.index;
+        if (type == RTA_OIF) ours = static_cast<int>(mnl_attr_get_u32(attribute)) == link.index;
         if (type == RTA_NH_ID) object = true;
         if (type == RTA_DST) destination = ip_of(attribute);
         if (type == RTA_GATEWAY) gateway.via = ip_of(attribute);
@@ -208,8 +152,7 @@ void read_neighbours(Netlink& netlink, const Link& link, InterfaceState& state) 
     mnl_nlmsg_put_extra_header(question.start(RTM_GETNEIGH, 0), sizeof(ndmsg));
     netlink.dump(question, [&](const nlmsghdr& answer) {
         const auto* info = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(&answer));
-        const bool ours = static_cast<unsigned>(info->ndm_ifindex) == link.index &&
-                          info->ndm_state == NUD_PERMANENT &&
+        const bool ours = info->ndm_ifindex == link.index && info->ndm_state == NUD_PERMANENT &&
                           (info->ndm_family == AF_INET || info->ndm_family == AF_INET6);
         if (ours) state.neighbours.push_back(payload_of(answer));
     });
@@ -239,7 +182,7 @@ void keep_expiry(nlmsghdr* header) {
     if (ticks > 0) mnl_attr_put_u32(header, RTA_EXPIRES, static_cast<std::uint32_t>(ticks / user_hz + 1));
 }
 
-void rewrite_route(nlmsghdr* header, unsigned index) {
+void rewrite_route(nlmsghdr* header, int index) {
     keep_expiry(header);
     // How its interface was doing is no part of a route.
     constexpr unsigned state =
@@ -252,7 +195,7 @@ void rewrite_route(nlmsghdr* header, unsigned index) {
         auto* hop = static_cast<rtnexthop*>(mnl_attr_get_payload(attribute));
         int left = mnl_attr_get_payload_len(attribute);
         for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
-            hop->rtnh_ifindex = static_cast<int>(index);
+            hop->rtnh_ifindex = index;
             hop->rtnh_flags = static_cast<unsigned char>(hop->rtnh_flags & ~state);
         }
     });
@@ -271,7 +214,7 @@ private:
     std::vector<std::string> words_;
 };
 
-void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state,
+void write_addresses(Netlink& netlink, int index, const std::string& ifname, const InterfaceState& state,
                      Refusals& refusals) {
     for (const auto& told : state.addresses) {
         auto message = request<ifaddrmsg>(told, RTM_NEWADDR);
@@ -280,7 +223,7 @@ void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname
             continue;
         }
         auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_get_payload(message->header()));
-        info->ifa_index = index;
+        info->ifa_index = static_cast<unsigned>(index);
         bool marked = false;
         change_attributes(message->header(), sizeof(ifaddrmsg), [&](int type, nlattr* attribute) {
             if (type == kAddressProtocol) marked = true;
@@ -297,7 +240,7 @@ void write_addresses(Netlink& netlink, unsigned index, const std::string& ifname
 }
 
 /// Routes that need another's gateway come after it.
-void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, const InterfaceState& state,
+void write_routes(Netlink& netlink, int index, const std::string& ifname, const InterfaceState& state,
                   Refusals& refusals) {
     auto left = state.routes;
     int error = 0;
@@ -317,15 +260,15 @@ void write_routes(Netlink& netlink, unsigned index, const std::string& ifname, c
     }
 }
 
-void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifname,
-                      const InterfaceState& state, Refusals& refusals) {
+void write_neighbours(Netlink& netlink, int index, const std::string& ifname, const InterfaceState& state,
+                      Refusals& refusals) {
     for (const auto& told : state.neighbours) {
         auto message = request<ndmsg>(told, RTM_NEWNEIGH);
         if (!message) {
             refusals.add("a neighbour on interface " + ifname, EBADMSG);
             continue;
         }
-        static_cast<ndmsg*>(mnl_nlmsg_get_payload(message->header()))->ndm_ifindex = static_cast<int>(index);
+        static_cast<ndmsg*>(mnl_nlmsg_get_payload(message->header()))->ndm_ifindex = index;
         change_attributes(message->header(), sizeof(ndmsg), [](int type, nlattr* attribute) {
             if (type == NDA_CACHEINFO || type == NDA_PROBES) attribute->nla_type = NDA_UNSPEC;
         });
@@ -334,11 +277,11 @@ void write_neighbours(Netlink& netlink, unsigned index, const std::string& ifnam
     }
 }
 
-void bring_up(Netlink& netlink, unsigned index, const std::string& ifname) {
+void bring_up(Netlink& netlink, int index, const std::string& ifname) {
     Message message;
     auto* info =
         static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(message.start(RTM_NEWLINK, 0), sizeof(ifinfomsg)));
-    info->ifi_index = static_cast<int>(index);
+    info->ifi_index = index;
     info->ifi_change = info->ifi_flags = IFF_UP;
     if (const int error = netlink.talk(message); error != 0) refuse("to bring up interface " + ifname, error);
 }
@@ -362,14 +305,13 @@ void stop_merging(const Namespace& ns, const std::string& ifname) {
 std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname,
                                              Purpose purpose) {
     Netlink netlink(ns);
-    const auto links = links_in(netlink);
-    const auto* link = find(links, ifname);
-    if (link == nullptr) return std::nullopt;
+    const auto link = find_link(netlink, ifname);
+    if (!link) return std::nullopt;
     if ((link->flags & IFF_LOOPBACK) != 0 || link->mac.is_zero())
         throw Error("interface " + ifname + " is no Ethernet interface");
-    if (purpose == Purpose::take) check_alone(links, *link);
+    if (purpose == Purpose::take) check_alone(netlink, *link);
     InterfaceState state;
-    state.index = link->index;
+    state.index = static_cast<unsigned>(link->index);
     state.mac = link->mac;
     state.mtu = link->mtu;
     state.up = (link->flags & IFF_UP) != 0;
@@ -386,9 +328,8 @@ std::optional<InterfaceState> read_interface(const Namespace& ns, const std::str
 std::vector<std::string> write_interface(const Namespace& ns, const std::string& ifname,
                                          const InterfaceState& state) {
     Netlink netlink(ns);
-    const auto links = links_in(netlink);
-    const auto* link = find(links, ifname);
-    if (link == nullptr) throw Error("interface " + ifname + " is not there to be given its addresses");
+    const auto link = find_link(netlink, ifname);
+    if (!link) throw Error("interface " + ifname + " is not there to be given its addresses");
     Refusals refusals;
     for (const auto& [family, name] : kSwitches) {
         const auto value = state.switches.find(std::string(family) + "/" + name);
@@ -409,20 +350,18 @@ std::vector<std::string> write_interface(const Namespace& ns, const std::string&
 
 bool is_tap(const Namespace& ns, const std::string& ifname) {
     Netlink netlink(ns);
-    const auto links = links_in(netlink);
-    const auto* link = find(links, ifname);
-    return link != nullptr && link->tun;
+    const auto link = find_link(netlink, ifname);
+    return link && link->kind == "tun";
 }
 
 void move_interface(const Namespace& from, const std::string& ifname, const Namespace& to, bool up) {
     Netlink netlink(from);
-    const auto links = links_in(netlink);
-    const auto* link = find(links, ifname);
-    if (link == nullptr) throw Error("interface " + ifname + " does not exist");
+    const auto link = find_link(netlink, ifname);
+    if (!link) throw Error("interface " + ifname + " does not exist");
     Message message;
     auto* header = message.start(RTM_NEWLINK, 0);
     auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
-    info->ifi_index = static_cast<int>(link->index);
+    info->ifi_index = link->index;
     mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(to.fd()));
     if (const int error = netlink.talk(message); error != 0)
         refuse("to move interface " + ifname +
@@ -433,20 +372,18 @@ void move_interface(const Namespace& from, const std::string& ifname, const Name
     // What it hears there is the dataplane's.
     write_sysctl(to, "ipv6", ifname, "disable_ipv6", "1");
     Netlink there(to);
-    const auto found = links_in(there);
-    if (const auto* moved = find(found, ifname)) bring_up(there, moved->index, ifname);
+    if (const auto moved = find_link(there, ifname)) bring_up(there, moved->index, ifname);
     stop_merging(to, ifname);
 }
 
 bool has_interface(const Namespace& ns, const std::string& ifname) {
     Netlink netlink(ns);
-    return find(links_in(netlink), ifname) != nullptr;
+    return find_link(netlink, ifname).has_value();
 }
 
 OtherDefaults other_default_routes(const Namespace& ns, const std::string& ifname) {
     Netlink netlink(ns);
-    const auto links = links_in(netlink);
-    const auto* link = find(links, ifname);
+    const auto link = find_link(netlink, ifname);
     OtherDefaults others;
     for (const auto family : kFamilies) {
         Message question;
@@ -456,11 +393,11 @@ OtherDefaults other_default_routes(const Namespace& ns, const std::string& ifnam
             const auto* info = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&answer));
             if (info->rtm_dst_len != 0 || info->rtm_type != RTN_UNICAST || info->rtm_table != RT_TABLE_MAIN)
                 return;
-            std::uint32_t out = 0;
+            int out = 0;
             for_each_attribute(answer, sizeof(rtmsg), [&](int type, const nlattr* attribute) {
-                if (type == RTA_OIF) out = mnl_attr_get_u32(attribute);
+                if (type == RTA_OIF) out = static_cast<int>(mnl_attr_get_u32(attribute));
             });
-            if (link == nullptr || out != link->index) (family == AF_INET ? others.v4 : others.v6) = true;
+            if (!link || out != link->index) (family == AF_INET ? others.v4 : others.v6) = true;
         });
     }
     return others;

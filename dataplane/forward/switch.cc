@@ -60,13 +60,6 @@ Drop check_frame(const PortView& port, const rte_mbuf* frame, const std::uint8_t
     return Drop::count_;
 }
 
-void pop_tag(rte_mbuf* frame) {
-    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
-    std::memmove(header + kTag, header, 12);
-    rte_pktmbuf_adj(frame, kTag);
-    change_l2_length(frame, -static_cast<int>(kTag));
-}
-
 /// Finds a frame's VLAN (802.1Q 6.9.1). Priority-tagged frames lose their tag, as they are of no VLAN.
 Drop classify_vlan(const PortView& port, Classified& c, std::uint8_t* header) {
     c.tagged = read_be16(header + 12) == kTagEthertype;
@@ -395,6 +388,13 @@ void drop_burst(Forwarder& forwarder, PortIndex from, Drop why, rte_mbuf** frame
 }
 
 }  // namespace
+
+void pop_tag(rte_mbuf* frame) {
+    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
+    std::memmove(header + kTag, header, 12);
+    rte_pktmbuf_adj(frame, kTag);
+    change_l2_length(frame, -static_cast<int>(kTag));
+}
 
 void switch_burst_vlan(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                        std::uint16_t count) {

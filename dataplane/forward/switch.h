@@ -20,6 +20,9 @@ void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView& 
 void drop_burst_port_down(Forwarder& forwarder, PortIndex from, const PortView& port, rte_mbuf** frames,
                           std::uint16_t count);
 
+/// Takes the first tag off a frame that has one and that nobody else holds.
+void pop_tag(rte_mbuf* frame);
+
 /// Sends a whole frame without a tag by a router interface that is in the topology, as its bridge delivers
 /// it: to the port that the FDB names, with the tag that it wants, or to all members of the interface's VLAN.
 /// `originated`: the node made the frame, and `from` says nothing; otherwise it came in by `from`. Other

@@ -1,13 +1,11 @@
 #include "resolve/host.h"
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 
 #include <rte_mbuf.h>
 #include <spdlog/fmt/fmt.h>
 
-#include "port/offload.h"
+#include "forward/switch.h"
 #include "resolve/delivery.h"
 #include "resolve/packet.h"
 #include "resolve/pipeline.h"
@@ -19,25 +17,21 @@ namespace {
 
 constexpr std::string_view kStage = "host";
 constexpr std::uint16_t kEthernetHeader = 14;
-constexpr std::uint16_t kTag = 4;
 
 PortIndex host_port(const Topology& topology, InterfaceIndex interface) {
     return interface < topology.interfaces.size() ? topology.interfaces[interface].host_port : kNoPort;
 }
 
-MacAddress mac_in(const rte_mbuf* frame, std::uint32_t at) {
+MacAddress destination_of(const rte_mbuf* frame) {
     MacAddress mac;
-    read_bytes(frame, at, mac.bytes.size(), mac.bytes.data());
+    read_bytes(frame, 0, mac.bytes.size(), mac.bytes.data());
     return mac;
 }
 
 /// The host has no VLANs: its port is an untagged member of the interface's.
-void without_tag(rte_mbuf* frame, std::uint16_t l2_length) {
-    if (l2_length == kEthernetHeader) return;
-    auto* header = rte_pktmbuf_mtod(frame, std::uint8_t*);
-    std::memmove(header + kTag, header, 12);
-    rte_pktmbuf_adj(frame, kTag);
-    change_l2_length(frame, -static_cast<int>(kTag));
+void send_up(Resolver& resolver, PortIndex port, std::uint16_t l2_length, rte_mbuf* frame) {
+    if (l2_length != kEthernetHeader) pop_tag(frame);
+    resolver.forwarder().stage(port, frame);
 }
 
 /// Under a tag that its bridge did not look at there may be anything: the host would take it off and believe
@@ -79,7 +73,7 @@ bool is_from_host(const Topology& topology, const RoutedFrame& routed) {
 
 std::optional<MacAddress> host_next_hop(const Topology& topology, const RoutedFrame& routed) {
     if (!is_from_host(topology, routed)) return std::nullopt;
-    const auto to = mac_in(routed.frame, 0);
+    const auto to = destination_of(routed.frame);
     return to == topology.interfaces[routed.interface].mac ? std::nullopt : std::optional(to);
 }
 
@@ -114,8 +108,7 @@ bool pass_by_host(Resolver& resolver, const RoutedFrame& routed) {
     }
     const auto port = host_port(topology, routed.interface);
     if (port == kNoPort || is_tagged(routed)) return false;
-    without_tag(routed.frame, routed.l2_length);
-    resolver.forwarder().stage(port, routed.frame);
+    send_up(resolver, port, routed.l2_length, routed.frame);
     return true;
 }
 
@@ -124,9 +117,8 @@ void show_to_host(Resolver& resolver, const RoutedFrame& routed) {
     if (port == kNoPort || routed.shared || port == routed.from) return;
     auto* copy = rte_pktmbuf_copy(routed.frame, resolver.pool(), 0, UINT32_MAX);
     if (copy == nullptr) return;
-    without_tag(copy, routed.l2_length);
     resolver.forwarder().counters(routed.from).copies.add(1);
-    resolver.forwarder().stage(port, copy);
+    send_up(resolver, port, routed.l2_length, copy);
 }
 
 }  // namespace viaduct::dataplane
