@@ -410,7 +410,7 @@ void Taken::run(const std::stop_token& stopping) {
 void Taken::expire() {
     const std::scoped_lock working(working_);
     for (const auto& row : list()) {
-        const bool late = row.state == State::unconfirmed && std::time(nullptr) >= row.deadline;
+        const bool late = row.state == State::unconfirmed && std::time(nullptr) > row.deadline;
         // With the lock held nobody is taking or giving back: what is under way was left so.
         if (row.state == State::taken || (row.state == State::unconfirmed && !late)) continue;
         const auto now = std::chrono::steady_clock::now();

@@ -9,7 +9,9 @@ Step stage_reverse_path(Context& context) {
     constexpr std::string_view kStage = "reverse path";
     const auto ingress = context.packet.routed.interface;
     const auto& interface = context.tables.interfaces[ingress].config;
-    if (interface.reverse_path == model::ReversePath::off || context.from_host) {
+    // From the link that the host shares, what is for it: whom it believes there is the host's own affair.
+    const bool hosts = context.from_host || (context.bridged && context.egress.interface == ingress);
+    if (interface.reverse_path == model::ReversePath::off || hosts) {
         context.say(kStage, [] { return std::string("not asked"); });
         return Step::go_on;
     }

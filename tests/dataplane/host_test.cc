@@ -304,6 +304,41 @@ TEST_F(HostTest, IsRefusedWhereItCannotStand) {
               std::string::npos);
 }
 
+/// The uplink carries VLAN 20 with a tag; the host knows of none.
+TEST(HostOnAVlan, GetsAndSendsFramesWithoutTags) {
+    Bench bench;
+    bench.apply_json(R"({"put": {
+        "bridges": [{"name": "out", "vlan_filtering": true}],
+        "ports": [{"name": "up", "kind": "vhost-user", "path": "/up", "bridge": "out",
+                   "vlan": {"untagged": 0, "tagged": ["20"]}},
+                  {"name": "host", "kind": "tap", "ifname": "h", "bridge": "out", "host": "out",
+                   "vlan": {"untagged": 20, "tagged": []}}],
+        "fdb": [{"bridge": "out", "vlan": 20, "mac": "02:00:00:00:02:fe", "port": "up"}],
+        "interfaces": [{"name": "out", "bridge": "out", "vlan": 20, "mac": "02:00:00:00:02:01",
+                        "addresses": ["192.0.2.1/24"]}]}})");
+    bench.settle();
+    bench.collect("host");
+    bench.collect("up");
+    const auto tagged = [](Bytes frame) {
+        const Bytes tag{0x81, 0, 0, 20};
+        frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+        return frame;
+    };
+    const auto in =
+        routed({.source = "198.51.100.7", .destination = kNode4, .source_port = 1, .destination_port = 2},
+               kOut, kWorld);
+    const auto eapol = frame({.destination = kOut, .source = kWorld, .ethertype = 0x888e});
+    for (const auto& one : {in, in, eapol}) {
+        bench.inject("up", tagged(one));
+        EXPECT_EQ(bench.collect("host"), (std::vector<Bytes>{one}));
+    }
+    const auto out =
+        routed({.source = kNode4, .destination = "198.51.100.7", .source_port = 2, .destination_port = 1},
+               kWorld, kOut);
+    bench.inject("host", out);
+    EXPECT_EQ(bench.collect("up"), (std::vector<Bytes>{tagged(out)}));
+}
+
 class IsolatedNetworks : public RouterTest {};
 
 TEST_F(IsolatedNetworks, GetNoErrorsFromEachOther) {

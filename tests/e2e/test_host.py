@@ -58,12 +58,10 @@ class Machine:
     def taken(self):
         return self.node.api("GET", "/v1/uplinks").body["taken"]
 
-    def present(self):
-        return self.space.run("ip", "link", "show", "eth1", check=False).returncode == 0
-
     def kind(self):
-        described = json.loads(self.space.output("ip", "-d", "-j", "link", "show", "eth1"))[0]
-        return described.get("linkinfo", {}).get("info_kind")
+        """None: it is not there just now."""
+        done = self.space.run("ip", "-d", "-j", "link", "show", "eth1", check=False)
+        return json.loads(done.stdout)[0].get("linkinfo", {}).get("info_kind") if done.returncode == 0 else None
 
     def kernel(self):
         """What the kernel says of eth1's third layer, but for what is Viaduct's own."""
@@ -383,7 +381,7 @@ def reboot(machine, late=False):
     machine.node.start_control()
     machine.node.wait_in_sync()
     if late:
-        assert not machine.present()
+        assert machine.kind() is None
         machine.space.run("ip", "link", "set", name, "name", "eth1")
     machine.space.run("ip", "link", "set", "eth1", "up", check=False)  # it may have been taken meanwhile
 
@@ -394,7 +392,7 @@ def test_it_is_taken_again_after_a_reboot(taking, late):
     before = machine.kernel()
     machine.take()
     reboot(machine, late)
-    process.wait_until(lambda: machine.present() and machine.kind() == "tun", 20, "it to be taken again")
+    process.wait_until(lambda: machine.kind() == "tun", 20, "it to be taken again")
     process.wait_until(lambda: machine.kernel()["addresses"] == before["addresses"], 20, "the addresses")
     for family in hosts.FAMILIES:
         machine.outside.space.ping(NODE[family])
@@ -408,7 +406,7 @@ def test_it_comes_back_though_the_dataplane_hangs(taking):
     dataplane = machine.node.dataplane.child
     dataplane.send_signal(signal.SIGSTOP)
     try:
-        process.wait_until(lambda: machine.present() and machine.kind() == "veth" and machine.kernel() == before, 20,
+        process.wait_until(lambda: machine.kind() == "veth" and machine.kernel() == before, 20,
                            "the interface to be given back")
     finally:
         dataplane.send_signal(signal.SIGCONT)
