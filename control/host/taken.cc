@@ -258,7 +258,7 @@ void Taken::put_back(TakenInterface row, Dependents dependents) {
     if (settled && node::is_tap(own, row.name)) {
         // What the host has of it now, after a lease was renewed, say.
         const auto now = node::read_interface(own, row.name, node::Purpose::look);
-        if (now && !now->addresses.empty()) row.kernel = *now;
+        if (now && now->up && !now->addresses.empty()) row.kernel = *now;
     }
     if (dependents == Dependents::refuse) withdraw_objects(row.name, dependents);
     row.state = State::leaving;
@@ -344,8 +344,9 @@ void Taken::follow(TakenInterface row) {
     if (row.boot != boot_ || is_at_home(row.name)) return take_again(row);
     auto now = node::read_interface(own_namespace, row.name, node::Purpose::look);
     if (!now || !node::is_tap(own_namespace, row.name)) return;
-    if (now->index != row.kernel.index) {
-        // Another TAP of that name: made anew after a reboot, or after somebody has deleted it.
+    if (now->index != row.kernel.index || !now->up) {
+        // Another TAP of that name: made anew after a reboot, or after somebody has deleted it. Or one that
+        // is down and has lost routes and addresses by that alone; the dataplane keeps it up.
         for (const auto& refused : node::write_interface(own_namespace, row.name, row.kernel))
             spdlog::error("interface {} did not get all that it had: {}", row.name, refused);
         row.kernel.index = now->index;

@@ -27,6 +27,9 @@ namespace viaduct::node {
 
 namespace {
 
+/// To read all of an interface while it stays as it is.
+constexpr int kAttempts = 10;
+
 /// What decides how an interface gets addresses and whom it believes.
 constexpr std::array<std::array<const char*, 2>, 8> kSwitches{{{"ipv6", "disable_ipv6"},
                                                                {"ipv6", "stable_secret"},
@@ -63,10 +66,12 @@ Told payload_of(const nlmsghdr& told) {
     return {bytes, bytes + mnl_nlmsg_get_payload_len(&told)};
 }
 
-void read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
+// Each of these returns what Netlink::dump() did.
+
+int read_addresses(Netlink& netlink, const Link& link, InterfaceState& state) {
     Message question;
     mnl_nlmsg_put_extra_header(question.start(RTM_GETADDR, 0), sizeof(ifaddrmsg));
-    netlink.dump(question, [&](const nlmsghdr& answer) {
+    return netlink.dump(question, [&](const nlmsghdr& answer) {
         const auto* info = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&answer));
         if (static_cast<int>(info->ifa_index) != link.index || info->ifa_scope == RT_SCOPE_LINK) return;
         std::uint32_t flags = info->ifa_flags;
@@ -138,19 +143,23 @@ void read_route(const nlmsghdr& answer, const Link& link, Purpose purpose, Inter
     if (!several && table == RT_TABLE_MAIN) state.gateways.push_back(gateway);
 }
 
-void read_routes(Netlink& netlink, const Link& link, Purpose purpose, InterfaceState& state) {
+int read_routes(Netlink& netlink, const Link& link, Purpose purpose, InterfaceState& state) {
+    int error = 0;
     for (const auto family : kFamilies) {
         Message question;
         auto* header = question.start(RTM_GETROUTE, 0);
         static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(rtmsg)))->rtm_family = family;
-        netlink.dump(question, [&](const nlmsghdr& answer) { read_route(answer, link, purpose, state); });
+        const int now =
+            netlink.dump(question, [&](const nlmsghdr& answer) { read_route(answer, link, purpose, state); });
+        if (now != 0) error = now;
     }
+    return error;
 }
 
-void read_neighbours(Netlink& netlink, const Link& link, InterfaceState& state) {
+int read_neighbours(Netlink& netlink, const Link& link, InterfaceState& state) {
     Message question;
     mnl_nlmsg_put_extra_header(question.start(RTM_GETNEIGH, 0), sizeof(ndmsg));
-    netlink.dump(question, [&](const nlmsghdr& answer) {
+    return netlink.dump(question, [&](const nlmsghdr& answer) {
         const auto* info = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(&answer));
         const bool ours = info->ndm_ifindex == link.index && info->ndm_state == NUD_PERMANENT &&
                           (info->ndm_family == AF_INET || info->ndm_family == AF_INET6);
@@ -305,24 +314,30 @@ void stop_merging(const Namespace& ns, const std::string& ifname) {
 std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname,
                                              Purpose purpose) {
     Netlink netlink(ns);
-    const auto link = find_link(netlink, ifname);
-    if (!link) return std::nullopt;
-    if ((link->flags & IFF_LOOPBACK) != 0 || link->mac.is_zero())
-        throw Error("interface " + ifname + " is no Ethernet interface");
-    if (purpose == Purpose::take) check_alone(netlink, *link);
-    InterfaceState state;
-    state.index = static_cast<unsigned>(link->index);
-    state.mac = link->mac;
-    state.mtu = link->mtu;
-    state.up = (link->flags & IFF_UP) != 0;
-    read_addresses(netlink, *link, state);
-    read_routes(netlink, *link, purpose, state);
-    read_neighbours(netlink, *link, state);
-    for (const auto& [family, name] : kSwitches) {
-        if (const auto value = read_sysctl(ns, family, ifname, name))
-            state.switches[std::string(family) + "/" + name] = *value;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        const auto link = find_link(netlink, ifname);
+        if (!link) return std::nullopt;
+        if ((link->flags & IFF_LOOPBACK) != 0 || link->mac.is_zero())
+            throw Error("interface " + ifname + " is no Ethernet interface");
+        if (purpose == Purpose::take) check_alone(netlink, *link);
+        InterfaceState state;
+        state.index = static_cast<unsigned>(link->index);
+        state.mac = link->mac;
+        state.mtu = link->mtu;
+        state.up = (link->flags & IFF_UP) != 0;
+        const auto errors = {read_addresses(netlink, *link, state),
+                             read_routes(netlink, *link, purpose, state),
+                             read_neighbours(netlink, *link, state)};
+        for (const auto& [family, name] : kSwitches) {
+            if (const auto value = read_sysctl(ns, family, ifname, name))
+                state.switches[std::string(family) + "/" + name] = *value;
+        }
+        // While an interface goes down or away its routes and addresses go one by one.
+        const auto after = find_link(netlink, ifname);
+        const bool still = after && after->index == link->index && after->flags == link->flags;
+        if (still && std::ranges::max(errors) == 0) return state;
     }
-    return state;
+    throw Error("interface " + ifname + " changes faster than it can be read");
 }
 
 std::vector<std::string> write_interface(const Namespace& ns, const std::string& ifname,

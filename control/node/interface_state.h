@@ -44,7 +44,7 @@ enum class Purpose : std::uint8_t {
            ///< stand (they are named), routes by next-hop objects or over several interfaces
     look,  ///< such routes are passed over
 };
-/// Nothing: there is no such interface. Throws Error.
+/// All of it at one instant. Nothing: there is no such interface. Throws Error.
 std::optional<InterfaceState> read_interface(const Namespace& ns, const std::string& ifname, Purpose purpose);
 /// Gives the interface all of it: brings it up, and what it has already stays. May be called again. Returns
 /// what the kernel refused, in words; all else has been done. Throws Error when the interface is not there.

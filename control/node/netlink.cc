@@ -59,6 +59,7 @@ int Netlink::exchange(Message& message, const std::function<void(const nlmsghdr&
         throw Error(std::string("cannot send to netlink: ") + std::strerror(errno));
     }
     std::vector<char> buffer(32768);
+    bool interrupted = false;
     for (;;) {
         const auto got = mnl_socket_recvfrom(socket_.get(), buffer.data(), buffer.size());
         if (got < 0 && errno == EINTR) continue;
@@ -67,7 +68,8 @@ int Netlink::exchange(Message& message, const std::function<void(const nlmsghdr&
         for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, left);
              answer = mnl_nlmsg_next(answer, &left)) {
             if (answer->nlmsg_seq != sequence_) continue;
-            if (answer->nlmsg_type == NLMSG_DONE) return 0;
+            interrupted = interrupted || (answer->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+            if (answer->nlmsg_type == NLMSG_DONE) return interrupted ? EINTR : 0;
             if (answer->nlmsg_type == NLMSG_ERROR) {
                 return -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer))->error;
             }

@@ -26,7 +26,8 @@ public:
     /// Sends and waits for the acknowledgement: 0, or the kernel's errno. Throws Error when the socket itself
     /// fails.
     int talk(Message& message);
-    /// Sends a dump request (NLM_F_DUMP is added) and gives each answer to `each`. Returns as talk().
+    /// Sends a dump request (NLM_F_DUMP is added) and gives each answer to `each`. Returns as talk();
+    /// EINTR when objects came or went meanwhile, so that some may be missing or told twice.
     int dump(Message& message, const std::function<void(const nlmsghdr&)>& each);
     /// Sends a request that is answered by one object. Returns as talk().
     int get(Message& message, const std::function<void(const nlmsghdr&)>& each);

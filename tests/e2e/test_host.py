@@ -244,6 +244,16 @@ def test_a_tap_that_somebody_deletes_comes_back_with_all(taking):
     machine.outside.space.ping(NODE[4])
 
 
+def test_a_tap_that_goes_down_says_nothing_of_what_the_host_has(taking):
+    machine = taking
+    before = machine.kernel()
+    machine.take()
+    machine.space.run("ip", "link", "set", "eth1", "down")  # its routes and its IPv6 addresses go with that
+    process.wait_until(lambda: machine.kernel() == before, 20, "the TAP to have all of it again")
+    shown = next(each for each in machine.node.cli("interface", "show") if each["name"] == "eth1")
+    assert sorted(shown["addresses"]) == before["addresses"]
+
+
 def test_it_comes_back_without_confirmation(taking):
     machine = taking
     before = machine.kernel()
