@@ -15,9 +15,10 @@ std::shared_ptr<FlowMemory> anonymous() {
 }
 
 template <typename Key>
-void take_over(FlowTable<Key>& table, NatPorts& ports, std::string_view family, std::uint32_t now) {
+void take_over(FlowTable<Key>& table, ResolveShared& shared, std::string_view family, std::uint32_t now) {
     const auto flows = table.take_over(now);
-    const auto holders = ports.rebuild(table);
+    const auto holders = shared.nat_ports.rebuild(table);
+    shared.services.loads.rebuild(table);
     spdlog::info(
         "took over {} {} flows of an earlier process, {} of them with ports of their own; {} could "
         "not be kept",
@@ -29,13 +30,13 @@ void take_over(FlowTable<Key>& table, NatPorts& ports, std::string_view family, 
 FlowEngine::FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint64_t seed, std::uint32_t now)
     : memory_(memory ? std::move(memory) : anonymous()),
       shared_(seed),
-      v4_(memory_->table4(), memory_->entries4(), memory_->seed(), &shared_.nat_ports),
-      v6_(memory_->table6(), memory_->entries6(), memory_->seed(), &shared_.nat_ports) {
+      v4_(memory_->table4(), memory_->entries4(), memory_->seed(), &shared_.holdings),
+      v6_(memory_->table6(), memory_->entries6(), memory_->seed(), &shared_.holdings) {
     if (!memory_->distrust().empty())
         spdlog::warn("flows start anew: the file of an earlier process {}", memory_->distrust());
     if (!memory_->taken_over()) return;
-    take_over(v4_, shared_.nat_ports, "IPv4", now);
-    take_over(v6_, shared_.nat_ports, "IPv6", now);
+    take_over(v4_, shared_, "IPv4", now);
+    take_over(v6_, shared_, "IPv6", now);
 }
 
 }  // namespace viaduct::dataplane

@@ -273,6 +273,7 @@ void check(const Config& config, Faults& faults, const Config* sound) {
     check_neighbours(config, faults);
     check_tunnels(config, faults);
     check_nat(config, faults);
+    check_services(config, faults, sound);
 }
 
 }  // namespace viaduct::model

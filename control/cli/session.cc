@@ -33,6 +33,10 @@ std::string key_words(const char* noun, const std::tuple<std::string, Prefix>& k
 std::string key_words(const char* noun, const std::tuple<std::string, IpAddress>& key) {
     return std::string(noun) + " " + std::get<1>(key).to_string() + " dev " + std::get<0>(key);
 }
+std::string key_words(const char* noun, const model::ServiceKey& key) {
+    const auto& [space, name, port] = key;
+    return std::string(noun) + " " + space + "/" + name + " port " + port;
+}
 
 /// The object that a place speaks of in words, and what of the place lies behind it; no words when it speaks
 /// of none.

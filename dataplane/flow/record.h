@@ -36,6 +36,7 @@ enum FlowFlags : std::uint16_t {
     kFlowInitiator = 1 << 5,  ///< the direction of the flow's first packet
     kFlowStatic = 1 << 6,     ///< translation by a one-to-one rule: holds no port of a pool
     kFlowMapping = 1 << 7,    ///< shares its port with the inside port's other flows (NatMappings)
+    kFlowCounted = 1 << 9,    ///< the initiator's direction is one of its backend's flows (BackendLoads)
     kFlowBridged = 1 << 8,    ///< no router's hop: to the host or from it, the TTL stays
 };
 

@@ -54,6 +54,7 @@ std::uint16_t flags_of(const Context& context, bool translated) {
         if (to.mapping) flags |= kFlowMapping;
     }
     if (protocol == kTcp) flags |= kFlowTcp;
+    if (to.counted && !context.reply) flags |= kFlowCounted;
     return static_cast<std::uint16_t>(flags);
 }
 
@@ -148,6 +149,7 @@ Entered enter_flow(Context& context, Entry<Key>& entry) {
         switch (pair.result) {
             case FlowTable<Key>::Inserted::yes:
                 context.flow = pair.forward;
+                context.took_load = false;
                 return Entered::yes;
             case FlowTable<Key>::Inserted::exists:
                 give_back(context);

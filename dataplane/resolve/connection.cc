@@ -38,6 +38,7 @@ Step look_up(Context& context) {
     kept.destination_port = record.new_destination_port.to_host();
     kept.rule = table.tail(context.flow).rule.load(std::memory_order_relaxed);
     kept.mapping = record.has(kFlowMapping);
+    kept.counted = record.has(kFlowCounted);
     kept.holds_port = record.has(kFlowTranslate) && !record.has(kFlowStatic);
     context.kept = kept;
     context.say(kStage, [&] {

@@ -19,11 +19,12 @@
 
 namespace viaduct::dataplane {
 
-class Neighbours;  // tables/neighbours.h: shared by all workers, changes as packets come
-class NatPorts;    // tables/nat_ports.h: which ports of which pool are taken
-class RateLimits;  // tables/rate_limits.h: of ICMP errors
-class RecentHops;  // resolve/recent_hops.h: next hops of the same burst
-class Resolver;    // resolve/resolver.h: the worker's own
+class Neighbours;     // tables/neighbours.h: shared by all workers, changes as packets come
+class NatPorts;       // tables/nat_ports.h: which ports of which pool are taken
+class RateLimits;     // tables/rate_limits.h: of ICMP errors
+struct ServiceState;  // tables/service_state.h
+class RecentHops;     // resolve/recent_hops.h: next hops of the same burst
+class Resolver;       // resolve/resolver.h: the worker's own
 
 /// A packet's headers, read once, whatever its family.
 struct Packet {
@@ -65,6 +66,7 @@ struct Translation {
     std::uint32_t rule = 0;   ///< hash of the kind and name of what made it; 0: nothing is translated
     bool holds_port = false;  ///< of a pool, to be freed with the flow; without: kFlowStatic
     bool mapping = false;     ///< the port is that of an endpoint-independent mapping: kFlowMapping
+    bool counted = false;     ///< among its backend's flows: kFlowCounted
 };
 
 /// Where a packet leaves and how.
@@ -95,6 +97,7 @@ struct Context {
     Neighbours& neighbours;
     NatPorts& nat_ports;
     RateLimits& rate_limits;
+    ServiceState& services;
     Resolver* resolver = nullptr;  ///< to send by; null in a dry run
     std::uint32_t now = 0;
     bool dry = false;                   ///< a trace: nothing is entered, taken, counted or sent
@@ -113,8 +116,10 @@ struct Context {
     bool reply = false;      ///< the packet goes the flow's reply direction
     bool answers = false;    ///< an ICMP error about a flow that exists
     bool from_host = false;  ///< the host sent it, which has addresses of the node's own
+    bool as_node = false;    ///< leaves with an address of the node's own: a service's backend elsewhere
     bool bridged = false;    ///< goes to the host or as the host says: the router is no hop of its way
     Translation translation;
+    bool took_load = false;    ///< this packet is counted among its backend's flows: likewise
     bool took_port = false;    ///< this packet has taken a port of a pool: a flow must hold it, or give_back
     unsigned nat_attempt = 0;  ///< choose_again's
     Egress egress;

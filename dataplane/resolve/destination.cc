@@ -1,10 +1,11 @@
-// Destination NAT, before routing: a flow's own translation while its rule still means it, else port forwards
-// and one-to-one rules.
+// Destination NAT, before routing: a flow's own translation while its rule still means it, else services,
+// port forwards and one-to-one rules.
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/nat.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
+#include "resolve/service.h"
 #include "tables/nat_rules.h"
 
 namespace viaduct::dataplane {
@@ -55,9 +56,11 @@ const IpAddress& published_address(const IpAddress& destination, const IpAddress
 }
 
 /// Whether today's rules make the same of the destination of the flow's first packet.
-bool destination_agrees(const Context& context, const FlowEnds& ends) {
-    const auto rule = context.tables.nat->destination(context.zone, context.packet.protocol,
-                                                      published_address(ends.destination, ends.source),
+bool destination_agrees(Context& context, const FlowEnds& ends) {
+    const auto& address = published_address(ends.destination, ends.source);
+    if (const auto match = service_at(context, address, ends.destination_port))
+        return service_keeps(context, match, ends);
+    const auto rule = context.tables.nat->destination(context.zone, context.packet.protocol, address,
                                                       ends.destination_port);
     const bool changed =
         ends.became.destination != ends.destination || ends.became.destination_port != ends.destination_port;
@@ -110,9 +113,11 @@ Step stage_destination(Context& context) {
     }
     context.translation = untranslated(context.packet);
     const auto& packet = context.packet;
-    const auto rule = context.tables.nat->destination(context.zone, packet.protocol,
-                                                      published_address(packet.destination, packet.source),
-                                                      packet.destination_port);
+    const auto& address = published_address(packet.destination, packet.source);
+    if (const auto match = service_at(context, address, packet.destination_port))
+        return choose_backend(context, match);
+    const auto rule =
+        context.tables.nat->destination(context.zone, packet.protocol, address, packet.destination_port);
     if (!rule) {
         context.say(kStage, [] { return std::string("no rule; the destination stays"); });
         return Step::go_on;

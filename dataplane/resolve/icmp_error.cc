@@ -25,7 +25,7 @@ struct Told {
     IcmpError v6;
 };
 
-constexpr std::array<Told, 8> kTold{{
+constexpr std::array<Told, 9> kTold{{
     {Drop::ttl_expired, {11, 0}, {3, 0}},  // in transit
     {Drop::no_route, {3, 0}, {1, 0}},      // network unreachable; no route
     {Drop::unreachable, {3, 1}, {1, 3}},   // host unreachable; address unreachable
@@ -34,7 +34,13 @@ constexpr std::array<Told, 8> kTold{{
     {Drop::neighbour_unknown, {3, 1}, {1, 3}},  // host unreachable; address unreachable
     {Drop::packet_too_big, {3, 4}, {2, 0}},     // with the MTU in `rest`
     {Drop::no_listener, {3, 3}, {1, 4}},        // port unreachable
+    {Drop::no_endpoint, {3, 3}, {1, 4}},
 }};
+
+/// Nobody takes it at the place that it is for.
+bool is_refusal(Drop why) {
+    return why == Drop::no_listener || why == Drop::no_endpoint;
+}
 
 /// The message for a reason, if it has one.
 std::optional<IcmpError> message_for(const Packet& packet, Drop why, std::uint32_t mtu) {
@@ -43,7 +49,7 @@ std::optional<IcmpError> message_for(const Packet& packet, Drop why, std::uint32
     auto error = packet.v4 ? told->v4 : told->v6;
     if (why == Drop::packet_too_big) {
         error.rest = packet.v4 ? std::min(mtu, 0xffffU) : std::max(mtu, 1280U);
-    } else if (why == Drop::no_listener && packet.protocol != kUdp) {
+    } else if (is_refusal(why) && packet.protocol != kUdp) {
         if (packet.protocol == kIcmp || packet.protocol == kIcmp6) return std::nullopt;
         // Protocol unreachable; or "unrecognized next header", which points at the one in the fixed header.
         if (packet.v4) return IcmpError{3, 2};
@@ -97,7 +103,7 @@ std::optional<IpAddress> address_for_host(const Resolver& resolver, const Packet
 /// From which address somebody is told; nothing: the node has none.
 std::optional<IpAddress> speaker_for(const Resolver& resolver, const Packet& packet, Drop why) {
     // A refusal comes from the address that was meant, everything else from one of the link that it came by.
-    if (why == Drop::no_listener) return packet.destination;
+    if (is_refusal(why)) return packet.destination;
     if (is_from_host(resolver.topology(), packet.routed)) return address_for_host(resolver, packet);
     return own_address_for(resolver.tables(), packet.routed.interface, packet.source);
 }
@@ -150,7 +156,7 @@ void send_icmp_error(Resolver& resolver, const Packet& packet, Drop why, std::ui
                                                    resolver.now()))
         return;
     const Ends ends{frame_source(packet), resolver.tables().interfaces[index].mac, packet.source, *from};
-    if (why == Drop::no_listener && packet.protocol == kTcp) return reset(resolver, packet, ends);
+    if (is_refusal(why) && packet.protocol == kTcp) return reset(resolver, packet, ends);
     std::array<std::uint8_t, quoted_most(false)> quoted;
     const auto length =
         static_cast<std::uint32_t>(std::min<std::size_t>(packet.length, quoted_most(packet.v4)));

@@ -32,8 +32,8 @@ bool is_answered(const Context& context);
 /// the packet is to be dropped for Drop::nat_exhausted, and that is counted.
 bool choose_again(Context& context);
 
-/// Gives back the port that this packet took, when no flow came to be (dropped or held later, another worker
-/// was first). Harmless when none was taken.
+/// Gives back what this packet took, a port and a backend's load, when no flow came to be (dropped or held
+/// later, another worker was first). Harmless when nothing was taken.
 void give_back(Context& context);
 
 }  // namespace viaduct::dataplane

@@ -155,6 +155,7 @@ Context Resolver::context_for(const Packet& packet, std::uint64_t hash) {
                     shared_.neighbours,
                     shared_.nat_ports,
                     shared_.rate_limits,
+                    shared_.services,
                     this,
                     now()};
     context.zone = interface.zone;
@@ -261,9 +262,11 @@ void Resolver::finish(Context& context, Step step) {
     const auto& packet = context.packet;
     switch (step) {
         case Step::go_on:
-        case Step::held:
             return;
+        case Step::held:
+            return give_back(context);
         case Step::consumed:
+            give_back(context);
             return consume(packet.routed);
         case Step::drop:
             break;

@@ -6,8 +6,34 @@
 #include "tables/nat_ports.h"
 #include "tables/neighbours.h"
 #include "tables/rate_limits.h"
+#include "tables/service_state.h"
 
 namespace viaduct::dataplane {
+
+/// Whatever a flow has held is free again when it goes: a port of a pool, its place among a backend's flows.
+class FlowHoldings final : public FlowObserver<FlowKey4>, public FlowObserver<FlowKey6> {
+public:
+    FlowHoldings(NatPorts& ports, BackendLoads& loads) : ports_(ports), loads_(loads) {}
+
+    void flow_removed(const FlowRecord<FlowKey4>& initiator, const FlowRecord<FlowKey4>& reply) override {
+        let_go(initiator, reply);
+    }
+    void flow_removed(const FlowRecord<FlowKey6>& initiator, const FlowRecord<FlowKey6>& reply) override {
+        let_go(initiator, reply);
+    }
+    void flow_may_go(const FlowRecord<FlowKey4>& either) const override { ports_.flow_may_go(either); }
+    void flow_may_go(const FlowRecord<FlowKey6>& either) const override { ports_.flow_may_go(either); }
+
+private:
+    template <typename Record>
+    void let_go(const Record& initiator, const Record& reply) {
+        ports_.flow_removed(initiator, reply);
+        if (initiator.has(kFlowCounted)) loads_.remove(initiator);
+    }
+
+    NatPorts& ports_;
+    BackendLoads& loads_;
+};
 
 /// Owned by the dataplane; outlives the workers.
 struct ResolveShared {
@@ -18,6 +44,8 @@ struct ResolveShared {
     Neighbours neighbours;
     NatPorts nat_ports;
     RateLimits rate_limits;
+    ServiceState services;
+    FlowHoldings holdings{nat_ports, services.loads};
 };
 
 }  // namespace viaduct::dataplane

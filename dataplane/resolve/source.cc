@@ -1,9 +1,12 @@
 // Source NAT, after routing: one-to-one rules, hairpin, masquerade; and which port.
+#include <algorithm>
+
 #include <spdlog/fmt/fmt.h>
 
 #include "resolve/nat.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
+#include "resolve/service.h"
 #include "tables/nat_ports.h"
 #include "tables/nat_rules.h"
 
@@ -19,14 +22,24 @@ constexpr std::uint16_t kPortHigh = 65535;
 
 /// Who translates the source.
 struct Way {
-    enum class Kind : std::uint8_t { none, one_to_one, hairpin, masquerade };
+    enum class Kind : std::uint8_t { none, one_to_one, hairpin, as_node, masquerade };
     Kind kind = Kind::none;
     std::uint32_t rule = 0;
-    IpAddress address;  ///< one_to_one and hairpin
+    IpAddress address;  ///< unless masquerade
     const NatRules::Masquerade* masquerade = nullptr;
     std::optional<NatRules::Outside>
         first;  ///< whose ports are tried first; only once it is to be translated
 };
+
+/// Whether a backend behind the interface that its client came by would answer past the router, from an
+/// address that the client never asked. One that is reached by a route of its own, in no network of the
+/// interface's (a routed network's pod), knows nobody but the router; but nobody takes packets from himself.
+bool is_answered_past(const Context& context) {
+    const auto& backend = context.translation.destination;
+    if (context.packet.source == backend || context.egress.next_hop != backend) return true;
+    const auto& own = context.tables.interfaces[context.egress.interface].config.addresses;
+    return std::ranges::any_of(own, [&](const Prefix& network) { return network.contains(backend); });
+}
 
 Way way_out(const Context& context) {
     const auto& packet = context.packet;
@@ -37,10 +50,10 @@ Way way_out(const Context& context) {
     if (const auto rule = nat.source(context.zone, packet.source); rule && (!stays || turned)) {
         return {Way::Kind::one_to_one, rule->rule, rule->address};
     }
-    // Where the client lives too, the backend would answer it directly, from an address that it never asked.
-    if (stays && turned) {
+    const bool hairpin = stays && turned && is_answered_past(context);
+    if (hairpin || context.as_node) {
         const auto& own = nat.own_address(egress, packet.v4);
-        if (own) return {Way::Kind::hairpin, context.translation.rule, *own};
+        if (own) return {hairpin ? Way::Kind::hairpin : Way::Kind::as_node, context.translation.rule, *own};
     }
     const auto* rule = nat.masquerade(context.zone, packet.source, context.translation.destination, egress);
     if (rule != nullptr) return {Way::Kind::masquerade, rule->id, {}, rule};
@@ -59,6 +72,7 @@ bool agrees(const Context& context, const Way& way) {
             if (kept.source == way.address) return true;
             break;
         case Way::Kind::hairpin:
+        case Way::Kind::as_node:
             if (kept.source == way.address) return true;
             break;
         case Way::Kind::masquerade: {
@@ -164,10 +178,31 @@ bool choose_port(Context& context, const Way& way, unsigned attempt) {
     return take_port(context, way, attempt, mapped) || share_port(context, way, attempt);
 }
 
+void give_back_port(Context& context) {
+    if (!context.took_port) return;
+    context.took_port = false;
+    const auto& to = context.translation;
+    if (to.mapping) {
+        context.nat_ports.release_mapping(inside_of(context), {to.source, to.source_port});
+    } else {
+        context.nat_ports.release(context.zone, context.packet.protocol, to.source, to.source_port);
+    }
+}
+
 Step exhausted(Context& context, std::uint32_t rule) {
     if (!context.dry) context.nat_ports.count_exhausted(rule);
     context.say(kStage, [] { return std::string("no port is free for another translation"); });
     return context.refuse(Drop::nat_exhausted);
+}
+
+/// What has changed the destination; 0: nothing.
+std::uint32_t destination_rule(const Context& context) {
+    const auto& packet = context.packet;
+    if (const auto match = service_at(context, packet.destination, packet.destination_port))
+        return match.service->id();
+    const auto rule = context.tables.nat->destination(context.zone, packet.protocol, packet.destination,
+                                                      packet.destination_port);
+    return rule ? rule->rule : 0;
 }
 
 Step translate(Context& context, Way way) {
@@ -185,7 +220,7 @@ Step translate(Context& context, Way way) {
         if (!choose_port(context, way, 0)) return exhausted(context, way.rule);
     }
     context.say(kStage, [&] {
-        constexpr std::array kNames{"", "one-to-one", "hairpin", "masquerade"};
+        constexpr std::array kNames{"", "one-to-one", "hairpin", "service:", "masquerade"};
         std::string name;
         for (const auto& rule : context.tables.nat->rules()) {
             if (rule.id == way.rule) name = " " + rule.name;
@@ -193,7 +228,7 @@ Step translate(Context& context, Way way) {
         return fmt::format("{}{} as {} port {}", kNames[static_cast<std::size_t>(way.kind)], name,
                            to.source.to_string(), to.source_port);
     });
-    if (context.dry) give_back(context);
+    if (context.dry) give_back_port(context);
     return Step::go_on;
 }
 
@@ -226,11 +261,8 @@ Step stage_source(Context& context) {
         // The destination was looked at by its own stage and stays.
         context.translation.destination = before.destination;
         context.translation.destination_port = before.destination_port;
-        if (const auto rule = context.tables.nat->destination(context.zone, context.packet.protocol,
-                                                              context.packet.destination,
-                                                              context.packet.destination_port)) {
-            context.translation.rule = rule->rule;
-        }
+        context.translation.counted = before.counted;
+        context.translation.rule = destination_rule(context);
         way = way_out(context);
     }
     if (way.kind == Way::Kind::none) {
@@ -265,7 +297,7 @@ bool choose_again(Context& context) {
     const auto next = to;
     to = before;
     context.took_port = true;
-    give_back(context);
+    give_back_port(context);
     if (!found) {
         exhausted(context, rule);
         return false;
@@ -276,14 +308,8 @@ bool choose_again(Context& context) {
 }
 
 void give_back(Context& context) {
-    if (!context.took_port) return;
-    context.took_port = false;
-    const auto& to = context.translation;
-    if (to.mapping) {
-        context.nat_ports.release_mapping(inside_of(context), {to.source, to.source_port});
-    } else {
-        context.nat_ports.release(context.zone, context.packet.protocol, to.source, to.source_port);
-    }
+    give_back_load(context);
+    give_back_port(context);
 }
 
 }  // namespace viaduct::dataplane

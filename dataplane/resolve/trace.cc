@@ -167,8 +167,9 @@ Traced trace_routed(const RoutedFrame& routed, const Topology& topology, FlowTab
         traced.decision = *way;
         return traced;
     }
-    Context context{packet,           topology,           tables,  flows, shared.neighbours,
-                    shared.nat_ports, shared.rate_limits, nullptr, now,   true};
+    Context context{
+        packet,          topology, tables, flows, shared.neighbours, shared.nat_ports, shared.rate_limits,
+        shared.services, nullptr,  now,    true};
     context.why = &traced.why;
     context.zone = interface.zone;
     context.vrf = interface.vrf;

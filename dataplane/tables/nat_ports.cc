@@ -236,6 +236,14 @@ void NatPorts::fetch(const FlowRecord<Key>& either) const {
     if (space != nullptr) __builtin_prefetch(&space->taken[port.to_host() / 64U], 1);
 }
 
+void NatPorts::flow_may_go(const FlowRecord<FlowKey4>& either) const {
+    fetch(either);
+}
+
+void NatPorts::flow_may_go(const FlowRecord<FlowKey6>& either) const {
+    fetch(either);
+}
+
 void NatPorts::flow_removed(const FlowRecord<FlowKey4>& initiator, const FlowRecord<FlowKey4>& reply) {
     released(initiator, reply);
 }

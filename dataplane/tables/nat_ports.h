@@ -88,8 +88,8 @@ public:
     /// Releases what a flow held.
     void flow_removed(const FlowRecord<FlowKey4>& initiator, const FlowRecord<FlowKey4>& reply) override;
     void flow_removed(const FlowRecord<FlowKey6>& initiator, const FlowRecord<FlowKey6>& reply) override;
-    void flow_may_go(const FlowRecord<FlowKey4>& either) const override { fetch(either); }
-    void flow_may_go(const FlowRecord<FlowKey6>& either) const override { fetch(either); }
+    void flow_may_go(const FlowRecord<FlowKey4>& either) const override;
+    void flow_may_go(const FlowRecord<FlowKey6>& either) const override;
     /// Whether a flow holds a port of a pool, by its initiator's record.
     template <typename Key>
     static bool holds_port(const FlowRecord<Key>& initiator) {

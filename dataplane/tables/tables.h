@@ -16,6 +16,7 @@ namespace viaduct::dataplane {
 
 class Fib;       // tables/fib.h
 class NatRules;  // tables/nat_rules.h
+class Services;  // tables/services.h
 
 struct VrfEntry;
 
@@ -39,6 +40,7 @@ struct Tables {
     std::vector<InterfaceEntry> interfaces;
     std::map<Zone, VrfEntry> vrfs;
     std::shared_ptr<const NatRules> nat;
+    std::shared_ptr<const Services> services;  ///< null: none, in tests
     model::FlowTimeouts timeouts;
     std::uint32_t generation = 0;  ///< stamped on what is resolved by these tables
 };

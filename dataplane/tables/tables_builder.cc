@@ -188,6 +188,7 @@ std::shared_ptr<const Tables> TablesBuilder::build(const model::Config& config, 
         const auto zone = zone_of(interface.vrf);
         tables->interfaces[index] = {interface, zone, mac_of(interface), &tables->vrfs.at(zone)};
     }
+    tables->services = services_.build(config, zone_of);
     tables->nat = std::make_shared<const NatRules>(config, *tables);
     return tables;
 }

@@ -14,6 +14,7 @@
 
 #include "tables/fib.h"
 #include "tables/interface_places.h"
+#include "tables/services.h"
 #include "tables/tables.h"
 
 namespace viaduct::dataplane {
@@ -56,6 +57,7 @@ private:
                                            const OwnRoutes& own, const VrfRoutes& before,
                                            const std::vector<RouteKey>& touched) const;
 
+    ServicesBuilder services_;
     Legs legs_;
     std::map<std::string, VrfRoutes> vrfs_;
 };

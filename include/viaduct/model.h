@@ -15,6 +15,7 @@
 #include "viaduct/address.h"
 #include "viaduct/fault.h"
 #include "viaduct/routing_model.h"
+#include "viaduct/service_model.h"
 #include "viaduct/shared_map.h"
 
 namespace Json {
@@ -203,6 +204,7 @@ struct Config {
     Named<Masquerade> masquerades;
     Named<PortForward> port_forwards;
     Named<StaticNat> static_nats;
+    SharedMap<ServiceKey, Service> services;
     FlowTimeouts timeouts;
     friend bool operator==(const Config&, const Config&) = default;
 };
@@ -222,6 +224,7 @@ struct Change {
     std::set<std::string> delete_masquerades;
     std::set<std::string> delete_port_forwards;
     std::set<std::string> delete_static_nats;
+    std::set<ServiceKey> delete_services;
     [[nodiscard]] bool empty() const;
 };
 
@@ -254,6 +257,7 @@ Json::Value to_json(const Neighbour& neighbour);
 Json::Value to_json(const Masquerade& masquerade);
 Json::Value to_json(const PortForward& forward);
 Json::Value to_json(const StaticNat& nat);
+Json::Value to_json(const Service& service);
 Json::Value to_json(const FlowTimeouts& timeouts);
 /// {"bridges": [...], "ports": [...], ..., "timeouts": {...}}: model_kinds.h lists the kinds.
 Json::Value to_json(const Config& config);
@@ -276,6 +280,7 @@ std::optional<PortForward> port_forward_from_json(const Json::Value& json, const
                                                   Faults& faults);
 std::optional<StaticNat> static_nat_from_json(const Json::Value& json, const std::string& where,
                                               Faults& faults);
+std::optional<Service> service_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Config config_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 /// Also accepts "dry_run" and other top-level keys that `extra` names, unread.
 Change change_from_json(const Json::Value& json, const std::string& where, Faults& faults,

@@ -97,6 +97,13 @@ inline constexpr std::tuple kKinds{
                                  static_nat_from_json,
                                  {"name"},
                                  false},
+    Kind<Service, ServiceKey>{"services",
+                              "service",
+                              &Config::services,
+                              &Change::delete_services,
+                              service_from_json,
+                              {"namespace", "name", "port"},
+                              false},
 };
 
 /// Calls `visit` with each kind, in the list's order.

@@ -269,6 +269,7 @@ TEST(Connection, IsFoundInBothDirectionsWithItsTranslation) {
                     world.shared->neighbours,
                     world.shared->nat_ports,
                     world.shared->rate_limits,
+                    world.shared->services,
                     nullptr,
                     world.now};
     context.zone = tables.interfaces[World::kLan].zone;

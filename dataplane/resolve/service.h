@@ -1,0 +1,21 @@
+// Which backend of a service a flow goes to: part of the destination stage.
+#pragma once
+
+#include "resolve/nat.h"
+#include "tables/services.h"
+
+namespace viaduct::dataplane {
+
+/// The service that is found at the packet's destination; `address` as rules know it.
+Services::Match service_at(const Context& context, const IpAddress& address, std::uint16_t port);
+
+/// Whether a flow that came to the service's frontend may go on as it is.
+bool service_keeps(Context& context, const Services::Match& match, const FlowEnds& ends);
+
+/// Gives up the place among its backend's flows that this packet took. Harmless when it took none.
+void give_back_load(Context& context);
+
+/// Chooses for a new flow. Step::drop: there is nobody, or the client may not.
+Step choose_backend(Context& context, const Services::Match& match);
+
+}  // namespace viaduct::dataplane

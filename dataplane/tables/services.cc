@@ -1,0 +1,186 @@
+#include "tables/services.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "tables/maglev.h"
+#include "tables/rule_id.h"
+
+namespace viaduct::dataplane {
+
+namespace {
+
+std::string label_of(const model::Service& service) {
+    return service.namespace_ + "/" + service.name + "/" + service.port;
+}
+
+std::uint64_t identity_of(const model::Backend& backend) {
+    return hash_of(backend.address, backend.port);
+}
+
+}  // namespace
+
+ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_ptr<ServiceCounters> counters)
+    : config_(config),
+      zone_(zone),
+      id_((RuleId() << "service" << config.vrf << label_of(config)).get()),
+      label_(label_of(config)),
+      counters_(std::move(counters)) {
+    const auto& frontends = config_.frontends;
+    for (const bool v4 : {false, true}) {
+        for (const bool local_only : {false, true}) {
+            const auto asks = [&](const model::Frontend& frontend) {
+                return frontend.address.is_v4() == v4 && frontend.local_only == local_only;
+            };
+            if (std::ranges::any_of(frontends, asks))
+                fill(pools_[v4 ? 1 : 0][local_only ? 1 : 0], v4, local_only);
+        }
+    }
+}
+
+void ServiceEntry::fill(BackendPool& pool, bool v4, bool local_only) const {
+    const auto& backends = config_.backends;
+    for (const bool draining : {false, true}) {
+        for (std::size_t i = 0; i < backends.size(); ++i) {
+            const auto& backend = backends[i];
+            if (backend.address.is_v4() == v4 && backend.draining == draining &&
+                (backend.local || !local_only))
+                pool.members.push_back(static_cast<std::uint16_t>(i));
+        }
+        if (!pool.members.empty()) break;
+    }
+    if (config_.balance == model::Balance::maglev) {
+        std::vector<MaglevMember> members;
+        members.reserve(pool.members.size());
+        for (const auto i : pool.members)
+            members.push_back({identity_of(backends[i]), backends[i].weight});
+        pool.maglev = maglev_table(members);
+    } else if (config_.balance != model::Balance::least_connections) {
+        std::uint32_t sum = 0;
+        for (const auto i : pool.members)
+            pool.weights.push_back(sum += backends[i].weight);
+    }
+}
+
+const model::Backend* ServiceEntry::backend(const IpAddress& address, std::uint16_t port) const {
+    const auto& backends = config_.backends;
+    const auto place = [](const model::Backend& one) { return std::pair(one.address, one.port); };
+    const auto found = std::ranges::lower_bound(backends, std::pair(address, port), {}, place);
+    return found != backends.end() && found->address == address && found->port == port ? &*found : nullptr;
+}
+
+std::uint64_t Services::hash_place(Zone zone, std::uint8_t protocol, const IpAddress& address,
+                                   std::uint16_t port) {
+    return hash_of(address, std::uint64_t{zone} << 32 | std::uint64_t{protocol} << 16 | port);
+}
+
+Services::Match Services::find(Zone zone, std::uint8_t protocol, const IpAddress& address,
+                               std::uint16_t port) const {
+    const auto hash = hash_place(zone, protocol, address, port);
+    const auto* shard = by_place_[shard_of(hash)].get();
+    if (shard == nullptr) return {};
+    for (const auto& slot : *shard) {
+        if (slot.hash != hash) continue;
+        const auto& service = *slot.service;
+        const auto& frontend = service.config().frontends[slot.frontend];
+        if (frontend.port == port && frontend.address == address && service.zone() == zone &&
+            static_cast<std::uint8_t>(service.config().protocol) == protocol)
+            return {&service, &frontend};
+    }
+    return {};
+}
+
+const ServiceEntry* Services::find(std::uint32_t id) const {
+    const auto hash = mix(id, 0);
+    const auto* shard = by_id_[shard_of(hash)].get();
+    if (shard == nullptr) return nullptr;
+    const auto found = std::ranges::find(*shard, hash, &Slot::hash);
+    return found == shard->end() ? nullptr : found->service.get();
+}
+
+namespace {
+
+/// Copies a shard when it is touched first.
+template <typename Shards>
+class Touched {
+public:
+    using Shard = std::remove_const_t<typename Shards::value_type::element_type>;
+    explicit Touched(Shards& shards) : shards_(shards) {}
+    Shard& operator[](std::size_t index) {
+        auto& mine = mine_[index];
+        if (mine == nullptr) {
+            mine = shards_[index] == nullptr ? std::make_shared<Shard>()
+                                             : std::make_shared<Shard>(*shards_[index]);
+            shards_[index] = mine;
+        }
+        return *mine;
+    }
+
+private:
+    Shards& shards_;
+    std::unordered_map<std::size_t, std::shared_ptr<Shard>> mine_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& config, const ZoneOf& zone_of) {
+    std::map<std::string, Zone> zones;
+    for (const auto& [name, zone] : zones_)
+        zones[name] = zone_of(name);
+    if (zones != zones_) {
+        before_.clear();
+        zones_.clear();
+        built_ = std::make_shared<const Services>();
+    }
+    if (before_ == config.services) return built_;
+
+    auto next = std::make_shared<Services>(*built_);
+    Touched places(next->by_place_);
+    Touched ids(next->by_id_);
+    const auto remove = [&](const ServiceEntry& entry) {
+        const auto is_its = [&](const Services::Slot& slot) { return slot.service.get() == &entry; };
+        for (const auto& frontend : entry.config().frontends) {
+            const auto hash =
+                Services::hash_place(entry.zone(), static_cast<std::uint8_t>(entry.config().protocol),
+                                     frontend.address, frontend.port);
+            std::erase_if(places[Services::shard_of(hash)], is_its);
+        }
+        std::erase_if(ids[Services::shard_of(mix(entry.id(), 0))], is_its);
+        --next->size_;
+    };
+    const auto add = [&](const model::Service& service, std::shared_ptr<ServiceCounters> counters) {
+        const auto [zone, is_new] = zones_.try_emplace(service.vrf, Zone{});
+        if (is_new) zone->second = zone_of(service.vrf);
+        if (counters == nullptr) counters = std::make_shared<ServiceCounters>();
+        const auto entry = std::make_shared<const ServiceEntry>(service, zone->second, std::move(counters));
+        std::uint16_t index = 0;
+        for (const auto& frontend : service.frontends) {
+            const auto hash =
+                Services::hash_place(entry->zone(), static_cast<std::uint8_t>(service.protocol),
+                                     frontend.address, frontend.port);
+            places[Services::shard_of(hash)].push_back({hash, entry, index++});
+        }
+        const auto hash = mix(entry->id(), 0);
+        ids[Services::shard_of(hash)].push_back({hash, entry, 0});
+        ++next->size_;
+    };
+    Objects::differences(
+        before_, config.services,
+        [&](const model::ServiceKey&, const model::Service* before, const model::Service* after) {
+            std::shared_ptr<ServiceCounters> counters;
+            if (before != nullptr) {
+                const auto id = (RuleId() << "service" << before->vrf << label_of(*before)).get();
+                if (const auto* entry = next->find(id); entry != nullptr) {
+                    counters = entry->shared_counters();
+                    remove(*entry);
+                }
+            }
+            if (after != nullptr) add(*after, std::move(counters));
+            return true;
+        });
+    before_ = config.services;
+    built_ = std::move(next);
+    return built_;
+}
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,119 @@
+// Where services are found and who answers there. A picture of all of them, immutable, which shares with the
+// one before what has not changed: one endpoint that comes or goes among a hundred thousand costs the making
+// of its service's entry, and a look-up costs the same however many services there are.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "viaduct/model.h"
+
+#include "flow/record.h"
+
+namespace viaduct::dataplane {
+
+/// Since the dataplane has started; any worker adds.
+struct ServiceCounters {
+    std::atomic<std::uint64_t> flows{0};     ///< that were given a backend
+    std::atomic<std::uint64_t> refused{0};   ///< packets for which there was none, or whose client may not
+    std::atomic<std::uint32_t> next{0};      ///< round robin's turn
+};
+
+/// One service's backends that take new flows, of one family.
+struct BackendPool {
+    std::vector<std::uint16_t> members;   ///< indices into the service's backends
+    std::vector<std::uint16_t> maglev;    ///< slots, indices into `members`; for Balance::maglev
+    std::vector<std::uint32_t> weights;   ///< sums up to and with each member; for random and round robin
+};
+
+/// A service in force.
+class ServiceEntry {
+public:
+    ServiceEntry(const model::Service& config, Zone zone, std::shared_ptr<ServiceCounters> counters);
+
+    [[nodiscard]] const model::Service& config() const { return config_; }
+    [[nodiscard]] Zone zone() const { return zone_; }
+    /// FlowTail::rule of its flows: the same for the same service, whatever its backends.
+    [[nodiscard]] std::uint32_t id() const { return id_; }
+    [[nodiscard]] const std::string& label() const { return label_; }  ///< "apps/web/http"
+    [[nodiscard]] ServiceCounters& counters() const { return *counters_; }
+    [[nodiscard]] const std::shared_ptr<ServiceCounters>& shared_counters() const { return counters_; }
+    /// Those of whom one is chosen for what comes to the frontend. Those that drain are among them only
+    /// where all do.
+    [[nodiscard]] const BackendPool& pool(bool v4, const model::Frontend& frontend) const {
+        return pools_[v4 ? 1 : 0][frontend.local_only ? 1 : 0];
+    }
+    /// Whoever it is, draining too; null: it is none of them.
+    [[nodiscard]] const model::Backend* backend(const IpAddress& address, std::uint16_t port) const;
+
+private:
+    void fill(BackendPool& pool, bool v4, bool local_only) const;
+
+    model::Service config_;
+    Zone zone_;
+    std::uint32_t id_;
+    std::string label_;
+    std::shared_ptr<ServiceCounters> counters_;
+    std::array<std::array<BackendPool, 2>, 2> pools_;  ///< IPv6, IPv4; all, those of this node
+};
+
+using ServiceEntryPtr = std::shared_ptr<const ServiceEntry>;
+
+class Services {
+public:
+    struct Match {
+        const ServiceEntry* service = nullptr;
+        const model::Frontend* frontend = nullptr;
+        explicit operator bool() const { return service != nullptr; }
+    };
+
+    /// Port in host order. The match lives as long as this picture. Any thread.
+    [[nodiscard]] Match find(Zone zone, std::uint8_t protocol, const IpAddress& address,
+                             std::uint16_t port) const;
+    /// By ServiceEntry::id; null: there is none.
+    [[nodiscard]] const ServiceEntry* find(std::uint32_t id) const;
+    [[nodiscard]] bool empty() const { return size_ == 0; }
+
+private:
+    friend class ServicesBuilder;
+
+    struct Slot {
+        std::uint64_t hash;
+        ServiceEntryPtr service;
+        std::uint16_t frontend;  ///< its index; unused in by_id_
+    };
+    using Shard = std::vector<Slot>;
+    /// A change copies the list of shards, and of them those that it touches.
+    static constexpr std::size_t kShards = 4096;
+    using Shards = std::vector<std::shared_ptr<const Shard>>;  ///< null: empty
+
+    static std::uint64_t hash_place(Zone zone, std::uint8_t protocol, const IpAddress& address,
+                                    std::uint16_t port);
+    static std::size_t shard_of(std::uint64_t hash) { return hash >> 32 & (kShards - 1); }
+
+    Shards by_place_{kShards};
+    Shards by_id_{kShards};
+    std::size_t size_ = 0;  ///< services
+};
+
+/// Makes each picture of the one before. Main thread.
+class ServicesBuilder {
+public:
+    using ZoneOf = std::function<Zone(const std::string& vrf)>;
+    std::shared_ptr<const Services> build(const model::Config& config, const ZoneOf& zone_of);
+
+private:
+    using Objects = SharedMap<model::ServiceKey, model::Service>;
+
+    Objects before_;
+    std::map<std::string, Zone> zones_;  ///< of VRFs that services are in
+    std::shared_ptr<const Services> built_ = std::make_shared<const Services>();
+};
+
+}  // namespace viaduct::dataplane

@@ -1,0 +1,294 @@
+// Services through the worker loop: who answers, what is kept, what is refused, in both families.
+#include <map>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "router.h"
+
+namespace viaduct::test {
+namespace {
+
+using dataplane::Drop;
+using model::Transport;
+
+constexpr const char* kCluster = "10.96.0.10";
+constexpr const char* kCluster6 = "fd00:96::a";
+
+class Services : public RouterTest {
+protected:
+    /// Valid until another one is made.
+    model::Service& service(const char* name, Transport protocol = Transport::tcp) {
+        auto& s = change.put.services[{"apps", name, "main"}];
+        s.namespace_ = "apps";
+        s.name = name;
+        s.port = "main";
+        s.protocol = protocol;
+        return s;
+    }
+    static model::Frontend at(const char* address, std::uint16_t port) {
+        model::Frontend frontend;
+        frontend.address = ip(address);
+        frontend.port = port;
+        return frontend;
+    }
+    static model::Backend backend(const char* address, std::uint16_t port, bool local = true) {
+        model::Backend backend;
+        backend.address = ip(address);
+        backend.port = port;
+        backend.local = local;
+        return backend;
+    }
+    /// How many of so many new connections from the world each backend behind "pod" and "peer" gets, by what
+    /// stands after '>' in the line.
+    std::map<std::string, int> spread(const char* destination, std::uint16_t port, int connections,
+                                      std::uint16_t first_port = 20000) {
+        std::map<std::string, int> got;
+        for (int i = 0; i < connections; ++i) {
+            PacketSpec spec{"198.51.100.7", destination, kUdp, static_cast<std::uint16_t>(first_port + i), port};
+            bench.inject("up", routed(spec, kOut, kWorld));
+        }
+        for (const char* out : {"pod", "peer"}) {
+            for (const auto& line : collect(out)) {
+                const auto to = line.substr(line.find("> ") + 2);
+                ++got[to.substr(0, to.find(' '))];
+            }
+        }
+        return got;
+    }
+};
+
+TEST_F(Services, OneBackendBothWaysInBothFamilies) {
+    auto& web = service("web");
+    web.frontends = {at(kCluster, 80), at(kCluster6, 80)};
+    web.backends = {backend("10.0.0.2", 8080), backend("fd00::2", 8080)};
+    apply();
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(pass("up", {"198.51.100.7", kCluster, kTcp, 1234, 80}, "pod"),
+                  one("tcp 198.51.100.7:1234 > 10.0.0.2:8080 ttl 63"));
+        EXPECT_EQ(pass("pod", {"10.0.0.2", "198.51.100.7", kTcp, 8080, 1234}, "up"),
+                  one("tcp 10.96.0.10:80 > 198.51.100.7:1234 ttl 63"));
+        EXPECT_EQ(pass("up", {"2001:db8:1::7", kCluster6, kTcp, 1234, 80}, "pod"),
+                  one("tcp [2001:db8:1::7]:1234 > [fd00::2]:8080 ttl 63"));
+        EXPECT_EQ(pass("pod", {"fd00::2", "2001:db8:1::7", kTcp, 8080, 1234}, "up"),
+                  one("tcp [fd00:96::a]:80 > [2001:db8:1::7]:1234 ttl 63"));
+    }
+}
+
+TEST_F(Services, EveryWayOfBalancingUsesAllAndKeepsConnections) {
+    using model::Balance;
+    for (const auto balance :
+         {Balance::maglev, Balance::random, Balance::round_robin, Balance::least_connections}) {
+        auto& dns = service("dns", Transport::udp);
+        dns.frontends = {at(kCluster, 53)};
+        dns.backends = {backend("10.0.0.2", 53), backend("10.0.0.3", 53)};
+        dns.balance = balance;
+        apply();
+        const auto base = static_cast<std::uint16_t>(20000 + 1000 * static_cast<int>(balance));
+        const auto first = spread(kCluster, 53, 60, base);
+        ASSERT_EQ(first.size(), 2U) << to_string(balance);
+        for (const auto& [to, count] : first)
+            EXPECT_GT(count, 10) << to << " by " << to_string(balance);
+        EXPECT_EQ(spread(kCluster, 53, 60, base), first) << "the same connections again";
+        const bool in_turn = balance == Balance::round_robin || balance == Balance::least_connections;
+        EXPECT_TRUE(!in_turn || first.at("10.0.0.2:53") == 30) << to_string(balance);
+    }
+}
+
+TEST_F(Services, LeastConnectionsCountsFlowsThatEnd) {
+    auto& dns = service("dns", Transport::udp);
+    dns.frontends = {at(kCluster, 53)};
+    dns.backends = {backend("10.0.0.2", 53)};
+    dns.balance = model::Balance::least_connections;
+    apply();
+    EXPECT_EQ(spread(kCluster, 53, 40), (std::map<std::string, int>{{"10.0.0.2:53", 40}}));
+    dns.backends.push_back(backend("10.0.0.3", 53));
+    apply();
+    // The newcomer gets all until it has as many.
+    EXPECT_EQ(spread(kCluster, 53, 40, 30000), (std::map<std::string, int>{{"10.0.0.3:53", 40}}));
+    // The first one's flows go with it; it comes back without any.
+    dns.backends.erase(dns.backends.begin());
+    apply();
+    spread(kCluster, 53, 40);
+    dns.backends.insert(dns.backends.begin(), backend("10.0.0.2", 53));
+    apply();
+    EXPECT_EQ(spread(kCluster, 53, 40, 40000), (std::map<std::string, int>{{"10.0.0.2:53", 40}}));
+}
+
+TEST_F(Services, WeightsShareInProportion) {
+    using model::Balance;
+    for (const auto balance : {Balance::maglev, Balance::random, Balance::round_robin}) {
+        auto& dns = service("dns", Transport::udp);
+        dns.frontends = {at(kCluster, 53)};
+        dns.backends = {backend("10.0.0.2", 53), backend("10.0.0.3", 53)};
+        dns.backends[1].weight = 3;
+        dns.balance = balance;
+        apply();
+        auto got = spread(kCluster, 53, 400, static_cast<std::uint16_t>(2000 + 1000 * static_cast<int>(balance)));
+        EXPECT_NEAR(got["10.0.0.3:53"], 300, 45) << to_string(balance);
+    }
+}
+
+TEST_F(Services, AnEndpointThatGoesTakesItsFlowsWithIt) {
+    auto& dns = service("dns", Transport::udp);
+    dns.frontends = {at(kCluster, 53)};
+    dns.backends = {backend("10.0.0.2", 53), backend("10.0.0.3", 53)};
+    apply();
+    auto before = spread(kCluster, 53, 40);
+    ASSERT_EQ(before.size(), 2U);
+    dns.backends.erase(dns.backends.begin());
+    apply();
+    EXPECT_EQ(spread(kCluster, 53, 40), (std::map<std::string, int>{{"10.0.0.3:53", 40}}));
+    // A service that goes leaves nothing that is translated: its address is nobody's.
+    change.put.services.clear();
+    change.delete_services = {{"apps", "dns", "main"}};
+    apply();
+    EXPECT_TRUE(spread(kCluster, 53, 40).empty());
+}
+
+TEST_F(Services, DrainingKeepsConnectionsAndGetsNoNewOnes) {
+    auto& web = service("web", Transport::udp);
+    web.frontends = {at(kCluster, 80)};
+    web.backends = {backend("10.0.0.2", 80), backend("10.0.0.3", 80)};
+    apply();
+    const auto before = spread(kCluster, 80, 40);
+    ASSERT_EQ(before.size(), 2U);
+    web.backends[0].draining = true;
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 40), before) << "those that it had";
+    EXPECT_EQ(spread(kCluster, 80, 40, 30000), (std::map<std::string, int>{{"10.0.0.3:80", 40}}));
+    // When all drain, better one of those than nobody.
+    web.backends[1].draining = true;
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 40, 40000).size(), 2U);
+}
+
+TEST_F(Services, WithoutEndpointsItRefusesAtOnce) {
+    service("web").frontends = {at(kCluster, 80)};
+    service("dns", Transport::udp).frontends = {at(kCluster, 53), at(kCluster6, 53)};
+    apply();
+    PacketSpec syn{"198.51.100.7", kCluster, kTcp, 1234, 80};
+    syn.tcp_flags = 0x02;
+    const auto reset = pass("up", syn, "up");
+    ASSERT_EQ(reset.size(), 1U);
+    EXPECT_TRUE(reset[0].starts_with("tcp 10.96.0.10:80 > 198.51.100.7:1234")) << reset[0];
+    EXPECT_EQ(pass("up", {"198.51.100.7", kCluster, kUdp, 1234, 53}, "up").size(), 1U);
+    EXPECT_EQ(pass("up", {"2001:db8:1::7", kCluster6, kUdp, 1234, 53}, "up").size(), 1U);
+    EXPECT_EQ(bench.drops("up", Drop::no_endpoint), 3U);
+}
+
+TEST_F(Services, LocalOnlyFrontendsAskBackendsOfThisNode) {
+    auto& web = service("web", Transport::udp);
+    auto external = at("192.0.2.1", 30080);
+    external.external = external.local_only = true;
+    web.frontends = {at(kCluster, 80), external};
+    web.backends = {backend("10.0.0.2", 80), backend("10.0.0.3", 80, false)};
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 40).size(), 2U);
+    EXPECT_EQ(spread("192.0.2.1", 30080, 40, 30000), (std::map<std::string, int>{{"10.0.0.2:80", 40}}));
+    web.backends = {backend("10.0.0.3", 80, false)};
+    apply();
+    EXPECT_TRUE(spread("192.0.2.1", 30080, 4, 40000).empty());
+    EXPECT_EQ(bench.drops("up", Drop::no_local_endpoint), 4U);
+    EXPECT_TRUE(collect("up").empty()) << "nothing is said";
+}
+
+TEST_F(Services, BackendsElsewhereSeeTheNode) {
+    auto& web = service("web");
+    auto node_port = at("192.0.2.1", 30080);
+    node_port.external = true;
+    web.frontends = {at(kCluster, 80), node_port};
+    web.backends = {backend("10.0.0.2", 8080, false)};
+    apply();
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(pass("up", {"198.51.100.7", "192.0.2.1", kTcp, 1234, 30080}, "pod"),
+                  one("tcp 10.0.0.1:1234 > 10.0.0.2:8080 ttl 63"));
+        EXPECT_EQ(pass("pod", {"10.0.0.2", "10.0.0.1", kTcp, 8080, 1234}, "up"),
+                  one("tcp 192.0.2.1:30080 > 198.51.100.7:1234 ttl 63"));
+        // By the cluster's own address the client stays who it is.
+        EXPECT_EQ(pass("up", {"198.51.100.7", kCluster, kTcp, 2345, 80}, "pod"),
+                  one("tcp 198.51.100.7:2345 > 10.0.0.2:8080 ttl 63"));
+    }
+}
+
+TEST_F(Services, ClientsOfRestrictedFrontends) {
+    auto& web = service("web");
+    auto balancer = at("203.0.113.80", 80);
+    balancer.external = balancer.restricted = true;
+    web.frontends = {balancer};
+    web.backends = {backend("10.0.0.2", 8080)};
+    web.allow_from = {Prefix::parse("198.51.100.0/25").value()};
+    apply();
+    EXPECT_EQ(pass("up", {"198.51.100.7", "203.0.113.80", kTcp, 1234, 80}, "pod"),
+              one("tcp 198.51.100.7:1234 > 10.0.0.2:8080 ttl 63"));
+    EXPECT_TRUE(pass("up", {"198.51.100.207", "203.0.113.80", kTcp, 1234, 80}, "pod").empty());
+    EXPECT_EQ(bench.drops("up", Drop::service_client), 1U);
+    // Who may no longer loses what he had.
+    web.allow_from = {Prefix::parse("198.51.100.128/25").value()};
+    apply();
+    EXPECT_TRUE(pass("up", {"198.51.100.7", "203.0.113.80", kTcp, 1234, 80}, "pod").empty());
+}
+
+TEST_F(Services, AffinityOutlivesConnectionsAndNewBackends) {
+    auto& web = service("web", Transport::udp);
+    web.frontends = {at(kCluster, 80)};
+    web.backends = {backend("10.0.0.2", 80)};
+    web.affinity = 100;
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 5), (std::map<std::string, int>{{"10.0.0.2:80", 5}}));
+    for (std::uint16_t port = 81; port < 90; ++port)
+        web.backends.push_back(backend("10.0.0.3", port));
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 30, 30000), (std::map<std::string, int>{{"10.0.0.2:80", 30}}));
+    // One that drains is let go of.
+    web.backends[0].draining = true;
+    apply();
+    const auto moved = spread(kCluster, 80, 30, 40000);
+    ASSERT_EQ(moved.size(), 1U) << "all to the same other one";
+    EXPECT_TRUE(moved.begin()->first.starts_with("10.0.0.3:")) << moved.begin()->first;
+}
+
+TEST_F(Services, HairpinToOneself) {
+    auto& web = service("web");
+    web.frontends = {at(kCluster, 80)};
+    web.backends = {backend("10.0.0.2", 8080)};
+    apply();
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(pass("pod", {"10.0.0.2", kCluster, kTcp, 3456, 80}, "pod"),
+                  one("tcp 10.0.0.1:3456 > 10.0.0.2:8080 ttl 63"));
+        EXPECT_EQ(pass("pod", {"10.0.0.2", "10.0.0.1", kTcp, 8080, 3456}, "pod"),
+                  one("tcp 10.96.0.10:80 > 10.0.0.2:3456 ttl 63"));
+    }
+}
+
+TEST_F(Services, AServiceThatComesLaterLeavesWhatWorks) {
+    apply();
+    ASSERT_EQ(pass("up", {"198.51.100.7", "10.0.0.3", kUdp, 1234, 53}, "peer").size(), 1U);
+    ASSERT_EQ(pass("peer", {"10.0.0.3", "198.51.100.7", kUdp, 53, 1234}, "up").size(), 1U);
+    auto& dns = service("dns", Transport::udp);
+    dns.frontends = {at("10.0.0.3", 53)};
+    dns.backends = {backend("10.0.0.2", 5353)};
+    apply();
+    EXPECT_EQ(pass("up", {"198.51.100.7", "10.0.0.3", kUdp, 1234, 53}, "peer").size(), 1U);
+    EXPECT_EQ(pass("up", {"198.51.100.7", "10.0.0.3", kUdp, 1235, 53}, "pod"),
+              one("udp 198.51.100.7:1235 > 10.0.0.2:5353 ttl 63"));
+}
+
+TEST_F(Services, ChangesFarAwayDisturbNothing) {
+    auto& web = service("web", Transport::udp);
+    web.frontends = {at(kCluster, 80)};
+    web.backends = {backend("10.0.0.2", 80), backend("10.0.0.3", 80)};
+    apply();
+    const auto before = spread(kCluster, 80, 40);
+    auto& other = service("other");
+    other.frontends = {at("10.96.0.11", 80)};
+    other.backends = {backend("10.0.0.2", 81)};
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 40), before);
+    service("web", Transport::udp).backends.push_back(backend("10.0.0.3", 81));
+    apply();
+    EXPECT_EQ(spread(kCluster, 80, 40), before) << "a backend that comes takes no connection away";
+}
+
+}  // namespace
+}  // namespace viaduct::test
