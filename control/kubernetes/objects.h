@@ -66,6 +66,8 @@ inline IpFamily family_of(const IpAddress& address) {
     return address.is_v4() ? IpFamily::ipv4 : IpFamily::ipv6;
 }
 
+std::string_view api_name(model::Transport protocol);  ///< "TCP", "UDP", "SCTP"
+
 enum class ServiceType : std::uint8_t { cluster_ip, node_port, load_balancer, external_name };
 std::string_view to_string(ServiceType type);  ///< "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
 
