@@ -22,6 +22,8 @@
 #include "viaduct/routing_model.h"
 #include "viaduct/shared_map.h"
 
+#include "kubernetes/shared_text.h"
+
 namespace viaduct::kubernetes {
 
 // The API's own bounds (pkg/apis/core/validation and pkg/apis/discovery/validation document them).
@@ -118,8 +120,8 @@ struct Service {
 
 /// An ObjectReference: what an endpoint is an endpoint of. Empty: of nothing told.
 struct TargetReference {
-    std::string kind;
-    std::string namespace_;
+    SharedText kind;
+    SharedText namespace_;
     std::string name;
     [[nodiscard]] bool empty() const { return kind.empty() && name.empty(); }
     friend bool operator==(const TargetReference&, const TargetReference&) = default;
@@ -131,10 +133,10 @@ struct Endpoint {
     bool ready = true;
     bool serving = true;  ///< absent: as `ready`
     bool terminating = false;
-    std::string hostname;
-    std::string node_name;
-    std::string zone;
-    std::vector<std::string> hints_for_zones;
+    SharedText hostname;
+    SharedText node_name;
+    SharedText zone;
+    std::vector<SharedText> hints_for_zones;
     TargetReference target_ref;
     friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };

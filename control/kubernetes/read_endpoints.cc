@@ -10,8 +10,9 @@ namespace viaduct::kubernetes {
 
 namespace {
 
-TargetReference read_reference(const Value& value) {
-    return {value["kind"].text_or_empty(), value["namespace"].text_or_empty(), value["name"].text_or_empty()};
+TargetReference read_reference(const Value& value, TextPool& pool) {
+    return {pool.share(value["kind"].text_or_empty()), pool.share(value["namespace"].text_or_empty()),
+            value["name"].text_or_empty()};
 }
 
 void read_ports(const Value& list, std::vector<EndpointPort>& ports) {
@@ -31,12 +32,12 @@ void read_ports(const Value& list, std::vector<EndpointPort>& ports) {
     });
 }
 
-void read_host(const Value& value, Endpoint& endpoint) {
+void read_host(const Value& value, TextPool& pool, Endpoint& endpoint) {
     const auto hostname = value["hostname"];
     if (!hostname.absent() && !hostname.text_or_empty().empty())
         endpoint.hostname = hostname.name(is_dns1123_label, kDns1123LabelWords).value_or("");
-    endpoint.node_name = value["nodeName"].text_or_empty();
-    endpoint.target_ref = read_reference(value.mapping("targetRef"));
+    endpoint.node_name = pool.share(value["nodeName"].text_or_empty());
+    endpoint.target_ref = read_reference(value.mapping("targetRef"), pool);
 }
 
 void read_endpoint_addresses(const Value& value, IpFamily family, Endpoint& endpoint) {
@@ -55,26 +56,27 @@ void read_endpoint_addresses(const Value& value, IpFamily family, Endpoint& endp
     if (endpoint.addresses.empty()) addresses.fault("has none; an endpoint has at least one address");
 }
 
-Endpoint read_endpoint(const Value& value, IpFamily family) {
+Endpoint read_endpoint(const Value& value, IpFamily family, TextPool& pool) {
     Endpoint endpoint;
     read_endpoint_addresses(value, family, endpoint);
     const auto conditions = value.mapping("conditions");
     endpoint.ready = conditions["ready"].boolean_or(true);
     endpoint.serving = conditions["serving"].boolean_or(endpoint.ready);
     endpoint.terminating = conditions["terminating"].boolean_or(false);
-    read_host(value, endpoint);
-    endpoint.zone = value["zone"].text_or_empty();
+    read_host(value, pool, endpoint);
+    endpoint.zone = pool.share(value["zone"].text_or_empty());
     const auto hints = value.mapping("hints");
     hints["forZones"].each_mapping(kHintZonesMost, [&](const Value& zone) {
         const auto name = zone["name"];
         if (name.absent()) return name.fault("is missing; a zone's name is wanted");
-        endpoint.hints_for_zones.push_back(name.text_or_empty());
+        endpoint.hints_for_zones.push_back(pool.share(name.text_or_empty()));
     });
     return endpoint;
 }
 
 /// Of one family, of a subset's ready or not ready addresses.
-void add_subset_addresses(const Value& list, IpFamily family, bool ready, EndpointSlice& slice) {
+void add_subset_addresses(const Value& list, IpFamily family, bool ready, TextPool& pool,
+                          EndpointSlice& slice) {
     list.each_mapping(kListMost, [&](const Value& value) {
         const auto ip = value["ip"];
         if (ip.absent()) {
@@ -87,7 +89,7 @@ void add_subset_addresses(const Value& list, IpFamily family, bool ready, Endpoi
         Endpoint endpoint;
         endpoint.addresses = {*address};
         endpoint.ready = endpoint.serving = ready;
-        read_host(value, endpoint);
+        read_host(value, pool, endpoint);
         slice.endpoints.push_back(std::move(endpoint));
     });
 }
@@ -104,7 +106,7 @@ void require_ordinary(const Value& value, const IpAddress& address) {
         value.fault("is " + address.to_string() + ", " + special + "; one that is routed is wanted");
 }
 
-EndpointSlice read_slice(const Value& root, ObjectMeta meta) {
+EndpointSlice read_slice(const Value& root, ObjectMeta meta, TextPool& pool) {
     EndpointSlice slice;
     slice.meta = std::move(meta);
     if (const auto label = slice.meta.labels.find(std::string(kServiceNameLabel));
@@ -126,14 +128,14 @@ EndpointSlice read_slice(const Value& root, ObjectMeta meta) {
     slice.family = *word == 0 ? IpFamily::ipv4 : IpFamily::ipv6;
     read_ports(root["ports"], slice.ports);
     root["endpoints"].each_mapping(kSliceEndpointsMost, [&](const Value& value) {
-        slice.endpoints.push_back(read_endpoint(value, slice.family));
+        slice.endpoints.push_back(read_endpoint(value, slice.family, pool));
     });
     slice.endpoints.shrink_to_fit();
     slice.ports.shrink_to_fit();
     return slice;
 }
 
-std::vector<EndpointSlice> read_endpoints(const Value& root, const ObjectMeta& meta) {
+std::vector<EndpointSlice> read_endpoints(const Value& root, const ObjectMeta& meta, TextPool& pool) {
     std::vector<EndpointSlice> slices;
     std::size_t number = 0;
     root["subsets"].each_mapping(kListMost, [&](const Value& subset) {
@@ -146,8 +148,8 @@ std::vector<EndpointSlice> read_endpoints(const Value& root, const ObjectMeta& m
             slice.service = meta.name;
             slice.family = family;
             slice.from_endpoints = true;
-            add_subset_addresses(subset["addresses"], family, true, slice);
-            add_subset_addresses(subset["notReadyAddresses"], family, false, slice);
+            add_subset_addresses(subset["addresses"], family, true, pool, slice);
+            add_subset_addresses(subset["notReadyAddresses"], family, false, pool, slice);
             if (slice.endpoints.empty()) continue;
             slice.ports = ports;
             slices.push_back(std::move(slice));

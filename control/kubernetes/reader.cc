@@ -41,7 +41,7 @@ bool is_foreign(std::string_view api_version) {
 /// Reads the documents of one text.
 class Reading {
 public:
-    explicit Reading(const std::shared_ptr<const std::string>& file) : file_(file) {}
+    Reading(const std::shared_ptr<const std::string>& file, TextPool& pool) : file_(file), pool_(pool) {}
 
     Documents read(std::string_view text) {
         yaml::parse(text, {
@@ -162,10 +162,10 @@ private:
                 add(read_service(value, std::move(meta)));
                 break;
             case ObjectKind::endpoint_slice:
-                add(read_slice(value, std::move(meta)));
+                add(read_slice(value, std::move(meta), pool_));
                 break;
             case ObjectKind::endpoints:
-                for (auto& slice : read_endpoints(value, meta))
+                for (auto& slice : read_endpoints(value, meta, pool_))
                     add(std::move(slice));
                 break;
             case ObjectKind::pod:
@@ -222,6 +222,7 @@ private:
     }
 
     std::shared_ptr<const std::string> file_;
+    TextPool& pool_;
     Documents documents_;
     Items items_;
     std::map<ObjectId, std::uint32_t> lines_;
@@ -256,8 +257,9 @@ std::string to_string(const DocumentFault& fault) {
     return text + (fault.object.empty() ? ": " : " ") + fault.reason;
 }
 
-Documents read_documents(std::string_view text, const std::shared_ptr<const std::string>& file) {
-    if (text.size() <= kTextBytesMost) return Reading(file).read(text);
+Documents read_documents(std::string_view text, const std::shared_ptr<const std::string>& file,
+                         TextPool& pool) {
+    if (text.size() <= kTextBytesMost) return Reading(file, pool).read(text);
     Documents documents;
     documents.faults.push_back({file,
                                 0,
@@ -270,7 +272,8 @@ Documents read_documents(std::string_view text, const std::shared_ptr<const std:
 }
 
 Documents read_documents(std::string_view text, const std::string& file) {
-    return read_documents(text, std::make_shared<const std::string>(file));
+    TextPool pool;
+    return read_documents(text, std::make_shared<const std::string>(file), pool);
 }
 
 namespace {

@@ -59,8 +59,10 @@ struct Documents {
 inline constexpr std::size_t kTextBytesMost = 256U << 20U;
 
 /// Reads all documents of a text (several, "---" between them, and lists with their items). One that has a
-/// fault is refused alone. `file`: what people call the text. Any thread; throws only std::bad_alloc.
-Documents read_documents(std::string_view text, const std::shared_ptr<const std::string>& file);
+/// fault is refused alone. `file`: what people call the text. `pool`: who reads many texts shares what they
+/// have alike by one. Any thread; throws only std::bad_alloc.
+Documents read_documents(std::string_view text, const std::shared_ptr<const std::string>& file,
+                         TextPool& pool);
 Documents read_documents(std::string_view text, const std::string& file);
 
 /// Puts an object into its map, in place of what has its key; takes what has its key away.

@@ -13,9 +13,9 @@ namespace viaduct::kubernetes {
 inline constexpr std::size_t kListMost = 10'000;
 
 Service read_service(const Value& root, ObjectMeta meta);
-EndpointSlice read_slice(const Value& root, ObjectMeta meta);
+EndpointSlice read_slice(const Value& root, ObjectMeta meta, TextPool& pool);
 /// One slice a subset and family.
-std::vector<EndpointSlice> read_endpoints(const Value& root, const ObjectMeta& meta);
+std::vector<EndpointSlice> read_endpoints(const Value& root, const ObjectMeta& meta, TextPool& pool);
 Pod read_pod(const Value& root, ObjectMeta meta);
 Node read_node(const Value& root, ObjectMeta meta);
 

@@ -102,11 +102,11 @@ Json::Value endpoint_port_json(const EndpointPort& port) {
 
 /// What endpoints of slices and addresses of Endpoints have in common.
 void set_host(Json::Value& json, const Endpoint& endpoint) {
-    set_text(json, "hostname", endpoint.hostname);
-    set_text(json, "nodeName", endpoint.node_name);
+    set_text(json, "hostname", endpoint.hostname.str());
+    set_text(json, "nodeName", endpoint.node_name.str());
     const auto& target = endpoint.target_ref;
-    set_text(json["targetRef"], "kind", target.kind);
-    set_text(json["targetRef"], "namespace", target.namespace_);
+    set_text(json["targetRef"], "kind", target.kind.str());
+    set_text(json["targetRef"], "namespace", target.namespace_.str());
     set_text(json["targetRef"], "name", target.name);
     if (json["targetRef"].isNull()) json.removeMember("targetRef");
 }
@@ -118,10 +118,10 @@ Json::Value endpoint_json(const Endpoint& endpoint) {
     json["conditions"]["serving"] = endpoint.serving;
     json["conditions"]["terminating"] = endpoint.terminating;
     set_host(json, endpoint);
-    set_text(json, "zone", endpoint.zone);
+    set_text(json, "zone", endpoint.zone.str());
     for (const auto& zone : endpoint.hints_for_zones) {
         Json::Value entry;
-        entry["name"] = zone;
+        entry["name"] = zone.str();
         json["hints"]["forZones"].append(std::move(entry));
     }
     return json;

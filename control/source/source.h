@@ -27,9 +27,9 @@ struct Snapshot {
     /// Why all of it may be older than it should be ("the directory /x is not there ..."); empty: nothing is
     /// known to be wrong.
     std::string trouble;
-    std::size_t files = 0;        ///< that were read
-    std::size_t documents = 0;    ///< of kinds that are read, refused ones included
-    std::size_t passed_over = 0;  ///< of other kinds
+    std::size_t files = 0;                          ///< that were read
+    std::size_t documents = 0;                      ///< of kinds that are read, refused ones included
+    std::size_t passed_over = 0;                    ///< of other kinds
     std::chrono::system_clock::time_point read_at;  ///< when the source itself was last seen whole
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
