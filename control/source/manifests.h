@@ -35,26 +35,32 @@ public:
     /// Brings the objects to what files say since the last call, and returns everything; `trouble` and
     /// `read_at` are the caller's to say.
     Snapshot snapshot();
+    /// Whether a file was put or erased since.
     [[nodiscard]] bool changed() const { return !touched_.empty() || !files_touched_.empty(); }
+    [[nodiscard]] std::size_t files() const { return files_.size(); }
 
 private:
     struct File {
         FileName name;
-        /// What it says of each object. Of objects that a refused document of unknown name may have meant,
-        /// what it said before.
-        std::map<kubernetes::ObjectId, kubernetes::Document> documents;
+        /// What it says of each object, sorted by their ids. Of objects that a refused document of unknown
+        /// name may have meant, what it said before.
+        std::vector<kubernetes::Document> documents;
         std::vector<kubernetes::DocumentFault> faults;
         std::size_t passed_over = 0;
     };
-    /// One object, and the files that speak of it; the first is heard.
+    /// One object, and the files that speak of it, by name; the first is heard.
     struct Claim {
-        std::set<std::string> files;
+        std::vector<File*> files;
         std::vector<kubernetes::AnyObject> in_force;
     };
 
-    File& file_of(const FileName& file);
+    static const kubernetes::Document* find(const File& file, const kubernetes::ObjectId& id);
+    File& file_of(const FileName& name);
+    void replace(File& file, std::vector<kubernetes::Document> documents);
+    void claim(File& file, const kubernetes::ObjectId& id);
+    void disclaim(File& file, const kubernetes::ObjectId& id);
     void settle(const kubernetes::ObjectId& id);
-    void tell_faults(const std::string& file);
+    void tell_faults(const std::string& name);
 
     std::map<std::string, File> files_;
     std::map<kubernetes::ObjectId, Claim> claims_;
