@@ -1,10 +1,13 @@
 // viaduct-control: options, the store, the reconciler and the API, put together and taken apart in order.
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
@@ -38,6 +41,9 @@
 #include "pod/routes.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
+#include "service/routes.h"
+#include "service/services.h"
+#include "source/directory.h"
 #include "store/config_history.h"
 #include "store/database.h"
 #include "uplink/routes.h"
@@ -73,6 +79,11 @@ struct Settings {
     std::string store;
     std::string run_dir;
     std::string docker_socket;
+    std::string manifests;
+    std::string service_range;
+    std::string node_port_range;
+    std::string node_port_addresses;
+    std::string node_name;
     unsigned reconcile_seconds = 0;
     std::string log_level;
 };
@@ -94,6 +105,17 @@ bool read_settings(int argc, char** argv, Settings& settings) {
         "docker-socket", text(settings.docker_socket, "", "PATH"),
         "Unix socket of Docker's plugin, which gives Docker the network and IPAM driver \"viaduct\": "
         "/run/docker/plugins/viaduct.sock; its directory is made; default none")(
+        "manifests", text(settings.manifests, "", "DIRECTORY"),
+        "Kubernetes manifests of services, endpoints, pods and nodes (*.yaml, *.yml, *.json), which are "
+        "followed as they change; default none")(
+        "service-range", text(settings.service_range, "10.96.0.0/12,fd00:96::/108", "NETWORK[,NETWORK]"),
+        "where ClusterIPs are allocated, one network a family, the preferred family first; no other network "
+        "may overlap it")("node-port-range", text(settings.node_port_range, "30000-32767", "FIRST-LAST"),
+                          "where node ports are allocated")(
+        "node-port-addresses", text(settings.node_port_addresses, "", "NETWORK[,NETWORK...]"),
+        "at which of the node's addresses node ports are found; default those of interfaces that lead out")(
+        "node-name", text(settings.node_name, "", "NAME"),
+        "this node, as endpoints name it; default its host name")(
         "reconcile-seconds", po::value(&settings.reconcile_seconds)->default_value(30)->value_name("SECONDS"),
         "seconds between comparisons with the dataplane when nothing happens, 1 to 86400")(
         "log-level", text(settings.log_level, "info", "LEVEL"),
@@ -105,6 +127,60 @@ bool read_settings(int argc, char** argv, Settings& settings) {
         throw Refused("--reconcile-seconds", "must be from 1 to 86400");
     }
     return true;
+}
+
+std::vector<Prefix> read_networks(const std::string& option, const std::string& text) {
+    std::vector<Prefix> networks;
+    for (std::size_t start = 0; start < text.size();) {
+        const auto end = std::min(text.find(',', start), text.size());
+        const auto one = text.substr(start, end - start);
+        const auto network = Prefix::parse(one);
+        if (!network || network->network() != network->address)
+            throw Refused(option, "holds \"" + one + "\", which is no network such as 10.96.0.0/12");
+        networks.push_back(*network);
+        start = end + 1;
+    }
+    return networks;
+}
+
+service::Settings service_settings(const Settings& settings) {
+    service::Settings made;
+    made.ranges = read_networks("--service-range", settings.service_range);
+    if (made.ranges.size() > 2 ||
+        (made.ranges.size() == 2 && made.ranges[0].address.is_v4() == made.ranges[1].address.is_v4()))
+        throw Refused("--service-range", "may hold one network of each family");
+    made.node_port_networks = read_networks("--node-port-addresses", settings.node_port_addresses);
+    int first = 0;
+    int last = 0;
+    int length = 0;
+    const auto& range = settings.node_port_range;
+    if (std::sscanf(range.c_str(), "%d-%d%n", &first, &last, &length) != 2 ||
+        static_cast<std::size_t>(length) != range.size() || first < 1 || last > 65535 || last < first)
+        throw Refused("--node-port-range", "is \"" + range + "\", and must be such as 30000-32767");
+    made.node_port_first = static_cast<std::uint16_t>(first);
+    made.node_port_last = static_cast<std::uint16_t>(last);
+    made.node_name = settings.node_name;
+    if (made.node_name.empty()) {
+        std::array<char, 256> name{};
+        ::gethostname(name.data(), name.size() - 1);
+        made.node_name = name.data();
+    }
+    return made;
+}
+
+/// Of those that say which pod they are (K8S_POD_NAMESPACE and K8S_POD_NAME among CNI_ARGS).
+service::PodAddresses pod_addresses(const pod::Attachments& attachments) {
+    service::PodAddresses pods;
+    for (const auto& record : attachments.list()) {
+        const auto& labels = record.request.labels;
+        const auto name = labels.find("K8S_POD_NAME");
+        const auto space = labels.find("K8S_POD_NAMESPACE");
+        if (name == labels.end()) continue;
+        auto& addresses = pods[{space == labels.end() ? "default" : space->second, name->second}];
+        for (const auto& own : record.attached.addresses)
+            addresses.push_back(own.address.address);
+    }
+    return pods;
 }
 
 void make_directory(const std::filesystem::path& directory) {
@@ -120,8 +196,9 @@ void make_directory(const std::filesystem::path& directory) {
 
 std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
-    for (const auto* more : {&ipam::migrations(), &pod::migrations(), &host::migrations(),
-                             &network::migrations(), &docker::migrations(), &uplink::migrations()})
+    for (const auto* more :
+         {&ipam::migrations(), &pod::migrations(), &host::migrations(), &service::migrations(),
+          &network::migrations(), &docker::migrations(), &uplink::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -183,14 +260,18 @@ void run(const Settings& settings, const sigset_t& signals) {
     pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     host::Absent absent;
+    std::optional<source::Directory> manifests;
+    if (!settings.manifests.empty()) manifests.emplace(source::DirectoryOptions{.path = settings.manifests});
+    service::Services services(service_settings(settings), database, manifests ? &*manifests : nullptr);
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
     reconcile::Reconciler reconciler(reconcile_options, database,
-                                     {&config_source, &networks, &attachments, &absent});
+                                     {&config_source, &networks, &attachments, &services, &absent});
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
+    services.use(reconciler, [&] { return pod_addresses(attachments); });
     networks.use(reconciler, attachments);
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
@@ -200,9 +281,16 @@ void run(const Settings& settings, const sigset_t& signals) {
     /// However this ends: nobody is told of changes who is not there any more.
     const struct StopFirst {
         reconcile::Reconciler& reconciler;
-        ~StopFirst() { reconciler.stop(); }
-    } stop_first{reconciler};
-    reconciler.on_change([&] { shares.wake(); });
+        service::Services& services;
+        ~StopFirst() {
+            services.stop();
+            reconciler.stop();
+        }
+    } stop_first{reconciler, services};
+    reconciler.on_change([&] {
+        shares.wake();
+        services.wake();
+    });
     shares.before_each([&] { return taken.follow_kernel(); });
 
     api::Router router;
@@ -213,10 +301,12 @@ void run(const Settings& settings, const sigset_t& signals) {
     network::register_routes(router, networks, attachments);
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
+    service::register_routes(router, services, settings.dataplane_socket);
 
     shares.start();
     taken.start();
     reconciler.start();
+    services.start();
     const std::jthread looking_after(
         [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
     std::optional<docker::Plugin> docker;

@@ -32,10 +32,10 @@ constexpr const char* kOptions =
 
 const std::vector<Object>& objects() {
     static const std::vector<Object> all = {
-        link_object(),  bridge_object(), net_object(),       port_object(),     uplink_object(),
-        fdb_object(),   vrf_object(),    interface_object(), addr_object(),     route_object(),
-        neigh_object(), nat_object(),    flow_object(),      timeouts_object(), pod_object(),
-        stats_object(), trace_object(),  config_object(),    log_object()};
+        link_object(),   bridge_object(), net_object(),   service_object(),   port_object(),
+        uplink_object(), fdb_object(),    vrf_object(),   interface_object(), addr_object(),
+        route_object(),  neigh_object(),  nat_object(),   flow_object(),      timeouts_object(),
+        pod_object(),    stats_object(),  trace_object(), config_object(),    log_object()};
     return all;
 }
 

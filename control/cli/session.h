@@ -74,6 +74,7 @@ Object neigh_object();
 Object nat_object();
 Object timeouts_object();
 Object net_object();
+Object service_object();
 
 /// Faults for people: "port web: mtu must be ...", one a line.
 std::string words_of(const Faults& faults);

@@ -16,6 +16,18 @@ const IpAddress& router_address(bool v4) {
     return v4 ? address4 : address6;
 }
 
+/// What the router refuses but for services that lie in it: their range, which it answers for.
+bool is_service_range(const model::Config& config, const model::Route& route) {
+    if (route.kind != model::RouteKind::unreachable) return false;
+    return std::ranges::any_of(config.services, [&](const auto& entry) {
+        const auto& service = entry.second;
+        return service.vrf == route.vrf &&
+               std::ranges::any_of(service.frontends, [&](const model::Frontend& frontend) {
+                   return !frontend.external && route.prefix.contains(frontend.address);
+               });
+    });
+}
+
 std::set<std::string> shared_interfaces(const model::Config& config) {
     std::set<std::string> shared;
     for (const auto& [name, port] : config.ports) {
@@ -41,6 +53,7 @@ std::set<Prefix> networks_behind(const model::Config& config, const std::string&
     for (auto it = config.routes.lower_bound({vrf, Prefix{}});
          it != config.routes.end() && it->second.vrf == vrf; ++it) {
         const auto& route = it->second;
+        if (is_service_range(config, route)) networks.insert(route.prefix);
         if (route.prefix.length == 0 || route.next_hops.empty() || !behind(route.next_hops[0].interface))
             continue;
         if (networks.size() < kNetworksMost) {
@@ -74,6 +87,14 @@ std::vector<node::PublishedPlace> published_in(const model::Config& config, cons
         places.insert({forward.protocol, at, forward.port, forward.port_last});
         if (forward.address.is_v4())
             places.insert({forward.protocol, loopback, forward.port, forward.port_last});
+    }
+    // Each place is a rule that the kernel looks at one by one: a node of thousands of services has others'.
+    for (const auto& [key, service] : config.services) {
+        for (const auto& frontend : service.frontends) {
+            if (service.vrf != vrf || !frontend.external || places.size() >= kPlacesMost) continue;
+            const Prefix at{frontend.address, static_cast<std::uint8_t>(frontend.address.bits())};
+            places.insert({service.protocol, at, frontend.port, frontend.port});
+        }
     }
     return {places.begin(), places.end()};
 }

@@ -24,6 +24,9 @@ inline constexpr std::uint32_t kPublishedTable = 9300;
 /// as one: the host's own default route.
 inline constexpr std::size_t kNetworksMost = 1000;
 
+/// Nor more places of services than these by rules of its own.
+inline constexpr std::size_t kPlacesMost = 512;
+
 struct Side {
     std::string port;
     std::string netns;  ///< empty: control's own

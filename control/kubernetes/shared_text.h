@@ -36,8 +36,8 @@ public:
         return a.text_ == b.text_ || a.str() == b.str();
     }
     template <typename Text>
-        requires(std::convertible_to<Text, std::string_view> && !std::same_as<Text, SharedText>)
-    friend bool operator==(const SharedText& a, const Text& b) {
+    requires(std::convertible_to<Text, std::string_view> && !std::same_as<Text, SharedText>) friend bool
+    operator==(const SharedText& a, const Text& b) {
         return a.str() == std::string_view(b);
     }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <memory_resource>
@@ -187,7 +189,7 @@ private:
         node->text = arena().text(text);
         node->plain = scalar.style == YAML_PLAIN_SCALAR_STYLE && view(scalar.tag) != kTextTag;
         remember(view(scalar.anchor), node);
-        add(node);
+        add(node, node->line);
     }
 
     void alias(const yaml_event_t& event) {
@@ -198,7 +200,7 @@ private:
                                               ", which stands for nothing that was finished before it"}};
         if (awaits_key())
             throw Broken{{line_of(event), "has an alias as the key of a mapping; a key must be text"}};
-        add(found->second);
+        add(found->second, line_of(event));
     }
 
     void open(Kind kind, std::string_view anchor, std::uint32_t line) {
@@ -221,7 +223,7 @@ private:
                                                "\" twice in one mapping; once is right"}};
         }
         remember(frame.anchor, frame.node);
-        add(frame.node);
+        add(frame.node, frame.node->line);
     }
 
     [[nodiscard]] bool awaits_key() const {
@@ -232,7 +234,8 @@ private:
         if (!anchor.empty()) anchors_[std::string(anchor)] = node;
     }
 
-    void add(const Node* node) {
+    /// `line`: where it is written, or the alias that stands for it.
+    void add(const Node* node, std::uint32_t line) {
         if (frames_.empty()) {
             root_ = node;
             return;
@@ -241,7 +244,7 @@ private:
         auto& frame = frames_.back();
         auto* link = arena().link();
         link->node = node;
-        link->line = node->line;
+        link->line = line;
         if (frame.key) {
             link->key = *frame.key;
             link->line = frame.key_line;
@@ -252,8 +255,8 @@ private:
         ++frame.node->size;
         frame.node->weight += node->weight;
         if (frame.node->weight > limits_.nodes)
-            throw Broken{{node->line, "stands for more than " + std::to_string(limits_.nodes) +
-                                          " values, aliases written out; no manifest needs so many"}};
+            throw Broken{{line, "stands for more than " + std::to_string(limits_.nodes) +
+                                    " values, aliases written out; no manifest needs so many"}};
     }
 
     void hand_over(const Node& item) {
@@ -288,8 +291,51 @@ bool is_blank(std::string_view text) {
     return true;
 }
 
+/// The code unit of "\\uD83D"; 0 where there is none.
+std::uint32_t escaped_unit(std::string_view text) {
+    std::uint32_t unit = 0;
+    if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return 0;
+    const auto [end, error] = std::from_chars(text.data() + 2, text.data() + 6, unit, 16);
+    return error == std::errc() && end == text.data() + 6 ? unit : 0;
+}
+
+/// JSON writes characters beyond 16 bits as two escapes (RFC 8259 7), YAML as one: the first is made the
+/// second.
+std::string with_whole_escapes(std::string_view json) {
+    std::string text;
+    text.reserve(json.size());
+    for (std::size_t at = 0; at < json.size();) {
+        const auto high = escaped_unit(json.substr(at));
+        const auto low = high == 0 ? 0 : escaped_unit(json.substr(at + 6));
+        if ((high & 0xfc00) == 0xd800 && (low & 0xfc00) == 0xdc00) {
+            std::array<char, 11> escape{};
+            std::snprintf(escape.data(), escape.size(), "\\U%08X",
+                          0x10000U + ((high & 0x3ffU) << 10U) + (low & 0x3ffU));
+            text += escape.data();
+            at += 12;
+        } else {
+            // What follows a backslash belongs to it.
+            const std::size_t size = json[at] == '\\' && at + 1 < json.size() ? 2 : 1;
+            text += json.substr(at, size);
+            at += size;
+        }
+    }
+    return text;
+}
+
+bool has_halved_escapes(std::string_view text) {
+    const auto first = text.find_first_not_of(" \t\r\n");
+    return first != std::string_view::npos && text[first] == '{' &&
+           (text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos);
+}
+
 void parse_piece(std::string_view text, std::uint32_t first_line, Arena& whole, Arena& item,
                  const Units& units, const Limits& limits) {
+    std::string whole_text;
+    if (has_halved_escapes(text)) {
+        whole_text = with_whole_escapes(text);
+        text = whole_text;
+    }
     try {
         Parser parser(text);
         do {

@@ -48,8 +48,8 @@ std::uint16_t least_loaded(const Context& context, const ServiceEntry& service, 
     const auto& backends = service.config().backends;
     const auto load = [&](std::uint16_t member) {
         const auto& backend = backends[member];
-        const std::uint64_t flows = context.services.loads.flows(
-            context.zone, context.packet.protocol, backend.address, backend.port);
+        const std::uint64_t flows = context.services.loads.flows(context.zone, context.packet.protocol,
+                                                                 backend.address, backend.port);
         return (flows << 16) / backend.weight;
     };
     auto best = pool.members.front();
@@ -168,13 +168,12 @@ Step choose_backend(Context& context, const Services::Match& match) {
                                              context.now, seconds);
     }
     context.say(kStage, [&] {
-        return fmt::format("{} to {} port {}{}, {} of {} {}backend{}", service.label(),
-                           backend.address.to_string(), backend.port,
-                           backend.name.empty() ? "" : " (" + backend.name + ")",
-                           kept != nullptr ? "which the client had last," : "chosen by " +
-                               std::string(to_string(service.config().balance)),
-                           pool.members.size(), frontend.local_only ? "local " : "",
-                           pool.members.size() == 1 ? "" : "s");
+        return fmt::format(
+            "{} to {} port {}{}, {} of {} {}backend{}", service.label(), backend.address.to_string(),
+            backend.port, backend.name.empty() ? "" : " (" + backend.name + ")",
+            kept != nullptr ? "which the client had last,"
+                            : "chosen by " + std::string(to_string(service.config().balance)),
+            pool.members.size(), frontend.local_only ? "local " : "", pool.members.size() == 1 ? "" : "s");
     });
     return Step::go_on;
 }

@@ -14,7 +14,7 @@ namespace {
 /// Slots for each member, so that shares differ by no more than a hundredth and few slots move.
 constexpr std::size_t kSlotsEach = 100;
 /// Primes: every step that is not 0 then visits all slots.
-constexpr std::array<std::uint32_t, 12> kSizes{251,   509,   1021,  2039,  4093,   8191,
+constexpr std::array<std::uint32_t, 12> kSizes{251,   509,   1021,  2039,   4093,   8191,
                                                16381, 32749, 65521, 131071, 262139, 524287};
 
 std::uint32_t size_for(std::size_t members) {

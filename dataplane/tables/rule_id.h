@@ -1,5 +1,6 @@
-// What a flow remembers of the rule that translates it: a number made of the rule's kind, its name and what it
-// means, the same after a restart of either process. And the hash that tables of addresses are laid out by.
+// What a flow remembers of the rule that translates it: a number made of the rule's kind, its name and what
+// it means, the same after a restart of either process. And the hash that tables of addresses are laid out
+// by.
 #pragma once
 
 #include <array>

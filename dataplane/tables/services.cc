@@ -155,9 +155,8 @@ std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& conf
         const auto entry = std::make_shared<const ServiceEntry>(service, zone->second, std::move(counters));
         std::uint16_t index = 0;
         for (const auto& frontend : service.frontends) {
-            const auto hash =
-                Services::hash_place(entry->zone(), static_cast<std::uint8_t>(service.protocol),
-                                     frontend.address, frontend.port);
+            const auto hash = Services::hash_place(entry->zone(), static_cast<std::uint8_t>(service.protocol),
+                                                   frontend.address, frontend.port);
             places[Services::shard_of(hash)].push_back({hash, entry, index++});
         }
         const auto hash = mix(entry->id(), 0);

@@ -20,16 +20,16 @@ namespace viaduct::dataplane {
 
 /// Since the dataplane has started; any worker adds.
 struct ServiceCounters {
-    std::atomic<std::uint64_t> flows{0};     ///< that were given a backend
-    std::atomic<std::uint64_t> refused{0};   ///< packets for which there was none, or whose client may not
-    std::atomic<std::uint32_t> next{0};      ///< round robin's turn
+    std::atomic<std::uint64_t> flows{0};    ///< that were given a backend
+    std::atomic<std::uint64_t> refused{0};  ///< packets for which there was none, or whose client may not
+    std::atomic<std::uint32_t> next{0};     ///< round robin's turn
 };
 
 /// One service's backends that take new flows, of one family.
 struct BackendPool {
-    std::vector<std::uint16_t> members;   ///< indices into the service's backends
-    std::vector<std::uint16_t> maglev;    ///< slots, indices into `members`; for Balance::maglev
-    std::vector<std::uint32_t> weights;   ///< sums up to and with each member; for random and round robin
+    std::vector<std::uint16_t> members;  ///< indices into the service's backends
+    std::vector<std::uint16_t> maglev;   ///< slots, indices into `members`; for Balance::maglev
+    std::vector<std::uint32_t> weights;  ///< sums up to and with each member; for random and round robin
 };
 
 /// A service in force.

@@ -30,8 +30,8 @@ struct Frontend {
     /// For those outside: a node port, an external or a load balancer's address. A backend on another node
     /// sees the node as its client then, or it would answer past it.
     bool external = false;
-    bool local_only = false;   ///< only backends of this node; where there is none, packets are dropped
-    bool restricted = false;   ///< only clients of the service's `allow_from`
+    bool local_only = false;  ///< only backends of this node; where there is none, packets are dropped
+    bool restricted = false;  ///< only clients of the service's `allow_from`
     friend auto operator<=>(const Frontend&, const Frontend&) = default;
 };
 

@@ -45,7 +45,8 @@ protected:
                                       std::uint16_t first_port = 20000) {
         std::map<std::string, int> got;
         for (int i = 0; i < connections; ++i) {
-            PacketSpec spec{"198.51.100.7", destination, kUdp, static_cast<std::uint16_t>(first_port + i), port};
+            PacketSpec spec{"198.51.100.7", destination, kUdp, static_cast<std::uint16_t>(first_port + i),
+                            port};
             bench.inject("up", routed(spec, kOut, kWorld));
         }
         for (const char* out : {"pod", "peer"}) {
@@ -124,7 +125,8 @@ TEST_F(Services, WeightsShareInProportion) {
         dns.backends[1].weight = 3;
         dns.balance = balance;
         apply();
-        auto got = spread(kCluster, 53, 400, static_cast<std::uint16_t>(2000 + 1000 * static_cast<int>(balance)));
+        auto got =
+            spread(kCluster, 53, 400, static_cast<std::uint16_t>(2000 + 1000 * static_cast<int>(balance)));
         EXPECT_NEAR(got["10.0.0.3:53"], 300, 45) << to_string(balance);
     }
 }

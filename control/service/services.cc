@@ -1,0 +1,276 @@
+#include "service/services.h"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "viaduct/fault.h"
+#include "viaduct/http.h"
+#include "viaduct/model_kinds.h"
+
+namespace viaduct::service {
+
+namespace {
+
+using kubernetes::ObjectName;
+
+/// Leads out of the node: an uplink is on its bridge, or the host shares it.
+std::set<std::string> outer_interfaces(const model::Config& config) {
+    std::set<std::string> bridges;
+    std::set<std::string> outer;
+    for (const auto& [name, port] : config.ports) {
+        if (port.kind == model::PortKind::uplink) bridges.insert(port.bridge);
+        if (!port.host.empty()) outer.insert(port.host);
+    }
+    for (const auto& [name, interface] : config.interfaces) {
+        if (bridges.contains(interface.bridge)) outer.insert(name);
+    }
+    return outer;
+}
+
+model::Change change_between(const SharedMap<model::ServiceKey, model::Service>& from,
+                             const SharedMap<model::ServiceKey, model::Service>& to) {
+    model::Config before;
+    model::Config after;
+    before.services = from;
+    after.services = to;
+    return model::difference(before, after);
+}
+
+}  // namespace
+
+Services::Services(Settings settings, store::Database& database, source::Source* source)
+    : settings_(std::move(settings)), source_(source), allocation_(database, settings_) {}
+
+void Services::use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods) {
+    reconciler_ = &reconciler;
+    pods_ = std::move(pods);
+}
+
+void Services::start() {
+    if (source_ == nullptr) return;
+    thread_ = std::jthread([this](const std::stop_token& stopping) { run(stopping); });
+    source_->start([this](source::SnapshotPtr snapshot) {
+        const std::scoped_lock lock(mutex_);
+        arrived_ = std::move(snapshot);
+        bell_.notify_all();
+    });
+}
+
+void Services::stop() {
+    if (source_ != nullptr) source_->stop();
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Services::wake() {
+    const std::scoped_lock lock(mutex_);
+    woken_ = true;
+    bell_.notify_all();
+}
+
+void Services::run(const std::stop_token& stopping) {
+    source::SnapshotPtr latest;
+    while (!stopping.stop_requested()) {
+        {
+            std::unique_lock lock(mutex_);
+            bell_.wait(lock, stopping, [&] { return arrived_ != nullptr || (woken_ && latest != nullptr); });
+            woken_ = false;
+            if (arrived_ != nullptr) latest = std::exchange(arrived_, nullptr);
+        }
+        if (stopping.stop_requested()) return;
+        try {
+            update(latest);
+        } catch (const std::exception& error) {
+            spdlog::error("services stay as they were: {}", error.what());
+        }
+    }
+}
+
+Services::Around Services::look_around(const kubernetes::Objects& objects) const {
+    Around around;
+    const auto config = reconciler_->in_force();
+    const auto outer = outer_interfaces(config);
+    for (const auto& [name, interface] : config.interfaces) {
+        if (interface.vrf != settings_.vrf || !interface.up) continue;
+        for (const auto& own : interface.addresses) {
+            const auto covers = [&](const Prefix& network) { return network.contains(own.address); };
+            const bool chosen = settings_.node_port_networks.empty()
+                                    ? outer.contains(name)
+                                    : std::ranges::any_of(settings_.node_port_networks, covers);
+            if (chosen && !own.address.is_link_local()) around.node_addresses.push_back(own.address);
+            if (!outer.contains(name)) around.local_networks.push_back({own.network(), own.length});
+        }
+    }
+    const auto node = objects.nodes.find(settings_.node_name);
+    if (node != objects.nodes.end()) around.zone = node->second->zone;
+    around.pods = pods_();
+    return around;
+}
+
+/// Whose compilation may come out differently now.
+std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Around& around) const {
+    std::set<ObjectName> names;
+    const bool all = around.node_addresses != around_.node_addresses ||
+                     around.local_networks != around_.local_networks || around.zone != around_.zone;
+    if (all) {
+        for (const auto* services : {&objects_.services, &now.services}) {
+            for (const auto& [name, service] : *services)
+                names.insert(names.end(), name);
+        }
+    }
+    const auto add = [&](const auto& from, const auto& to, const auto& name_of) {
+        std::decay_t<decltype(from)>::differences(from, to, [&](const auto& key, const auto&, const auto&) {
+            names.insert(name_of(key));
+            return true;
+        });
+    };
+    add(objects_.services, now.services, [](const ObjectName& name) { return name; });
+    add(objects_.slices, now.slices, [](const kubernetes::EndpointSliceKey& key) {
+        return ObjectName{key.namespace_, key.service};
+    });
+    std::set<std::string> spaces;
+    decltype(kubernetes::Objects::pods)::differences(objects_.pods, now.pods,
+                                                     [&](const ObjectName& name, const auto&, const auto&) {
+                                                         spaces.insert(name.namespace_);
+                                                         return true;
+                                                     });
+    for (const auto* pods : {&around.pods, &around_.pods}) {
+        const auto& other = pods == &around.pods ? around_.pods : around.pods;
+        for (const auto& [name, addresses] : *pods) {
+            const auto found = other.find(name);
+            if (found == other.end() || found->second != addresses) spaces.insert(name.namespace_);
+        }
+    }
+    for (const auto& space : spaces) {
+        for (auto it = now.services.lower_bound({space, ""});
+             it != now.services.end() && it->first.namespace_ == space; ++it) {
+            if (it->second->selector) names.insert(it->first);
+        }
+    }
+    return names;
+}
+
+void Services::compile_one(const ObjectName& name, const kubernetes::Objects& objects,
+                           const Surroundings& around, View& next) {
+    for (auto it = next.compiled.lower_bound({name.namespace_, name.name, ""});
+         it != next.compiled.end() && std::get<0>(it->first) == name.namespace_ &&
+         std::get<1>(it->first) == name.name;) {
+        const auto key = it->first;
+        next.compiled.erase(key);
+        it = next.compiled.lower_bound(key);
+    }
+    next.faults.erase(name);
+    const auto found = objects.services.find(name);
+    if (found == objects.services.end()) return;
+    std::vector<Fault> faults;
+    const auto& service = found->second;
+    const bool has_address = service->type != kubernetes::ServiceType::external_name && !service->headless;
+    const auto allocated = has_address ? allocation_.allocate(service, faults) : Allocated{};
+    for (auto& one : compile(service, allocated, around, faults)) {
+        const auto key = model::ServiceKey(one.key());
+        next.compiled.insert_or_assign(key, std::move(one));
+    }
+    for (const auto& fault : faults)
+        spdlog::warn("{} ({}): {}", fault.object, fault.where, fault.reason);
+    if (!faults.empty()) next.faults[name] = std::move(faults);
+}
+
+void Services::update(const source::SnapshotPtr& snapshot) {
+    const auto& objects = snapshot->objects;
+    auto around = look_around(objects);
+    const auto names = touched(objects, around);
+    auto next = view();
+    const auto before = next.compiled;
+    next.snapshot = snapshot;
+    const Surroundings surroundings{
+        settings_,
+        objects,
+        around.node_addresses,
+        around.zone,
+        [&](const ObjectName& pod) {
+            const auto found = around.pods.find(pod);
+            return found == around.pods.end() ? std::vector<IpAddress>{} : found->second;
+        },
+        [&](const IpAddress& address) {
+            return std::ranges::any_of(around.local_networks,
+                                       [&](const Prefix& network) { return network.contains(address); });
+        }};
+    // What goes gives up its address first, and who asks for one gets it before those that take any.
+    for (const auto& name : names) {
+        if (!objects.services.contains(name)) allocation_.release(name);
+    }
+    for (const bool asking : {true, false}) {
+        for (const auto& name : names) {
+            const auto found = objects.services.find(name);
+            const bool asks = found != objects.services.end() && !found->second->cluster_ips.empty();
+            if (asks == asking) compile_one(name, objects, surroundings, next);
+        }
+    }
+    allocation_.save();
+    objects_ = objects;
+    around_ = std::move(around);
+    const auto change = change_between(before, next.compiled);
+    {
+        const std::scoped_lock lock(mutex_);
+        view_ = std::move(next);
+    }
+    if (change.empty()) return;
+    spdlog::debug("services: {} put, {} deleted", change.put.services.size(), change.delete_services.size());
+    try {
+        reconciler_->apply(change);
+    } catch (const http::Unreachable& error) {
+        spdlog::debug("services are in force when the dataplane is back: {}", error.what());
+    } catch (const Refused& refused) {
+        spdlog::error("services: {}; the rest of them is in force", refused.what());
+        reconciler_->wake();
+    }
+}
+
+void Services::contribute(store::Transaction&, model::Config& desired, Faults& faults) const {
+    if (source_ == nullptr) return;
+    for (const auto& range : settings_.ranges) {
+        for (const auto& [name, interface] : desired.interfaces) {
+            if (interface.vrf != settings_.vrf) continue;
+            for (const auto& own : interface.addresses) {
+                if (!range.overlaps({own.network(), own.length}) || own.address.is_link_local()) continue;
+                faults.push_back({"interfaces/" + name + "/addresses",
+                                  "name " + own.to_string() +
+                                      ", whose network overlaps the services' range " + range.to_string() +
+                                      "; take another network"});
+            }
+        }
+        // An address of the range that no service has, or a port that it has not, is refused at once.
+        model::Route route;
+        route.vrf = settings_.vrf;
+        route.prefix = range;
+        route.kind = model::RouteKind::unreachable;
+        desired.routes.emplace(model::key_of(route), route);
+    }
+    const std::scoped_lock lock(mutex_);
+    if (desired.services.empty()) {
+        desired.services = view_.compiled;
+        return;
+    }
+    for (const auto& [key, service] : view_.compiled) {
+        if (!desired.services.emplace(key, service).second)
+            faults.push_back(
+                {"services/" + std::get<0>(key) + "/" + std::get<1>(key) + "/" + std::get<2>(key),
+                 "is configured already, and a manifest has it, too; delete one of them"});
+    }
+}
+
+View Services::view() const {
+    const std::scoped_lock lock(mutex_);
+    return view_;
+}
+
+std::string Services::source_name() const {
+    return source_ == nullptr ? "" : source_->name();
+}
+
+std::string Services::trouble() const {
+    return source_ == nullptr ? "" : source_->trouble();
+}
+
+}  // namespace viaduct::service

@@ -1,0 +1,93 @@
+// The services of all sources as this node's desired state: compiled when something that they are made of has
+// changed, that service alone, and in force some milliseconds later.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "viaduct/model.h"
+
+#include "reconcile/reconciler.h"
+#include "service/allocation.h"
+#include "service/compile.h"
+#include "service/settings.h"
+#include "source/source.h"
+
+namespace viaduct::service {
+
+/// Addresses of pods that are attached here.
+using PodAddresses = std::map<kubernetes::ObjectName, std::vector<IpAddress>>;
+
+/// What is known of services just now, for people. Immutable.
+struct View {
+    source::SnapshotPtr snapshot;  ///< null: no source has told anything yet
+    SharedMap<model::ServiceKey, model::Service> compiled;
+    std::map<kubernetes::ObjectName, std::vector<Fault>> faults;
+};
+
+class Services : public reconcile::DesiredSource {
+public:
+    /// Reads what was allocated before. `source` may be null: there are no services then. All must outlive
+    /// this.
+    Services(Settings settings, store::Database& database, source::Source* source);
+    ~Services() override { stop(); }
+    /// The reconciler, which knows this source, and who tells of pods. Before start().
+    void use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods);
+    void start();
+    void stop();
+    /// Something of this node has changed that services may be made of. Any thread, any lock held.
+    void wake();
+
+    void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
+    [[nodiscard]] const char* origin() const override { return "services"; }
+
+    /// Any thread.
+    [[nodiscard]] View view() const;
+    [[nodiscard]] const Settings& settings() const { return settings_; }
+    /// For people: where services come from, and what is wrong with that; empty: nothing.
+    [[nodiscard]] std::string source_name() const;
+    [[nodiscard]] std::string trouble() const;
+
+private:
+    /// What else the last compilation was made with.
+    struct Around {
+        std::vector<IpAddress> node_addresses;
+        std::vector<Prefix> local_networks;
+        std::string zone;
+        PodAddresses pods;
+    };
+
+    void run(const std::stop_token& stopping);
+    void update(const source::SnapshotPtr& snapshot);
+    Around look_around(const kubernetes::Objects& objects) const;
+    std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
+    void compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
+                     const Surroundings& around, View& next);
+
+    const Settings settings_;
+    source::Source* source_;
+    reconcile::Reconciler* reconciler_ = nullptr;
+    std::function<PodAddresses()> pods_;
+
+    // The thread's own.
+    Allocation allocation_;
+    kubernetes::Objects objects_;  ///< of the last compilation
+    Around around_;
+
+    mutable std::mutex mutex_;  ///< guards what follows
+    std::condition_variable_any bell_;
+    bool woken_ = false;
+    source::SnapshotPtr arrived_;
+    View view_;
+
+    std::jthread thread_;  ///< last: ends before the rest goes
+};
+
+}  // namespace viaduct::service
