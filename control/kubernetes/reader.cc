@@ -29,6 +29,9 @@ constexpr std::array kKinds{
     KindWords{ObjectKind::node, "Node", "", "v1", "NodeList"},
 };
 
+/// A text of a million wrong lines is no reason to tell a million faults.
+constexpr std::size_t kFaultsMost = 1000;
+
 constexpr std::string_view kAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The same kind of somebody else's API ("serving.knative.dev/v1 Service") is another kind.
@@ -49,6 +52,13 @@ public:
                               [this](const auto& root) { document(root); },
                               [this](const auto& problem) { broken(problem); },
                           });
+        if (faults_left_out_ > 0)
+            documents_.faults.push_back(
+                {file_,
+                 0,
+                 {},
+                 {},
+                 "has " + std::to_string(faults_left_out_) + " more faults, which are not told one by one"});
         return std::move(documents_);
     }
 
@@ -85,15 +95,23 @@ private:
 
     void broken(const yaml::Problem& problem) {
         items_ = {};
-        documents_.faults.push_back({file_, problem.line, {}, {}, problem.reason});
+        add_fault({file_, problem.line, {}, {}, problem.reason});
         ++documents_.nameless;
+    }
+
+    void add_fault(DocumentFault fault) {
+        if (documents_.faults.size() < kFaultsMost) {
+            documents_.faults.push_back(std::move(fault));
+        } else {
+            ++faults_left_out_;
+        }
     }
 
     void commit(Items items) {
         documents_.passed_over += items.passed_over;
         documents_.nameless += items.nameless;
         for (auto& fault : items.faults)
-            documents_.faults.push_back(std::move(fault));
+            add_fault(std::move(fault));
         for (auto& document : items.documents) {
             const auto [first, is_new] = lines_.emplace(document.id, document.line);
             if (is_new) {
@@ -224,6 +242,7 @@ private:
     std::shared_ptr<const std::string> file_;
     TextPool& pool_;
     Documents documents_;
+    std::size_t faults_left_out_ = 0;
     Items items_;
     std::map<ObjectId, std::uint32_t> lines_;
 };

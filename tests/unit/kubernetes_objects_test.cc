@@ -284,6 +284,12 @@ TEST(Manifest, TooMuchIsRefused) {
         std::vector<std::string>{"m:6: " + kSlice + "ports has 101 elements; at most 100 are possible"});
     EXPECT_EQ(words_of(read_documents(std::string(100, '['), "m")),
               std::vector<std::string>{"m:1: is nested more than 64 deep"});
+    std::string lines;
+    for (int i = 0; i < 1500; ++i)
+        lines += "--- x\n";
+    const auto faults = words_of(read_documents(lines, "m"));
+    ASSERT_EQ(faults.size(), 1001U);
+    EXPECT_EQ(faults.back(), "m: has 500 more faults, which are not told one by one");
     std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
     for (int i = 1; i < 12; ++i) {
         bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
