@@ -232,15 +232,37 @@ void Dataplane::replace_devices(const model::Config& next, const std::vector<std
             make_device(next, next.ports.at(name));
             done.push_back(name);
         }
+        filter_devices(next);
     } catch (...) {
         // Nothing half applied: what was made goes, what was removed comes back as it was.
         remove_devices(done);
         for (const auto& name : removed)
             restore_device(name);
+        try {
+            filter_devices(s.config);
+        } catch (const Refused& refused) {
+            spdlog::error("a filter could not be restored after a refused transaction: {}", refused.what());
+        }
         publish();
         s.settle();
         place_statics(s.config.fdb);
         throw;
+    }
+}
+
+/// Uplinks that are not promiscuous take what `config` has behind them. Told before it takes over: a device
+/// may have no room for it.
+void Dataplane::filter_devices(const model::Config& config) {
+    for (const auto& [name, slot] : state_->ports) {
+        const auto port = config.ports.find(name);
+        if (port == config.ports.end() || port->second.kind != model::PortKind::uplink ||
+            port->second.uplink.promiscuous)
+            continue;
+        try {
+            slot->device->filter_by(model::filter_of(config, port->second));
+        } catch (const Refused& refused) {
+            throw Refused("ports/" + name + "/promiscuous", refused.faults().front().reason);
+        }
     }
 }
 

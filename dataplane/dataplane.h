@@ -75,6 +75,7 @@ struct PortState {
     std::uint64_t cut_short = 0;  ///< see Port::cut_short
     std::uint32_t fdb_entries = 0;
     std::uint32_t packet_buffers = 0;  ///< reserved for this port
+    std::vector<MacAddress> filter;    ///< an uplink that is not promiscuous: see model::filter_of
 };
 
 struct WorkerState {
@@ -183,6 +184,7 @@ private:
                          const std::vector<std::string>& made);
     void make_device(const model::Config& config, const model::Port& port);
     void restore_device(const std::string& name);
+    void filter_devices(const model::Config& config);
     void remove_devices(const std::vector<std::string>& names);
     static void limit(PortSlot& slot, const model::Port& port);
     void take_over(model::Config next, const std::vector<std::string>& removed,

@@ -147,6 +147,7 @@ std::vector<PortState> Dataplane::ports() const {
         state.refused = slot->device->refused();
         state.cut_short = slot->device->cut_short();
         state.packet_buffers = port_buffers(slot->config);
+        if (!slot->config.uplink.promiscuous) state.filter = model::filter_of(s.config, slot->config);
         for (auto it = s.owners.lower_bound({slot->index, 0});
              it != s.owners.end() && it->first.first == slot->index; ++it) {
             state.queues.push_back({it->first.second, it->second});

@@ -267,6 +267,7 @@ void check(const Config& config, Faults& faults, const Config* sound) {
     for (const auto& [key, entry] : config.fdb)
         check_fdb(config, entry, faults);
     check_wires(config, faults);
+    check_filters(config, faults);
     check_fdb_sizes(config, faults);
     check_interfaces(config, faults);
     check_routes(config, faults, sound);

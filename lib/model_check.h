@@ -16,6 +16,7 @@ void check_neighbours(const Config& config, Faults& faults);
 void check_tunnels(const Config& config, Faults& faults);
 void check_nat(const Config& config, Faults& faults);
 void check_services(const Config& config, Faults& faults, const Config* sound);
+void check_filters(const Config& config, Faults& faults);
 
 /// The default VRF is always there.
 bool vrf_exists(const Config& config, const std::string& vrf);

@@ -125,6 +125,7 @@ void read_uplink(ObjectReader& reader, Uplink& uplink) {
     const bool has_device = reader.member("device") != nullptr;
     const auto device = reader.string("device");
     set_boolean(reader, "gro", uplink.gro);
+    set_boolean(reader, "promiscuous", uplink.promiscuous);
     read_netns(reader, uplink.netns);
     const auto* members = reader.member("members");
     const auto bond = reader.choice("bond", {"active-backup", "802.3ad", "balance-xor"});
@@ -152,6 +153,7 @@ void write_uplink(Json::Value& json, const Uplink& uplink) {
         json["bond"] = std::string(to_string(uplink.bond));
     }
     if (uplink.gro) json["gro"] = true;
+    if (!uplink.promiscuous) json["promiscuous"] = false;
     if (!uplink.netns.empty()) json["netns"] = uplink.netns;
 }
 

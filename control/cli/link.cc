@@ -63,6 +63,12 @@ void print_link(const Json::Value& link, bool statistics) {
     // What an uplink stands on, and why its link is down, is nowhere else.
     if (const auto detail = text_of(link, "detail"); text_of(link, "kind") == "uplink" && !detail.empty())
         std::cout << "    " << detail << "\n";
+    if (link["filter"].isArray()) {
+        std::cout << "    takes frames for groups and";
+        for (const auto& address : link["filter"])
+            std::cout << " " << address.asString();
+        std::cout << "\n";
+    }
     if (statistics) print_counters(link["counters"]);
 }
 

@@ -111,7 +111,7 @@ Object port_object() {
               settings +
               "\n"
               "  viaduct port add NAME type tap name INTERFACE [netns NAME|PATH] [host INTERFACE] ...\n"
-              "  viaduct port add NAME type uplink device DEVICE [gro on|off] ...\n"
+              "  viaduct port add NAME type uplink device DEVICE [gro on|off] [promiscuous on|off] ...\n"
               "  viaduct port add NAME type uplink member DEVICE member DEVICE... [bond MODE] ...\n"
               "  viaduct port add NAME type vxlan vni N local ADDRESS [remote ADDRESS]... [vrf VRF]\n"
               "          [udp_port N] [ttl N] [udp_checksum on|off] ...",
@@ -119,7 +119,9 @@ Object port_object() {
           add},
          {"set",
           {"change"},
-          "NAME [nobridge] [noguard] [nomac] [noremote] [nomember] [vlan none] [gro on|off] " + settings,
+          "NAME [nobridge] [noguard] [nomac] [noremote] [nomember] [vlan none] [gro on|off]\n"
+          "          [promiscuous on|off] " +
+              settings,
           "change some of its settings",
           set},
          {"del", {"delete"}, "NAME", "delete one", del}},

@@ -85,7 +85,7 @@ bool read_tunnel(const std::string& key, Words& words, Json::Value& port) {
 
 /// True when `key` was one of an uplink's.
 bool read_bond(const std::string& key, Words& words, Json::Value& port) {
-    if (key == "gro") {
+    if (key == "gro" || key == "promiscuous") {
         port[key] = take_switch(words, key);
     } else if (key == "member") {
         port["members"].append(words.take("a device"));
@@ -147,12 +147,13 @@ void read_setting(const std::string& key, Words& words, Json::Value& port) {
 void read_port_settings(Words& words, Json::Value& port) {
     read_port_settings(
         words, port,
-        {"type",     "path",     "mode",     "socket_mode", "socket_owner", "socket_group", "netns",
-         "name",     "bridge",   "nobridge", "up",          "down",         "mtu",          "queues",
-         "mac",      "nomac",    "vlan",     "trunk",       "native",       "fdb_limit",    "device",
-         "member",   "nomember", "bond",     "gro",         "vni",          "local",        "remote",
-         "noremote", "vrf",      "udp_port", "ttl",         "udp_checksum", "guard_mac",    "guard_address",
-         "noguard",  "host",     "nohost",   "rx_rate",     "rx_burst",     "tx_rate",      "tx_burst"},
+        {"type",          "path",     "mode",     "socket_mode", "socket_owner", "socket_group", "netns",
+         "name",          "bridge",   "nobridge", "up",          "down",         "mtu",          "queues",
+         "mac",           "nomac",    "vlan",     "trunk",       "native",       "fdb_limit",    "device",
+         "member",        "nomember", "bond",     "gro",         "promiscuous",  "vni",          "local",
+         "remote",        "noremote", "vrf",      "udp_port",    "ttl",          "udp_checksum", "guard_mac",
+         "guard_address", "noguard",  "host",     "nohost",      "rx_rate",      "rx_burst",     "tx_rate",
+         "tx_burst"},
         [](const std::string&) { return false; });
 }
 

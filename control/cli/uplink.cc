@@ -81,9 +81,9 @@ int add(Session& session) {
         return true;
     };
     read_port_settings(session.words, port,
-                       {"name", "member",    "bond",    "driver",   "force",   "bridge",  "queues",
-                        "mtu",  "vlan",      "trunk",   "native",   "gro",     "up",      "down",
-                        "mac",  "fdb_limit", "rx_rate", "rx_burst", "tx_rate", "tx_burst"},
+                       {"name", "member", "bond",      "driver",  "force",    "bridge",      "queues",
+                        "mtu",  "vlan",   "trunk",     "native",  "gro",      "promiscuous", "up",
+                        "down", "mac",    "fdb_limit", "rx_rate", "rx_burst", "tx_rate",     "tx_burst"},
                        more);
     body["port"] = port;
     return session.change(body, "POST", kApi);
@@ -144,6 +144,7 @@ void print_uplink(const Json::Value& uplink, const Json::Value* state) {
     if (uplink["vlan"].isObject()) std::cout << " vlan " << vlan_words(uplink["vlan"]);
     std::cout << " mtu " << text_of(uplink, "mtu") << " queues " << text_of(uplink, "queues");
     if (bool_of(uplink, "gro")) std::cout << " gro on";
+    if (!bool_of(uplink, "promiscuous", true)) std::cout << " promiscuous off";
     std::cout << taken_words(uplink["taken"]);
     if (state == nullptr) {
         std::cout
@@ -165,7 +166,7 @@ int show(Session& session) {
     for (auto& uplink : answer["uplinks"]) {
         if (wanted && text_of(uplink, "name") != *wanted) continue;
         if (const auto* state = find_named(states["ports"], text_of(uplink, "name"))) {
-            for (const char* key : {"link", "detail"}) {
+            for (const char* key : {"link", "detail", "promiscuous", "filter"}) {
                 if (state->isMember(key)) uplink[key] = (*state)[key];
             }
         }
@@ -198,6 +199,7 @@ Object uplink_object() {
           "PCI-ADDRESS|INTERFACE|VDEV [name NAME] [driver af_packet|af_xdp|vfio-pci] [force]\n"
           "          [member PCI-ADDRESS|INTERFACE|VDEV]... [bond active-backup|802.3ad|balance-xor]\n"
           "          [bridge BRIDGE] [vlan ID] [trunk IDS [native ID]] [mtu BYTES] [queues N] [gro on|off]\n"
+          "          [promiscuous on|off]\n"
           "          [rx_rate RATE [rx_burst SIZE]] [tx_rate RATE [tx_burst SIZE]] [fdb_limit N] [up|down]\n"
           "  viaduct uplink add INTERFACE --take [--confirm-within TIME] [--force] [driver af_packet|af_xdp] "
           "[queues N]",
@@ -215,7 +217,11 @@ Object uplink_object() {
         "the\nneighbour by LACP; balance-xor spreads flows over all that have a link.\n"
         "gro: TCP segments of one connection that come in together go on as one, to pods and guests that "
         "take "
-        "it.\ntake: the host goes on by an interface of the same name, with the addresses, routes and "
+        "it.\npromiscuous: off: the device takes what is for groups and for the router's interfaces on its "
+        "bridge, and\nnothing else; it follows as they come and go. No pods then, on that bridge: they are "
+        "routed to. A device that has\nno room for a second address is refused in words that say which "
+        "address the interface should have.\ntake: the host goes on by an interface of the same name, with "
+        "the addresses, routes and "
         "neighbours "
         "that it had,\nand gets them back with \"uplink del\". confirm-within: it comes back by itself "
         "unless "

@@ -99,6 +99,11 @@ Json::Value port_json(const PortState& port) {
     json["up"] = port.port.up;
     json["link"] = port.link_up ? "up" : "down";
     if (!port.detail.empty()) json["detail"] = port.detail;
+    if (port.port.kind == model::PortKind::uplink) {
+        json["promiscuous"] = port.port.uplink.promiscuous;
+        for (const auto& address : port.filter)
+            json["filter"].append(address.to_string());
+    }
     json["mtu"] = port.port.mtu;
     json["fdb_entries"] = port.fdb_entries;
     json["packet_buffers"] = port.packet_buffers;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <rte_eth_bond.h>
 #include <rte_eth_bond_8023ad.h>
@@ -108,10 +109,44 @@ Bond::Bond(const model::Port& port, PortIndex index, rte_mempool* pool)
 void Bond::plug_in(Member& member) {
     auto device = std::make_unique<Ethdev>(member.name);
     device->check(port_, pool_);
-    // net_bonding asks it of the one that carries alone, and that one changes.
-    device->take_all();
     member.link = device->link();
+    take_or_filter(*device);
     member.device = std::move(device);
+}
+
+/// net_bonding asks it of the one that carries alone, and that one changes.
+void Bond::take_or_filter(Ethdev& device) const {
+    if (port_.uplink.promiscuous) {
+        device.take_all();
+    } else {
+        device.filter_by(addresses_, OwnAddress::stays);
+    }
+}
+
+void Bond::filter_by(const std::vector<MacAddress>& addresses) {
+    const std::scoped_lock lock(mutex_);
+    const auto before = std::exchange(addresses_, addresses);
+    try {
+        for (const auto& member : members_) {
+            if (member.device) take_or_filter(*member.device);
+        }
+    } catch (const Refused&) {
+        addresses_ = before;
+        filter_again();
+        throw;
+    }
+}
+
+/// net_bonding makes members promiscuous and gives them addresses as they join, start to carry and leave.
+void Bond::filter_again() const {
+    if (port_.uplink.promiscuous) return;
+    for (const auto& member : members_) {
+        try {
+            if (member.device) take_or_filter(*member.device);
+        } catch (const Refused& refused) {
+            spdlog::warn("port {}: {}", port_.name, refused.what());
+        }
+    }
 }
 
 std::unique_ptr<Ethdev> Bond::make() {
@@ -180,6 +215,7 @@ void Bond::change_over() {
     if (next == members_.end()) return;
     if (next->device->id() != now) discard_waiting(*next);
     rte_eth_bond_primary_set(id_, next->device->id());
+    filter_again();
     spdlog::info("port {}: {} carries now", port_.name, next->name.name);
 }
 
@@ -227,6 +263,7 @@ void Bond::tend(const std::function<void()>& wait) {
             spdlog::debug("port {}: {}", port_.name, refused.what());
         }
     }
+    filter_again();
     needs_tending_.store(false, std::memory_order_release);
 }
 

@@ -33,6 +33,10 @@ public:
     /// The device that the members make, for the caller to start, and to close before this is. Once.
     std::unique_ptr<Ethdev> make();
 
+    /// Has every member filter, those that come later too; see Ethdev::filter_by. For a port that is not
+    /// promiscuous, after make(); main thread, in the namespace of the interfaces. Throws Refused.
+    void filter_by(const std::vector<MacAddress>& addresses);
+
     /// Looks at the members' links, and in mode active-backup changes over. Up when one member's is. Any
     /// thread.
     Ethdev::Link look();
@@ -59,6 +63,8 @@ private:
     void plug_in(Member& member);
     void join(Member& member);
     void leave(Member& member);
+    void take_or_filter(Ethdev& device) const;
+    void filter_again() const;
     void bring_back(Member& member);
     [[nodiscard]] bool carries_by_link() const { return mode_ != model::Bonding::active_backup; }
     [[nodiscard]] bool wants_change(const Member& member, bool others_up) const;
@@ -74,6 +80,7 @@ private:
     std::uint16_t id_ = UINT16_MAX;  ///< of the device that they make
     mutable std::mutex mutex_;       ///< of the members, and of the order of calls to net_bonding
     std::vector<Member> members_;
+    std::vector<MacAddress> addresses_;  ///< of filter_by()
     std::atomic<Ethdev::Link> link_{Ethdev::Link::down};
     std::atomic<bool> needs_tending_{false};
 };

@@ -234,7 +234,9 @@ void Ethdev::start(const model::Port& port, rte_mempool* pool) {
     if (error != 0) throw Refused("device", name_.name + " does not start: " + error_words(error));
     std::string why;
     if (!set_mtu(port.mtu, why)) throw Refused("mtu", why);
-    take_all();
+    // In mode 802.3ad net_bonding itself keeps back what is not for the bond's first address.
+    if (port.uplink.promiscuous || (name_.bus == "bond" && port.uplink.bond == model::Bonding::lacp))
+        take_all();
     const int armed = conf.intr_conf.rxq != 0 ? rte_eth_dev_rx_intr_enable(id_, 0) : -ENOTSUP;
     interrupts_ = armed == 0;
     if (interrupts_) rte_eth_dev_rx_intr_disable(id_, 0);
@@ -247,6 +249,13 @@ void Ethdev::take_all() const {
     if (error != -ENOTSUP)
         throw Refused("device", name_.name + " cannot be made promiscuous: " + error_words(error));
     rte_eth_allmulticast_enable(id_);
+}
+
+void Ethdev::filter_by(const std::vector<MacAddress>& addresses, OwnAddress own) {
+    if (!filter_)
+        filter_ = std::make_unique<DeviceFilter>(
+            id_, kernel_index_, name_.interface.empty() ? name_.name : "interface " + name_.interface);
+    filter_->set(addresses, own);
 }
 
 int Ethdev::start_queues(std::uint16_t queues, const rte_eth_conf& conf, rte_mempool* pool) {
@@ -313,6 +322,7 @@ std::string Ethdev::words() const {
     }
     if ((offloads_ & kOffloadChecksum) != 0) words += ", does checksums";
     if ((offloads_ & kOffloadTso4) != 0) words += " and TSO";
+    if (filter_) words += ", not promiscuous";
     return words;
 }
 
@@ -322,6 +332,7 @@ int Ethdev::receive_descriptor(std::uint16_t queue) const {
 
 void Ethdev::close() {
     unwatch_removal();
+    filter_.reset();
     if (opened_) {
         // A kernel interface would stay so.
         rte_eth_promiscuous_disable(id_);

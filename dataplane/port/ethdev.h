@@ -3,10 +3,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "viaduct/model.h"
 
+#include "port/device_filter.h"
 #include "port/offload.h"
 
 struct rte_mempool;
@@ -47,10 +50,14 @@ public:
 
     /// Throws Refused where the device has not the queues, or cannot carry the MTU.
     void check(const model::Port& port, rte_mempool* pool);
-    /// Configures `port.queues` queue pairs, sets the MTU and starts. Throws Refused. The pool outlives it.
+    /// Configures `port.queues` queue pairs, sets the MTU and starts; promiscuous, if the port is. Throws
+    /// Refused. The pool outlives it.
     void start(const model::Port& port, rte_mempool* pool);
     /// Has it take frames for any address. Throws Refused.
     void take_all() const;
+    /// Has it take what is for its own address, groups and these, and no more. After start(), or the bond's
+    /// that it is a member of; in the namespace of its interface. Throws Refused; what was in force stays so.
+    void filter_by(const std::vector<MacAddress>& addresses, OwnAddress own);
 
     [[nodiscard]] std::uint16_t id() const { return id_; }
     [[nodiscard]] const EthdevName& name() const { return name_; }
@@ -87,7 +94,8 @@ private:
     Offloads offloads_ = 0;
     bool sums_ip_ = false;
     bool interrupts_ = false;
-    std::atomic<bool> removed_{false};  ///< the kernel wants it back, and waits for it
+    std::unique_ptr<DeviceFilter> filter_;  ///< none: it takes everything
+    std::atomic<bool> removed_{false};      ///< the kernel wants it back, and waits for it
     bool plugged_ = false;
     bool opened_ = false;  ///< an ethdev was found
     bool watched_ = false;

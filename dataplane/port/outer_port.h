@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "port/port.h"
 
@@ -37,6 +38,7 @@ public:
     [[nodiscard]] bool is_at(const model::Tap& place) const override { return inner_->is_at(place); }
     [[nodiscard]] bool needs_tending() const override { return inner_->needs_tending(); }
     void tend(const std::function<void()>& wait) override { inner_->tend(wait); }
+    void filter_by(const std::vector<MacAddress>& addresses) override { inner_->filter_by(addresses); }
     void set_mtu(std::uint32_t mtu) override { inner_->set_mtu(mtu); }
     void stop() override { inner_->stop(); }
 

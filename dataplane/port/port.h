@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
+
+#include "viaduct/address.h"
 
 struct rte_mbuf;
 
@@ -105,6 +108,9 @@ public:
     /// said of its queues when needs_tending() was true or later; `wait` returns when no worker is in a call
     /// of the port any more that began before, and no ring holds frames for it that were sent before.
     virtual void tend(const std::function<void()>& wait) { (void)wait; }
+    /// An uplink that is not promiscuous: of what is for single stations it takes that for these addresses
+    /// alone, from now on. Throws Refused; what was in force stays so.
+    virtual void filter_by(const std::vector<MacAddress>& addresses) { (void)addresses; }
     /// The MTU has changed.
     virtual void set_mtu(std::uint32_t mtu) = 0;
     /// Removes the port: nothing more will be received or sent, and what it had outside the process (socket,

@@ -14,6 +14,7 @@
 #include "viaduct/fault.h"
 
 #include "port/gro_port.h"
+#include "port/mac_filter_port.h"
 #include "port/namespace_visit.h"
 #include "port/tap_device.h"
 
@@ -85,6 +86,12 @@ std::unique_ptr<Ethdev> Uplink::open() {
     const NamespaceVisit visit(namespace_);
     auto device = bond_ ? bond_->make() : std::make_unique<Ethdev>(parse_ethdev_name(config_.uplink.device));
     device->start(config_, pool_);
+    if (config_.uplink.promiscuous) return device;
+    if (bond_) {
+        bond_->filter_by(addresses_);
+    } else {
+        device->filter_by(addresses_, OwnAddress::may_change);
+    }
     return device;
 }
 
@@ -109,6 +116,20 @@ void Uplink::stop() {
     const NamespaceVisit visit(namespace_);
     device_->close();
     if (bond_) bond_->close();
+}
+
+void Uplink::filter_by(const std::vector<MacAddress>& addresses) {
+    if (addresses == addresses_) return;
+    const std::scoped_lock lock(mutex_);
+    // One that has gone is told when it is back.
+    if (bond_) {
+        const NamespaceVisit visit(namespace_);
+        bond_->filter_by(addresses);
+    } else if (link_.load(std::memory_order_acquire) != Ethdev::Link::gone) {
+        const NamespaceVisit visit(namespace_);
+        device_->filter_by(addresses, OwnAddress::may_change);
+    }
+    addresses_ = addresses;
 }
 
 void Uplink::set_mtu(std::uint32_t mtu) {
@@ -301,6 +322,7 @@ std::unique_ptr<Port> make_uplink(const model::Port& port, PortIndex index, rte_
     } else {
         uplink = std::make_unique<Uplink>(port, index, pool, listener, std::move(share));
     }
+    if (!port.uplink.promiscuous) uplink = std::make_unique<MacFilterPort>(std::move(uplink));
     if (port.uplink.gro) uplink = std::make_unique<GroPort>(std::move(uplink));
     return uplink;
 }

@@ -52,6 +52,7 @@ public:
         return needs_tending_.load(std::memory_order_acquire);
     }
     void tend(const std::function<void()>& wait) override;
+    void filter_by(const std::vector<MacAddress>& addresses) override;
     void set_mtu(std::uint32_t mtu) override;
     void stop() override;
 
@@ -73,13 +74,14 @@ private:
     const PortIndex index_;
     rte_mempool* const pool_;
     PortListener& listener_;
-    model::Port config_;                ///< main thread
-    const Descriptor namespace_;        ///< of its kernel interfaces; none: the process's own
-    const std::unique_ptr<Bond> bond_;  ///< what `device_` is made of, where it is
-    mutable std::mutex mutex_;          ///< of `device_`'s change, against those who are not workers
-    std::unique_ptr<Ethdev> device_;    ///< closed while it has gone
-    std::uint16_t id_;                  ///< changes while no worker has a queue
-    std::vector<int> descriptors_;      ///< a queue's, or -1
+    model::Port config_;                 ///< main thread
+    std::vector<MacAddress> addresses_;  ///< of filter_by(); main thread
+    const Descriptor namespace_;         ///< of its kernel interfaces; none: the process's own
+    const std::unique_ptr<Bond> bond_;   ///< what `device_` is made of, where it is
+    mutable std::mutex mutex_;           ///< of `device_`'s change, against those who are not workers
+    std::unique_ptr<Ethdev> device_;     ///< closed while it has gone
+    std::uint16_t id_;                   ///< changes while no worker has a queue
+    std::vector<int> descriptors_;       ///< a queue's, or -1
     std::chrono::steady_clock::time_point try_at_;  ///< under the mutex: when to look for a gone device again
     std::atomic<Ethdev::Link> link_{Ethdev::Link::down};
     std::atomic<bool> needs_tending_{false};

@@ -103,13 +103,17 @@ enum class Bonding : std::uint8_t {
 };
 inline constexpr std::size_t kBondLeast = 2;
 inline constexpr std::size_t kBondMost = 8;
+inline constexpr std::size_t kFilterMost = 64;  ///< MAC addresses that one uplink filters by
 
 struct Uplink {
     /// PCI address, or a virtual device with its arguments ("net_af_packet0,iface=eth1"); empty: `members`
     std::string device;
     std::vector<std::string> members;  ///< kBondLeast to kBondMost, each written as `device` is
     Bonding bond = Bonding::active_backup;
-    bool gro = false;   ///< segments of one TCP connection that come in together go on as one
+    bool gro = false;  ///< segments of one TCP connection that come in together go on as one
+    /// false: of what is for single stations only that for filter_of() comes in; nobody but the router and
+    /// the host is on its bridge.
+    bool promiscuous = true;
     std::string netns;  ///< path of the namespace that kernel interfaces are in; empty: the dataplane's own
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
@@ -244,6 +248,10 @@ void check(const Config& config, Faults& faults, const Config* sound = nullptr);
 /// The MAC address that a port's device is to have: the configured one, or that of the interface which the
 /// host shares by it. Nothing: its own.
 std::optional<MacAddress> mac_of(const Config& config, const Port& port);
+
+/// The MAC addresses that an uplink without promiscuity takes frames for: those of the router's interfaces on
+/// its bridge and in its VLANs. Sorted, none twice.
+std::vector<MacAddress> filter_of(const Config& config, const Port& uplink);
 
 /// JSON. Keys are the members' names; what is absent has the member's default. Reading adds faults and leaves
 /// out what was faulty; `where` is the place told ("ports/0").

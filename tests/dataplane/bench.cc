@@ -17,6 +17,7 @@
 #include "viaduct/json.h"
 
 #include "port/gro_port.h"
+#include "port/mac_filter_port.h"
 #include "traced_pool.h"
 
 namespace viaduct::test {
@@ -58,6 +59,7 @@ Bench::Bench(BenchOptions options) {
         auto wire = std::make_unique<Wire>(index, pool, listener, WireOptions{.queues = port.queues});
         const std::scoped_lock lock(mutex_);
         wires_[port.name] = wire.get();
+        if (!port.uplink.promiscuous) return std::make_unique<MacFilterPort>(std::move(wire));
         if (port.uplink.gro) return std::make_unique<GroPort>(std::move(wire));
         return wire;
     };

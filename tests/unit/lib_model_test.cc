@@ -19,7 +19,8 @@ constexpr const char* kNode = R"({
     {"name": "out", "bridge": "up", "addresses": ["192.0.2.2/24"], "reverse_path": "strict", "up": false},
     {"name": "gw1", "bridge": "lan", "vlan": 20, "vrf": "blue", "addresses": ["10.1.0.1/24"]}],
   "ports": [
-    {"name": "eth", "kind": "uplink", "device": "net_af_packet0,iface=eth1", "bridge": "up", "gro": true},
+    {"name": "eth", "kind": "uplink", "device": "net_af_packet0,iface=eth1", "bridge": "up", "gro": true,
+     "promiscuous": false},
     {"name": "bond", "kind": "uplink", "members": ["0000:03:00.0", "net_ring0"], "bond": "802.3ad"},
     {"name": "vx", "kind": "vxlan", "vni": 100, "local": "192.0.2.2", "remotes": ["192.0.2.9", "198.51.100.1"],
      "udp_port": 8472, "ttl": 9, "udp_checksum": true, "bridge": "pods"}],
@@ -62,6 +63,23 @@ std::string faults_with(const std::string& more) {
     EXPECT_TRUE(faults.empty()) << more << ": " << to_string(faults);
     check(config, faults);
     return to_string(faults);
+}
+
+TEST(ModelNode, AnUplinkFiltersByTheInterfacesInItsVlans) {
+    EXPECT_EQ(faults_with(R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_p", "bridge": "lan",
+                                         "promiscuous": false, "vlan": {"untagged": 30, "tagged": ["10", "20-21"]}},
+                                        {"name": "q", "kind": "vhost-user", "path": "/run/q", "bridge": "lan", "vlan": {"untagged": 40}},
+                                        {"name": "h", "kind": "tap", "ifname": "h", "bridge": "up", "host": "out"}]})"),
+              "");
+    auto config = node();
+    EXPECT_EQ(filter_of(config, config.ports.at("eth")), std::vector{derived_mac("out")});
+    auto trunk = config.ports.at("eth");
+    trunk.bridge = "lan";
+    EXPECT_TRUE(filter_of(config, trunk).empty());
+    trunk.vlan = VlanMembership{0, {{10, 20}}};
+    EXPECT_EQ(filter_of(config, trunk), std::vector{derived_mac("gw1")});
+    trunk.bridge.clear();
+    EXPECT_TRUE(filter_of(config, trunk).empty());
 }
 
 TEST(ModelNode, IsRightAndComesBackAsItWent) {
@@ -183,6 +201,7 @@ TEST(ModelNode, RefusesValuesThatNoObjectCanHave) {
             R"({"ports": [{"name": "p", "kind": "uplink", "members": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]}]})",
             R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_a", "net_b"], "bond": "round-robin"}]})",
             R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_a", "gro": 1}]})",
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_a", "promiscuous": "off"}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "local": "10.0.0.1"}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "vni": 16777216, "local": "10.0.0.1"}]})",
             R"({"ports": [{"name": "p", "kind": "vxlan", "vni": 1, "local": "10.0.0.1", "remotes": ["x"]}]})",
@@ -336,6 +355,16 @@ INSTANTIATE_TEST_SUITE_P(
         Rule{
             R"({"ports": [{"name": "p", "kind": "uplink", "members": ["net_b", "net_af_xdp0,iface=eth1"]}]})",
             "ports/p: uses interface eth1, which port \"eth\" has"},
+        Rule{R"({"ports": [{"name": "p", "kind": "vhost-user", "path": "/run/p", "bridge": "up"}]})",
+             "ports/eth/promiscuous: is off, so nothing would come in for port \"p\" on bridge \"up\""},
+        Rule{R"({"bridges": [{"name": "w", "wire": true}],
+                 "ports": [{"name": "p", "kind": "uplink", "device": "net_p", "bridge": "w", "promiscuous": false}]})",
+             "ports/p/promiscuous: is off, and bridge \"w\" is a wire"},
+        Rule{
+            R"({"ports": [{"name": "p", "kind": "uplink", "device": "net_p", "bridge": "lan", "promiscuous": false,
+                            "vlan": {"untagged": 0, "tagged": ["10-20"]}},
+                           {"name": "q", "kind": "vhost-user", "path": "/run/q", "bridge": "lan", "vlan": {"untagged": 20}}]})",
+            "ports/p/promiscuous: is off, so nothing would come in for port \"q\""},
         Rule{R"({"ports": [{"name": "w", "kind": "vxlan", "vni": 100, "local": "192.0.2.2"}]})",
              "ports/w: uses VNI 100 at 192.0.2.2 of VRF default, which port \"vx\" has"},
         Rule{R"({"ports": [{"name": "w", "kind": "vxlan", "vni": 1, "local": "192.0.2.3"}]})",
