@@ -56,10 +56,9 @@ bool DeviceFilter::begin() {
         error = failed.code().value();
     }
     if (error == 0) return true;
-    throw Refused("promiscuous",
-                  "is off, and " + name_ +
-                      " cannot be set to take its own address and all groups: " + error_words(error) +
-                      "; turn it on");
+    throw Refused("promiscuous", "is off, and " + name_ +
+                                     " cannot be set to take its own address and all groups: " +
+                                     error_words(error) + "; turn it on");
 }
 
 void DeviceFilter::set(const std::vector<MacAddress>& addresses, OwnAddress own_address) {

@@ -1,11 +1,12 @@
 #include "port/interface_filter.h"
 
-#include <linux/if_packet.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
+
+#include <linux/if_packet.h>
 
 namespace viaduct::dataplane {
 

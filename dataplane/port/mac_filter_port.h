@@ -25,7 +25,8 @@ public:
     [[nodiscard]] std::uint64_t refused() const override {
         return inner().refused() + kept_back_.load(std::memory_order_relaxed);
     }
-    /// At most model::kFilterMost. Workers go on meanwhile: what was in force and stays is so at every moment.
+    /// At most model::kFilterMost. Workers go on meanwhile: what was in force and stays is so at every
+    /// moment.
     void filter_by(const std::vector<MacAddress>& addresses) override;
 
 private:

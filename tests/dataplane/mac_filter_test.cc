@@ -47,13 +47,15 @@ TEST_F(MacFilter, FollowsTheConfigurationWithoutANewPort) {
     EXPECT_EQ(arrives_by(kOut), 1U);
     const auto before = received();
     const auto index = bench.state("up").index;
-    bench.apply_json(R"({"put": {"interfaces": [{"name": "more", "bridge": "outside", "mac": "02:00:00:00:02:02",
+    bench.apply_json(
+        R"({"put": {"interfaces": [{"name": "more", "bridge": "outside", "mac": "02:00:00:00:02:02",
                                                  "addresses": ["203.0.113.1/24"]}]}})");
     EXPECT_EQ(bench.state("up").filter, (std::vector{*MacAddress::parse(kOut), *MacAddress::parse(kOther)}));
     EXPECT_EQ(arrives_by(kOut), 1U);
     EXPECT_EQ(arrives_by(kOther), 1U);
     EXPECT_EQ(arrives_by(kStranger), 0U);
-    bench.apply_json(R"({"put": {"interfaces": [{"name": "more", "bridge": "outside", "mac": "02:00:00:00:02:99",
+    bench.apply_json(
+        R"({"put": {"interfaces": [{"name": "more", "bridge": "outside", "mac": "02:00:00:00:02:99",
                                                  "addresses": ["203.0.113.1/24"]}]}})");
     EXPECT_EQ(arrives_by(kOther), 0U);
     EXPECT_EQ(arrives_by(kStranger), 1U);

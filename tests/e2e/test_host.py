@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from viaduct import hosts, pods, process
+from viaduct import daemons, hosts, image, pods, process, scenarios
 
 NODE = {4: "192.0.2.2", 6: "2001:db8:2::2"}
 OUTSIDE = {4: "192.0.2.1", 6: "2001:db8:2::1"}
@@ -455,3 +455,57 @@ def test_an_interface_is_shared_by_hand(node, make_netns, make_outside):
     node.cli("port", "del", "host0")
     process.wait_until(lambda: "vd0" not in node.namespace.output("ip", "link"), 20, "the TAP to go")
     world.space.ping(NODE[4])  # the router answers by itself again
+
+
+def test_a_taken_interface_need_not_be_promiscuous(taking):
+    """The router has the interface's own address: the device takes that, and needs no other."""
+    machine = taking
+    machine.take()
+    machine.node.cli("port", "set", "eth1", "promiscuous", "off")
+    assert "not promiscuous" in machine.node.cli("uplink", json=False)
+    for family in hosts.FAMILIES:
+        machine.space.ping(FAR[family])
+        machine.outside.space.ping(NODE[family])
+    machine.release()
+    machine.outside.space.ping(NODE[4])
+
+
+def test_containerd_publishes_on_the_node(taking, make_containerd, directory):
+    """`ctr run --cni` has no word for a port: it stands in the network's configuration, as libcni passes it on. For a
+    container in the background ctr never sends a DEL: until somebody does, its port is refused in its name."""
+    machine = taking
+    machine.take()
+    network = machine.node.conflist(
+        "web", bridge="br-web", isDefaultGateway=True, ipMasq=True, capabilities={"portMappings": True},
+        runtimeConfig={"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+        ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNETS[0]}]]})
+    plain = machine.node.conflist("web", **{key: value for key, value in network["plugins"][0].items() if key not in (
+        "type", "controlSocket", "capabilities", "runtimeConfig")})
+    containerd = make_containerd([network], plugin_dirs=(machine.node.plugins,))
+
+    def expect(page):
+        for space, address in ((machine.outside.space, NODE[4]), (machine.space, NODE[4]), (machine.space, "127.0.0.1")):
+            url = f"http://{address}:8080/index.html"
+            scenarios.retry_fetch(lambda: space.output("curl", "-si", "--max-time", "5", url), page, url)
+
+    containerd.run("web", *image.serve_page_command("page of ctr"))
+    expect("page of ctr")
+    # Another container of the network, by the node's address too, and the world from there.
+    containerd.add_network(plain)
+    fetch = image.fetch_page_command(NODE[4], 8080)
+    scenarios.expect_page(containerd.run_foreground("box", *fetch).stdout, "page of ctr")
+    containerd.run_foreground("box2", "/bin/ping", "-c", "2", "-W", "5", FAR[4])
+
+    containerd.remove("web")
+    containerd.add_network(network)
+    with pytest.raises(process.Failed, match="web/default-web/eth0 has tcp port 8080"):
+        containerd.run_foreground("late", "/bin/true")
+    settings = {"cniVersion": network["cniVersion"], "name": network["name"], **network["plugins"][0]}
+    assert daemons.run_plugin(machine.node.plugins / "viaduct", "DEL", settings, "default-web", "").status == 0
+    running = containerd.start_foreground("web2", *image.serve_page_command("second page"), log=directory / "web2.log")
+    expect("second page")
+    containerd.end_foreground("web2", running)
+    process.wait_until(lambda: "8080" not in machine.rules(), 20, "the rules to go with the container")
+    assert machine.node.api("GET", "/v1/config").body["port_forwards"] == []
+    assert machine.node.api("GET", "/v1/attachments").body["attachments"] == []
+    assert not reaches(machine.outside, 4, NODE[4], 8080)

@@ -1,5 +1,5 @@
-// Uplinks that are not promiscuous, on DPDK's virtual devices: what each kind of device is told, what comes in,
-// and what is left of it.
+// Uplinks that are not promiscuous, on DPDK's virtual devices: what each kind of device is told, what comes
+// in, and what is left of it.
 #include <fstream>
 
 #include "uplink_bench.h"
@@ -137,7 +137,8 @@ TEST_F(FilteringPort, ABondsMembersFilterWhoeverCarries) {
     VethPair second{"y"};
     for (const auto mode : {model::Bonding::active_backup, model::Bonding::balance_xor}) {
         auto wanted = filtering("");
-        wanted.uplink.members = {"net_af_packet0,iface=" + first.near(), "net_af_packet1,iface=" + second.near()};
+        wanted.uplink.members = {"net_af_packet0,iface=" + first.near(),
+                                 "net_af_packet1,iface=" + second.near()};
         wanted.uplink.bond = mode;
         auto port = make(wanted);
         EXPECT_TRUE(is_at(first.near(), "promiscuity 0"));

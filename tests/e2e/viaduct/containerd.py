@@ -112,13 +112,24 @@ class Containerd:
                  *(command or ["/bin/sleep", "1000000"]))
         self.containers.append(name)
 
-    def run_foreground(self, name, *command, check=True):
-        """`ctr run --cni --rm`: waits for its end; the DEL comes then."""
+    def _foreground(self, name, *command):
         root = self.directory / "roots" / name
         root.parent.mkdir(exist_ok=True)
         process.run(["cp", "-a", self.root, root])
-        return self.ctr("run", "--cni", "--rm", "--cgroup", f"/{self.isolation.cgroup}/{name}", "--rootfs",
-                        root, name, *command, check=check)
+        return ["run", "--cni", "--rm", "--cgroup", f"/{self.isolation.cgroup}/{name}", "--rootfs", root, name,
+                *command]
+
+    def run_foreground(self, name, *command, check=True):
+        """`ctr run --cni --rm`: waits for its end; the DEL comes then."""
+        return self.ctr(*self._foreground(name, *command), check=check)
+
+    def start_foreground(self, name, *command, log):
+        """The same as a process that goes on; end_foreground() ends the container, and waits for it."""
+        return self.isolation.start_process("ctr", "-a", self.socket, *self._foreground(name, *command), log=log)
+
+    def end_foreground(self, name, running):
+        self.ctr("task", "kill", "--signal", "SIGKILL", name)
+        process.wait_until(lambda: not running.alive(), 15, f"ctr to end with its container {name}")
 
     def exec(self, name, *command, check=True):
         """A command of busybox or a path: ctr gives it no PATH."""
