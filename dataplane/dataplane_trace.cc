@@ -1,5 +1,6 @@
 // A trace's first half: what the bridge does with a frame (forward/switch.cc, in words), and to whom it
 // delivers it. The second half is resolve's own.
+#include <algorithm>
 #include <cstring>
 
 #include <rte_mbuf.h>
@@ -99,6 +100,17 @@ std::string vlan_text(std::uint16_t vlan) {
     return vlan == 0 ? std::string() : fmt::format(" VLAN {}", vlan);
 }
 
+/// Whether it would not come in at all: the port is an uplink that is not promiscuous, and the frame for
+/// another station than the router.
+bool is_kept_back(const model::Config& config, const model::Port& port,
+                  const std::vector<std::uint8_t>& frame) {
+    if (port.kind != model::PortKind::uplink || port.uplink.promiscuous) return false;
+    MacAddress to;
+    std::copy_n(frame.begin(), to.bytes.size(), to.bytes.begin());
+    const auto taken = model::filter_of(config, port);
+    return !to.is_multicast() && std::find(taken.begin(), taken.end(), to) == taken.end();
+}
+
 }  // namespace
 
 std::string Dataplane::State::port_name(PortIndex index) const {
@@ -139,6 +151,14 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
                                      vlan_text(place.vlan));
         }
         std::memcpy(bytes.data(), gateway->mac.bytes.data(), gateway->mac.bytes.size());
+    }
+    if (is_kept_back(s.config, slot->second->config, bytes)) {
+        answer.decision = "dropped";
+        answer.why.push_back({"filter", request.port +
+                                            " is not promiscuous, and takes what is for groups and for "
+                                            "the router's interfaces on " +
+                                            bridge.name});
+        return answer;
     }
     const auto refused = check_frame(port, bytes);
     if (refused == Drop::reserved_multicast && port.link_end != kNoPort && bytes[5] != 1) {

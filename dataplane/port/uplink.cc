@@ -127,7 +127,12 @@ void Uplink::filter_by(const std::vector<MacAddress>& addresses) {
         bond_->filter_by(addresses);
     } else if (link_.load(std::memory_order_acquire) != Ethdev::Link::gone) {
         const NamespaceVisit visit(namespace_);
-        device_->filter_by(addresses, OwnAddress::may_change);
+        try {
+            device_->filter_by(addresses, OwnAddress::may_change);
+        } catch (const Refused&) {
+            // It may be going just now, and nobody has looked since.
+            if (device_->link() != Ethdev::Link::gone) throw;
+        }
     }
     addresses_ = addresses;
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "router.h"
+#include "trace.h"
 
 namespace viaduct::test {
 namespace {
@@ -65,6 +66,16 @@ TEST_F(MacFilter, FollowsTheConfigurationWithoutANewPort) {
     // The counters of a port that was made anew would have begun again.
     EXPECT_EQ(received(), before + 4);
     EXPECT_EQ(bench.state("up").index, index);
+}
+
+TEST_F(MacFilter, TraceSaysWhatWouldNotComeIn) {
+    apply();
+    const PacketSpec spec{.source = "198.51.100.7", .destination = "10.0.0.2"};
+    const auto stray = bench.dataplane().trace({"up", routed(spec, kStranger, kWorld)});
+    EXPECT_EQ(stray.decision, "dropped");
+    ASSERT_EQ(stray.why.size(), 1U);
+    EXPECT_EQ(stray.why[0].stage, "filter");
+    EXPECT_NE(bench.dataplane().trace({"up", routed(spec, kOut, kWorld)}).decision, "dropped");
 }
 
 TEST_F(MacFilter, PodsAreNotBehindIt) {
