@@ -157,8 +157,8 @@ std::optional<Service> service_from_json(const Json::Value& json, const std::str
             service.allow_from.push_back(*network);
     }
     std::ranges::sort(service.allow_from);
-    const auto doubled = std::ranges::unique(service.allow_from);
-    service.allow_from.erase(doubled.begin(), doubled.end());
+    service.allow_from.erase(std::unique(service.allow_from.begin(), service.allow_from.end()),
+                             service.allow_from.end());
     reader.done();
     if (!space || !name || !port) return std::nullopt;
     service.namespace_ = *space;
