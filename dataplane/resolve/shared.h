@@ -39,7 +39,7 @@ private:
 struct ResolveShared {
     /// `seed`: what makes hashes and times unpredictable, or repeatable in a replay.
     explicit ResolveShared(std::uint64_t seed, NatPortsOptions nat = {}, NeighbourLimits limits = {})
-        : neighbours(seed, limits), nat_ports(nat), rate_limits(seed) {}
+        : neighbours(seed, limits), nat_ports(nat), rate_limits(seed), services(seed) {}
 
     Neighbours neighbours;
     NatPorts nat_ports;

@@ -1,6 +1,8 @@
 #include "tables/affinities.h"
 
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
 #include "tables/rule_id.h"
 
@@ -15,8 +17,17 @@ bool is_over(std::uint32_t until, std::uint32_t now) {
 
 }  // namespace
 
+Affinities::Affinities(std::uint64_t seed) : hash_{{mix(seed, 1), mix(seed, 2)}} {
+    for (auto& shard : shards_)
+        shard.kept = decltype(shard.kept)(0, hash_);
+}
+
+/// Both factors have a part that is secret, or one that is 0 would make the other one count for nothing.
 std::size_t Affinities::Hash::operator()(const Key& key) const {
-    return hash_of(key.client, key.service);
+    std::array<std::uint64_t, 2> words{};
+    const auto bytes = key.client.bytes();
+    std::memcpy(words.data(), bytes.data(), bytes.size());
+    return mix(words[0] ^ seeds[0], words[1] ^ seeds[1] ^ key.service);
 }
 
 std::optional<Affinities::Place> Affinities::find(std::uint32_t service, const IpAddress& client,
@@ -29,19 +40,28 @@ std::optional<Affinities::Place> Affinities::find(std::uint32_t service, const I
     return found->second.backend;
 }
 
-/// Those whose time is over; where there are none, some that would be next.
+/// A part of all at once, so that a full shard is not looked through for each client that comes: those whose
+/// time is over, or that would be next.
 void Affinities::make_room(Shard& shard, std::uint32_t now) {
-    std::uint32_t least = UINT32_MAX;
-    for (auto it = shard.kept.begin(); it != shard.kept.end();) {
-        if (is_over(it->second.until, now)) {
-            it = shard.kept.erase(it);
-        } else {
-            least = std::min(least, it->second.until - now);
-            ++it;
-        }
-    }
-    if (shard.kept.size() < kMostEach) return;
-    std::erase_if(shard.kept, [&](const auto& entry) { return entry.second.until - now <= least; });
+    const auto left = [&](const Kept& kept) { return is_over(kept.until, now) ? 0 : kept.until - now; };
+    std::vector<std::uint32_t> times;
+    times.reserve(shard.kept.size());
+    for (const auto& [key, kept] : shard.kept)
+        times.push_back(left(kept));
+    constexpr std::size_t kPart = kMostEach / 8;
+    const auto last = times.begin() + kPart;
+    std::nth_element(times.begin(), last, times.end());
+    const auto longest = *last;
+    // Of those that end in the same second not all need go.
+    auto may_go = kPart - static_cast<std::size_t>(
+                              std::count_if(times.begin(), last, [&](auto time) { return time < longest; }));
+    std::erase_if(shard.kept, [&](const auto& entry) {
+        const auto time = left(entry.second);
+        if (time == 0 || time < longest) return true;
+        if (time > longest || may_go == 0) return false;
+        --may_go;
+        return true;
+    });
 }
 
 void Affinities::keep(std::uint32_t service, const IpAddress& client, const Place& backend, std::uint32_t now,

@@ -22,6 +22,9 @@ public:
         friend bool operator==(const Place&, const Place&) = default;
     };
 
+    /// `seed`: whoever does not know it cannot make clients fall together.
+    explicit Affinities(std::uint64_t seed);
+
     // --- any worker; `service`: ServiceEntry::id, `now` in coarse seconds ---
 
     /// Nothing: the client has none, or its time is over.
@@ -43,6 +46,7 @@ private:
         friend bool operator==(const Key&, const Key&) = default;
     };
     struct Hash {
+        std::array<std::uint64_t, 2> seeds;
         std::size_t operator()(const Key& key) const;
     };
     struct Kept {
@@ -53,9 +57,10 @@ private:
         mutable std::mutex mutex;
         std::unordered_map<Key, Kept, Hash> kept;
     };
-    static std::size_t shard_of(const Key& key) { return Hash()(key) >> 40 & (kShards - 1); }
+    [[nodiscard]] std::size_t shard_of(const Key& key) const { return hash_(key) >> 40 & (kShards - 1); }
     static void make_room(Shard& shard, std::uint32_t now);
 
+    Hash hash_;
     std::array<Shard, kShards> shards_;
 };
 
