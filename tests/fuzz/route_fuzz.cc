@@ -1,6 +1,7 @@
 // Frames from a guest, byte by byte what the fuzzer likes, through bridge, parsing, resolving and executing,
-// with NAT in both directions, both families, MSS clamping and a VLAN. Every frame is sent twice, so that
-// flows that the first made are executed by the second. After each input every frame must be accounted for.
+// with NAT in both directions, services of every kind, both families, MSS clamping and a VLAN. Every frame is
+// sent twice, so that flows that the first made are executed by the second. After each input every frame must
+// be accounted for.
 //
 // Input: frames one after another, each a byte of flags (bit 0: from the other port; bit 1: leave its
 // destination address as it is instead of putting the gateway's there; bits 2 and 3: its ethertype to IPv4,
@@ -95,6 +96,73 @@ IpAddress address(const char* text) {
     return IpAddress::parse(text).value();
 }
 
+model::Frontend frontend(const char* at, std::uint16_t port) {
+    model::Frontend frontend;
+    frontend.address = address(at);
+    frontend.port = port;
+    return frontend;
+}
+
+model::Backend backend(const char* at, std::uint16_t port, bool local) {
+    model::Backend backend;
+    backend.address = address(at);
+    backend.port = port;
+    backend.local = local;
+    return backend;
+}
+
+/// The two backends whose flows are counted.
+constexpr const char* kCounted4 = "10.0.0.2";
+constexpr const char* kCounted6 = "fd00::2";
+constexpr std::uint16_t kCountedPort = 5353;
+
+/// One for each way of balancing and each protocol, at 10.96.0.N and fd00:96::N: behind them the guest
+/// itself, one that is not there and one outside. The last has nobody behind it.
+void add_services(model::Config& config) {
+    using model::Balance;
+    using model::Transport;
+    const auto add = [&](const char* name, Transport protocol, Balance balance, unsigned number) -> auto& {
+        auto& service = config.services[{"apps", name, "main"}];
+        service.namespace_ = "apps";
+        service.name = name;
+        service.port = "main";
+        service.protocol = protocol;
+        service.balance = balance;
+        const auto last = std::to_string(number);
+        service.frontends = {frontend(("10.96.0." + last).c_str(), 80),
+                             frontend(("fd00:96::" + last).c_str(), 80)};
+        return service;
+    };
+    auto& web = add("web", Transport::tcp, Balance::maglev, 1);
+    web.frontends.push_back(frontend("192.0.2.1", 30080));
+    web.frontends.push_back(frontend("2001:db8::1", 30080));
+    for (auto& one : web.frontends)
+        one.external = one.port == 30080;
+    web.backends = {backend("10.0.0.2", 8080, true), backend("192.0.2.2", 8080, false),
+                    backend("2001:db8::2", 8080, false), backend("fd00::2", 8080, true)};
+    auto& query = add("query", Transport::udp, Balance::random, 2);
+    query.frontends.push_back(frontend("203.0.113.5", 53));
+    query.frontends.back().external = query.frontends.back().restricted = true;
+    query.allow_from = {prefix("192.0.2.0/25")};
+    query.affinity = 2;
+    query.backends = {backend("10.0.0.2", 53, true), backend("10.0.0.7", 53, true),
+                      backend("fd00::2", 53, true)};
+    query.backends[0].draining = true;
+    auto& least = add("least", Transport::udp, Balance::least_connections, 3);
+    least.backends = {backend(kCounted4, kCountedPort, true), backend(kCounted6, kCountedPort, true)};
+    auto& signalling = add("signalling", Transport::sctp, Balance::round_robin, 4);
+    signalling.frontends.push_back(frontend("192.0.2.1", 30081));
+    signalling.frontends.back().external = signalling.frontends.back().local_only = true;
+    signalling.backends = {backend("10.0.0.2", 81, true), backend("192.0.2.2", 81, false),
+                           backend("fd00::2", 80, true)};
+    add("empty", Transport::tcp, Balance::maglev, 5);
+    for (const char* name : {"web", "query", "least", "signalling", "empty"}) {
+        auto& service = config.services[{"apps", name, "main"}];
+        std::sort(service.frontends.begin(), service.frontends.end());
+        std::sort(service.backends.begin(), service.backends.end());
+    }
+}
+
 model::Config configuration() {
     model::Config config;
     config.bridges["in"] = {.name = "in"};
@@ -141,6 +209,7 @@ model::Config configuration() {
                                    .to_port = 8080};
     config.static_nats["one"] = {
         .name = "one", .outside = address("192.0.2.9"), .inside = address("10.0.0.9")};
+    add_services(config);
     return config;
 }
 
@@ -190,15 +259,29 @@ public:
         require(total.rx_packets + total.copies + total.originated ==
                     total.tx_packets + total.dropped() + total.consumed + resolver_.held(),
                 "every frame is accounted for");
+        require_loads(v4_, kCounted4);
+        require_loads(v6_, kCounted6);
     }
 
 private:
+    /// What backends are said to have is what lies in the flow table.
+    template <typename Key>
+    void require_loads(const FlowTable<Key>& table, const char* backend) {
+        std::uint32_t counted = 0;
+        table.visit(0, table.buckets(), [&](const typename FlowTable<Key>::Seen& flow) {
+            if (flow.forward.has(kFlowCounted)) ++counted;
+            return true;
+        });
+        require(shared_.services.loads.flows(0, 17, address(backend), kCountedPort) == counted,
+                "a backend's flows are as many as are counted");
+    }
+
     std::array<Sink, 3> sinks_;
     NoHandOff no_hand_off_;
     FlowMemory memory_{{.entries4 = 512, .entries6 = 512, .seed = 1}};
     ResolveShared shared_{1};
-    FlowTable<FlowKey4> v4_{memory_.table4(), 512, 1, &shared_.nat_ports};
-    FlowTable<FlowKey6> v6_{memory_.table6(), 512, 1, &shared_.nat_ports};
+    FlowTable<FlowKey4> v4_{memory_.table4(), 512, 1, &shared_.holdings};
+    FlowTable<FlowKey6> v6_{memory_.table6(), 512, 1, &shared_.holdings};
     std::unique_ptr<Topology> topology_;
     std::unique_ptr<CounterBlock> counters_ = std::make_unique<CounterBlock>();
     Forwarder forwarder_{0, pool(), *counters_, no_hand_off_, FlowTables{&v4_, &v6_}};
