@@ -357,10 +357,15 @@ bool Directory::Watch::read_wanted(const std::stop_token& stopping) {
 
 void Directory::Watch::read_one(const std::string& name) {
     const auto file = read_file(directory_.get(), name, text_);
-    // Whoever wrote to it while it was read may have left half of it.
+    // Whoever wrote to it while it was read may have left half of it; it is wanted again, or will be when it
+    // is closed.
     take_events();
-    if (written_to_.contains(name)) return;
-    if (file.found == Found::changing) {
+    if (written_to_.contains(name) || wanted_.contains(name)) return;
+    // A file is empty some time before the kernel says that somebody emptied it to write it anew.
+    const auto before = seen_.find(name);
+    const bool emptied = file.found == Found::text && text_.empty() && before != seen_.end() &&
+                         before->second.signature.size > 0 && !is_settled(file.signature, file.looked_at);
+    if (emptied || file.found == Found::changing) {
         written_to_[name] = Clock::now();
         return;
     }

@@ -52,10 +52,10 @@ protected:
         fs::remove_all(top_);
     }
 
-    void start() {
+    void start(std::chrono::milliseconds writer = 100ms) {
         DirectoryOptions options;
         options.path = path_.string();
-        options.writer = 100ms;
+        options.writer = writer;
         options.look_at_path = 20ms;
         options.look_at_links = 50ms;
         source_ = std::make_unique<Directory>(options);
@@ -326,7 +326,7 @@ TEST_F(SourceDirectory, FollowsWhatALinkLeadsTo) {
 
 TEST_F(SourceDirectory, WaitsForWhoeverWritesAFile) {
     write(path_ / "web.yaml", service("web", 80));
-    start();
+    start(1000ms);
     wait_for_port("web", 80);
     {
         // Emptied and written again by and by: at no time is there nothing.
@@ -354,6 +354,48 @@ TEST_F(SourceDirectory, RefusesWhatIsNoFileOfText) {
     ASSERT_EQ(faults.size(), 2U);
     EXPECT_EQ(faults[0].rfind("bytes.yaml:1: is no YAML: ", 0), 0U) << faults[0];
     EXPECT_EQ(faults[1], "pipe.yaml: is no regular file; a file of manifests is wanted");
+}
+
+TEST_F(SourceDirectory, LooksAtEverythingWhenTheKernelLostEvents) {
+    std::size_t queued = 0;
+    std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> queued;
+    if (queued > 50'000)
+        GTEST_SKIP() << "the kernel queues " << queued << " events, more than files are made";
+    write(path_ / "web.yaml", service("web", 80));
+    start();
+    wait_for_port("web", 80);
+    std::size_t made = 0;
+    {
+        // While a listener is at work nobody takes events; each file makes three of them.
+        const std::lock_guard busy(mutex_);
+        rename_over(path_ / "web.yaml", service("web", 81));
+        for (; made < queued / 3 + 1000; ++made)
+            write(path_ / ("n" + std::to_string(made) + ".yml"), "");
+        write(path_ / "web.yaml", service("web", 82));
+        fs::remove(path_ / "n0.yml");
+    }
+    const auto last = wait([&](const Snapshot& snapshot) { return port_of(snapshot, "web") == 82; });
+    EXPECT_EQ(source_->latest()->files, made);
+    EXPECT_EQ(last->objects.services.size(), 1U);
+}
+
+TEST_F(SourceDirectory, IsNeverHalfWayWhileAFileIsReplacedAgainAndAgain) {
+    const auto both = [](int port) { return service("web", port) + "---\n" + service("api", port); };
+    write(path_ / "web.yaml", both(1));
+    start(1000ms);
+    wait_for_port("web", 1);
+    for (int port = 2; port < 500; ++port) {
+        if (port % 2 == 0) {
+            rename_over(path_ / "web.yaml", both(port));
+        } else {
+            write(path_ / "web.yaml", both(port));
+        }
+    }
+    wait_for_port("web", 499);
+    expect_never([](const Snapshot& snapshot) {
+        return !snapshot.faults.empty() || port_of(snapshot, "web") == 0 ||
+               port_of(snapshot, "web") != port_of(snapshot, "api");
+    });
 }
 
 TEST_F(SourceDirectory, StopsWhileItIsBusy) {
