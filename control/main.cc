@@ -168,13 +168,16 @@ service::Settings service_settings(const Settings& settings) {
     return made;
 }
 
-/// Of those that say which pod they are (K8S_POD_NAMESPACE and K8S_POD_NAME among CNI_ARGS).
+/// Of those that say which pod they are (K8S_POD_NAMESPACE and K8S_POD_NAME among CNI_ARGS), and of
+/// containers attached by hand, by their names.
 service::PodAddresses pod_addresses(const pod::Attachments& attachments) {
     service::PodAddresses pods;
     for (const auto& record : attachments.list()) {
+        if (record.state == pod::State::removing) continue;
         const auto& labels = record.request.labels;
-        const auto name = labels.find("K8S_POD_NAME");
+        auto name = labels.find("K8S_POD_NAME");
         const auto space = labels.find("K8S_POD_NAMESPACE");
+        if (name == labels.end()) name = labels.find("name");
         if (name == labels.end()) continue;
         auto& addresses = pods[{space == labels.end() ? "default" : space->second, name->second}];
         for (const auto& own : record.attached.addresses)

@@ -35,6 +35,7 @@ std::optional<Frontend> frontend_from(const Json::Value& json, const std::string
     const bool whole = read_place(reader, frontend);
     set_boolean(reader, "external", frontend.external);
     set_boolean(reader, "local_only", frontend.local_only);
+    set_boolean(reader, "announce", frontend.announce);
     set_boolean(reader, "restricted", frontend.restricted);
     reader.done();
     return whole ? std::optional(frontend) : std::nullopt;
@@ -85,6 +86,7 @@ Json::Value frontend_json(const Frontend& frontend) {
     auto json = place_json(frontend);
     if (frontend.external) json["external"] = true;
     if (frontend.local_only) json["local_only"] = true;
+    if (frontend.announce) json["announce"] = true;
     if (frontend.restricted) json["restricted"] = true;
     return json;
 }

@@ -49,8 +49,10 @@ int show_all(Session& session) {
     if (session.printed(answer)) return 0;
     Table table({"NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL", "PORTS", "ENDPOINTS", "FROM"});
     for (const auto& service : answer["services"]) {
-        const auto addresses = bool_of(service, "headless") ? std::string("None") : joined(service["cluster_ips"]);
-        table.add({text_of(service, "namespace"), text_of(service, "name"), text_of(service, "type"), addresses,
+        const auto addresses =
+            bool_of(service, "headless") ? std::string("None") : joined(service["cluster_ips"]);
+        table.add({text_of(service, "namespace"), text_of(service, "name"), text_of(service, "type"),
+                   addresses,
                    service.isMember("external_name") ? text_of(service, "external_name")
                                                      : joined(service["external"]),
                    ports_words(service), endpoints_words(service), text_of(service, "from")});
@@ -61,7 +63,8 @@ int show_all(Session& session) {
     if (!text_of(answer, "trouble").empty()) std::cout << "trouble: " << text_of(answer, "trouble") << "\n";
     print_faults(answer["refused"], "refused: ");
     for (const auto& service : answer["services"])
-        print_faults(service["faults"], text_of(service, "namespace") + "/" + text_of(service, "name") + ": ");
+        print_faults(service["faults"],
+                     text_of(service, "namespace") + "/" + text_of(service, "name") + ": ");
     return 0;
 }
 
@@ -90,8 +93,8 @@ int show_one(Session& session, const std::string& name) {
               << joined(answer["external"]) << ", from " << text_of(answer, "from") << "\n";
     print_faults(answer["faults"], "  ");
     for (const auto& programmed : answer["programmed"]) {
-        std::cout << "port " << text_of(programmed, "port") << " (" << text_of(programmed, "protocol") << ") by "
-                  << text_of(programmed, "balance");
+        std::cout << "port " << text_of(programmed, "port") << " (" << text_of(programmed, "protocol")
+                  << ") by " << text_of(programmed, "balance");
         if (number_of(programmed, "affinity") != 0)
             std::cout << ", a client keeps its endpoint for " << number_of(programmed, "affinity") << " s";
         std::cout << ", at";
@@ -124,12 +127,13 @@ int show(Session& session) {
 }  // namespace
 
 Object service_object() {
-    return {"service",
-            "services: an address at which one of several endpoints answers",
-            {{"show", {"list", "ls", "lst"}, "[[NAMESPACE/]NAME]", "list them, or one with its endpoints", show}},
-            "Services come from the Kubernetes manifests in the directory of viaduct-control's option "
-            "--manifests.\n",
-            {"viaduct service", "viaduct service show apps/web"}};
+    return {
+        "service",
+        "services: an address at which one of several endpoints answers",
+        {{"show", {"list", "ls", "lst"}, "[[NAMESPACE/]NAME]", "list them, or one with its endpoints", show}},
+        "Services come from the Kubernetes manifests in the directory of viaduct-control's option "
+        "--manifests.\n",
+        {"viaduct service", "viaduct service show apps/web"}};
 }
 
 }  // namespace viaduct::cli

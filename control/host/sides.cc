@@ -78,7 +78,8 @@ Prefix everything(bool v4) {
 
 /// Own addresses of a VRF, and by IPv4 the loopback addresses, by which programs know the node, too. (IPv6's
 /// loopback address never leaves its interface: RFC 4291 2.5.3, which Linux enforces.)
-std::vector<node::PublishedPlace> published_in(const model::Config& config, const std::string& vrf) {
+std::vector<node::PublishedPlace> published_in(const model::Config& config, const model::Interface& shared) {
+    const auto& vrf = shared.vrf;
     static const auto loopback = *Prefix::parse("127.0.0.0/8");
     std::set<node::PublishedPlace> places;
     for (const auto& [name, forward] : config.port_forwards) {
@@ -94,6 +95,9 @@ std::vector<node::PublishedPlace> published_in(const model::Config& config, cons
             if (service.vrf != vrf || !frontend.external || places.size() >= kPlacesMost) continue;
             const Prefix at{frontend.address, static_cast<std::uint8_t>(frontend.address.bits())};
             places.insert({service.protocol, at, frontend.port, frontend.port});
+            const auto is_its = [&](const Prefix& own) { return own.address == frontend.address; };
+            if (frontend.address.is_v4() && std::ranges::any_of(shared.addresses, is_its))
+                places.insert({service.protocol, loopback, frontend.port, frontend.port});
         }
     }
     return {places.begin(), places.end()};
@@ -125,7 +129,7 @@ Side side_of(const model::Config& config, const model::Port& port, bool first) {
     if (!first) return side;
     for (const auto& network : networks_behind(config, shared.vrf, side.left_out))
         side.interface.routes.push_back(route_by_router(network));
-    side.published = published_in(config, shared.vrf);
+    side.published = published_in(config, shared);
     for (const bool v4 : {true, false}) {
         const auto of_family = [v4](const auto& place) { return place.at.address.is_v4() == v4; };
         if (std::ranges::none_of(*side.published, of_family)) continue;

@@ -236,6 +236,12 @@ Allocated Allocation::allocate(const Stored& service, std::vector<Fault>& faults
         const bool wants = has_node_ports || port.node_port != 0;
         allocated.node_ports.push_back(wants ? node_port(service, port, faults) : std::uint16_t{0});
     }
+    if (service->type == kubernetes::ServiceType::load_balancer && service->external_local) {
+        // Of TCP's node ports, as one of a port 0, which no service has.
+        kubernetes::ServicePort health;
+        health.node_port = service->health_check_node_port;
+        allocated.health_check_port = node_port(service, health, faults);
+    }
     return allocated;
 }
 

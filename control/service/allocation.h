@@ -21,6 +21,7 @@ const std::vector<store::Migration>& migrations();
 struct Allocated {
     std::vector<IpAddress> cluster_ips;     ///< in the order of its families
     std::vector<std::uint16_t> node_ports;  ///< of each of its ports; 0: none
+    std::uint16_t health_check_port = 0;    ///< 0: none
 };
 
 /// For one thread. The table is the truth; what is held is kept in memory beside it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 
 namespace viaduct::service {
 
@@ -142,12 +143,15 @@ public:
              bool restricted = false) {
         const auto place = std::pair(address, port);
         if (places_.contains(place)) return;
-        places_[place] = {address, port, external, local_only, restricted};
+        places_[place] = {address, port, external, local_only, false, restricted};
     }
-    void add(const std::vector<IpAddress>& addresses, bool external, bool local_only,
-             bool restricted = false) {
+    void add(const std::vector<IpAddress>& addresses, bool external, bool local_only) {
         for (const auto& address : addresses)
-            add(address, port_, external, local_only, restricted);
+            add(address, port_, external, local_only);
+    }
+    void add_balancer(const IpAddress& address, bool local_only, bool restricted, bool announce) {
+        add(address, port_, true, local_only, restricted);
+        places_[{address, port_}].announce = announce;
     }
     [[nodiscard]] std::vector<model::Frontend> take() const {
         std::vector<model::Frontend> all;
@@ -161,14 +165,53 @@ private:
     std::map<std::pair<IpAddress, std::uint16_t>, model::Frontend> places_;
 };
 
+/// FNV-1a: every node must come to the same.
+std::uint64_t hash_of(const std::string& text) {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : text)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15U;
+}
+
+/// Nodes of whom one speaks for a balancer's address: those that are ready and, where only endpoints of the
+/// node itself answer, have one.
+std::set<std::string> speakers_for(const kubernetes::Service& service, const Surroundings& around) {
+    std::set<std::string> nodes;
+    for (const auto& [name, node] : around.objects.nodes) {
+        if (node->ready) nodes.insert(name);
+    }
+    if (!service.external_local) return nodes;
+    std::set<std::string> with_endpoints;
+    for (const auto& slice : slices_of(around.objects, key_of(service))) {
+        for (const auto& endpoint : slice->endpoints) {
+            if (endpoint.ready && (nodes.empty() || nodes.contains(endpoint.node_name)))
+                with_endpoints.insert(endpoint.node_name);
+        }
+    }
+    return with_endpoints;
+}
+
+/// Whether this node is the one that speaks for the address (rendezvous hashing: a node that goes moves its
+/// own addresses alone). Where no nodes are known it is.
+bool is_speaker(const kubernetes::Service& service, const IpAddress& address, const Surroundings& around) {
+    if (around.objects.nodes.empty()) return true;
+    const auto nodes = speakers_for(service, around);
+    const auto weight = [&](const std::string& node) { return hash_of(node + "/" + address.to_string()); };
+    const auto chosen = std::ranges::max_element(nodes, {}, weight);
+    return chosen != nodes.end() && *chosen == around.settings.node_name;
+}
+
 std::vector<model::Frontend> frontends_of(const kubernetes::Service& service, const Allocated& allocated,
                                           const kubernetes::ServicePort& port, std::uint16_t node_port,
                                           const Surroundings& around) {
     Places places(port.port);
     places.add(allocated.cluster_ips, false, service.internal_local);
     const bool local = service.external_local;
-    if (service.type == ServiceType::load_balancer)
-        places.add(service.load_balancer_ips, true, local, !service.load_balancer_source_ranges.empty());
+    if (service.type == ServiceType::load_balancer) {
+        for (const auto& address : service.load_balancer_ips)
+            places.add_balancer(address, local, !service.load_balancer_source_ranges.empty(),
+                                is_speaker(service, address, around));
+    }
     places.add(service.external_ips, true, local);
     for (const auto& address : around.node_addresses) {
         const bool of_family = std::ranges::any_of(

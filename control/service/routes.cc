@@ -88,12 +88,16 @@ Json::Value described(const View& view, const ObjectName& name, const Stored& se
     const auto external = addresses_of(compiled, *service, true);
     json["cluster_ips"] = list_of(addresses_of(compiled, *service, false));
     json["external"] = list_of(external);
+    for (const auto& [port, check] : view.health_checks) {
+        if (check.service == name) json["health_check_node_port"] = port;
+    }
     if (service->headless) json["headless"] = true;
     if (!service->external_name.empty()) json["external_name"] = service->external_name;
     json["ports"] = Json::arrayValue;
     for (const auto& port : service->ports) {
         const auto key = port.name.empty() ? std::to_string(port.port) : port.name;
-        const auto of_port = std::ranges::find_if(compiled, [&](const auto* one) { return one->port == key; });
+        const auto of_port =
+            std::ranges::find_if(compiled, [&](const auto* one) { return one->port == key; });
         json["ports"].append(port_json(port, of_port == compiled.end() ? nullptr : *of_port, external));
     }
     const auto faults = view.faults.find(name);
@@ -116,7 +120,8 @@ Json::Value refused_documents(const View& view) {
 
 std::optional<ObjectName> parse_name(const std::string& text) {
     const auto slash = text.find('/');
-    if (slash == std::string::npos) return text.empty() ? std::nullopt : std::optional(ObjectName{"default", text});
+    if (slash == std::string::npos)
+        return text.empty() ? std::nullopt : std::optional(ObjectName{"default", text});
     if (slash == 0 || slash + 1 == text.size()) return std::nullopt;
     return ObjectName{text.substr(0, slash), text.substr(slash + 1)};
 }
@@ -149,7 +154,8 @@ http::Response list_services(const Services& services, const View& view) {
 
 http::Response show_service(const View& view, const std::string& text, const std::string& socket) {
     const auto name = parse_name(text);
-    if (!name) return api::error_response(400, "service: is named NAMESPACE/NAME, or NAME in namespace default");
+    if (!name)
+        return api::error_response(400, "service: is named NAMESPACE/NAME, or NAME in namespace default");
     if (view.snapshot == nullptr || !view.snapshot->objects.services.contains(*name))
         return api::error_response(
             404, "service " + to_string(*name) + " does not exist; \"viaduct service\" lists those that do");

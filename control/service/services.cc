@@ -1,6 +1,7 @@
 #include "service/services.h"
 
 #include <algorithm>
+#include <array>
 
 #include <spdlog/spdlog.h>
 
@@ -111,7 +112,7 @@ Services::Around Services::look_around(const kubernetes::Objects& objects) const
 /// Whose compilation may come out differently now.
 std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Around& around) const {
     std::set<ObjectName> names;
-    const bool all = around.node_addresses != around_.node_addresses ||
+    const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_.node_addresses ||
                      around.local_networks != around_.local_networks || around.zone != around_.zone;
     if (all) {
         for (const auto* services : {&objects_.services, &now.services}) {
@@ -161,16 +162,25 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
         it = next.compiled.lower_bound(key);
     }
     next.faults.erase(name);
+    std::erase_if(next.health_checks, [&](const auto& entry) { return entry.second.service == name; });
     const auto found = objects.services.find(name);
     if (found == objects.services.end()) return;
     std::vector<Fault> faults;
     const auto& service = found->second;
     const bool has_address = service->type != kubernetes::ServiceType::external_name && !service->headless;
     const auto allocated = has_address ? allocation_.allocate(service, faults) : Allocated{};
+    // Of a dual-stack service each endpoint has two addresses.
+    std::array<std::set<IpAddress>, 2> local;
     for (auto& one : compile(service, allocated, around, faults)) {
+        for (const auto& backend : one.backends) {
+            if (backend.local && !backend.draining)
+                local[backend.address.is_v4() ? 1 : 0].insert(backend.address);
+        }
         const auto key = model::ServiceKey(one.key());
         next.compiled.insert_or_assign(key, std::move(one));
     }
+    if (allocated.health_check_port != 0)
+        next.health_checks[allocated.health_check_port] = {name, std::max(local[0].size(), local[1].size())};
     for (const auto& fault : faults)
         spdlog::warn("{} ({}): {}", fault.object, fault.where, fault.reason);
     if (!faults.empty()) next.faults[name] = std::move(faults);
@@ -211,10 +221,13 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     objects_ = objects;
     around_ = std::move(around);
     const auto change = change_between(before, next.compiled);
+    const auto health_checks = next.health_checks;
+    const bool other_checks = health_checks != view().health_checks;
     {
         const std::scoped_lock lock(mutex_);
         view_ = std::move(next);
     }
+    if (other_checks) health_check_server_.set(health_checks);
     if (change.empty()) return;
     spdlog::debug("services: {} put, {} deleted", change.put.services.size(), change.delete_services.size());
     try {

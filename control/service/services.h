@@ -17,6 +17,7 @@
 #include "reconcile/reconciler.h"
 #include "service/allocation.h"
 #include "service/compile.h"
+#include "service/health_check.h"
 #include "service/settings.h"
 #include "source/source.h"
 
@@ -30,6 +31,7 @@ struct View {
     source::SnapshotPtr snapshot;  ///< null: no source has told anything yet
     SharedMap<model::ServiceKey, model::Service> compiled;
     std::map<kubernetes::ObjectName, std::vector<Fault>> faults;
+    HealthChecks health_checks;
 };
 
 class Services : public reconcile::DesiredSource {
@@ -78,6 +80,7 @@ private:
 
     // The thread's own.
     Allocation allocation_;
+    HealthCheckServer health_check_server_;
     kubernetes::Objects objects_;  ///< of the last compilation
     Around around_;
 

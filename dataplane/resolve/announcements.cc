@@ -4,6 +4,7 @@
 
 #include "resolve/node.h"
 #include "resolve/resolver.h"
+#include "tables/services.h"
 
 namespace viaduct::dataplane {
 
@@ -26,6 +27,17 @@ std::uint32_t interval(InterfaceIndex index, const MacAddress& mac, std::uint32_
 bool is_up(const Topology& topology, InterfaceIndex index) {
     return index < topology.interfaces.size() && topology.interfaces[index].bridge != nullptr &&
            topology.interfaces[index].up;
+}
+
+/// Services' addresses that are announced on the interface's link.
+std::vector<IpAddress> announced_on(const Tables& tables, const InterfaceEntry& interface) {
+    std::vector<IpAddress> all;
+    if (tables.services == nullptr) return all;
+    for (const auto& [place, frontends] : tables.services->announced()) {
+        if (place.first == interface.zone && is_on_network(interface, place.second))
+            all.push_back(place.second);
+    }
+    return all;
 }
 
 }  // namespace
@@ -57,6 +69,8 @@ void Announcements::notice(Resolver& resolver) {
         for (const auto& own : interface.config.addresses)
             add(own.address);
         add(link_local_address(interface.mac));
+        for (const auto& address : announced_on(tables, interface))
+            add(address);
         const auto before = advertised_.find(index);
         if (interface.config.router_advertisements) {
             advertised.emplace(index,

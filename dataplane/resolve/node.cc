@@ -7,6 +7,7 @@
 
 #include "resolve/resolver.h"
 #include "tables/fib.h"
+#include "tables/services.h"
 
 namespace viaduct::dataplane {
 
@@ -129,8 +130,16 @@ void defend(Resolver& resolver, InterfaceIndex interface, const IpAddress& addre
         send_announcement(resolver, interface, address);
 }
 
+bool is_on_network(const InterfaceEntry& interface, const IpAddress& address) {
+    return std::ranges::any_of(interface.config.addresses,
+                               [&](const Prefix& own) { return own.contains(address); });
+}
+
 bool is_proxied(const Tables& tables, InterfaceIndex index, const IpAddress& address) {
     const auto& interface = tables.interfaces[index];
+    if (tables.services != nullptr && tables.services->announces(interface.zone, address) &&
+        is_on_network(interface, address))
+        return true;
     if (!interface.config.proxy_arp ||
         !(address.is_v4() ? interface.vrf->forwarding4 : interface.vrf->forwarding6))
         return false;

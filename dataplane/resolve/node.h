@@ -25,6 +25,8 @@ IpAddress all_nodes_group();
 
 /// One of the interface's own: configured, or its link-local one.
 bool is_own_address(const InterfaceEntry& interface, const IpAddress& address);
+/// Whether an address is in one of the interface's networks.
+bool is_on_network(const InterfaceEntry& interface, const IpAddress& address);
 /// Whether an address belongs on the interface's link: in one of its networks, link-local, or routed there
 /// without a gateway.
 bool is_on_link(const Tables& tables, InterfaceIndex interface, const IpAddress& address);
@@ -49,8 +51,8 @@ void send_probe(Resolver& resolver, InterfaceIndex interface, const IpAddress& a
 void defend(Resolver& resolver, InterfaceIndex interface, const IpAddress& address,
             const MacAddress& claimer);
 
-/// Whether the node answers on `interface` for an address that is not its own: proxying is on, and a route
-/// leads to it by another interface.
+/// Whether the node answers on `interface` for an address that is not its own: a service's that is announced
+/// on the link; or proxying is on, and a route leads to it by another interface.
 bool is_proxied(const Tables& tables, InterfaceIndex interface, const IpAddress& address);
 
 /// Hands on what a message told: waiting frames are resolved again.

@@ -163,6 +163,16 @@ std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& conf
         ids[Services::shard_of(hash)].push_back({hash, entry, 0});
         ++next->size_;
     };
+    auto announced = *built_->announced_;
+    const auto count_announced = [&](const model::Service& service, Zone zone, bool comes) {
+        for (const auto& frontend : service.frontends) {
+            if (!frontend.announce) continue;
+            const std::pair place(zone, frontend.address);
+            auto& frontends = announced[place];
+            frontends = comes ? frontends + 1 : frontends - 1;
+            if (frontends == 0) announced.erase(place);
+        }
+    };
     Objects::differences(
         before_, config.services,
         [&](const model::ServiceKey&, const model::Service* before, const model::Service* after) {
@@ -171,12 +181,18 @@ std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& conf
                 const auto id = (RuleId() << "service" << before->vrf << label_of(*before)).get();
                 if (const auto* entry = next->find(id); entry != nullptr) {
                     counters = entry->shared_counters();
+                    count_announced(*before, entry->zone(), false);
                     remove(*entry);
                 }
             }
-            if (after != nullptr) add(*after, std::move(counters));
+            if (after != nullptr) {
+                add(*after, std::move(counters));
+                count_announced(*after, zones_.at(after->vrf), true);
+            }
             return true;
         });
+    if (announced != *next->announced_)
+        next->announced_ = std::make_shared<const Services::Announced>(std::move(announced));
     before_ = config.services;
     built_ = std::move(next);
     return built_;

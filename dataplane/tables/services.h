@@ -78,6 +78,12 @@ public:
                              std::uint16_t port) const;
     /// By ServiceEntry::id; null: there is none.
     [[nodiscard]] const ServiceEntry* find(std::uint32_t id) const;
+    /// Whether ARP and ND are answered for the address; and all such addresses.
+    [[nodiscard]] bool announces(Zone zone, const IpAddress& address) const {
+        return announced_->contains({zone, address});
+    }
+    using Announced = std::map<std::pair<Zone, IpAddress>, std::uint32_t>;  ///< frontends that say so
+    [[nodiscard]] const Announced& announced() const { return *announced_; }
     [[nodiscard]] bool empty() const { return size_ == 0; }
 
 private:
@@ -99,6 +105,7 @@ private:
 
     Shards by_place_{kShards};
     Shards by_id_{kShards};
+    std::shared_ptr<const Announced> announced_ = std::make_shared<const Announced>();
     std::size_t size_ = 0;  ///< services
 };
 

@@ -31,6 +31,8 @@ struct Frontend {
     /// sees the node as its client then, or it would answer past it.
     bool external = false;
     bool local_only = false;  ///< only backends of this node; where there is none, packets are dropped
+    /// On the link that the address belongs to, ARP and ND are answered for it, as if it were the node's own.
+    bool announce = false;
     bool restricted = false;  ///< only clients of the service's `allow_from`
     friend auto operator<=>(const Frontend&, const Frontend&) = default;
 };

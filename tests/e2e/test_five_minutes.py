@@ -14,6 +14,10 @@ NODE, GATEWAY, FAR = "192.0.2.2", "192.0.2.1", "203.0.113.7"
 PAGE = "page of nginx"
 
 
+def script(title):
+    return "\n".join(commands(title)) + "\n"
+
+
 def commands(title):
     section = README.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -32,6 +36,9 @@ class Machine:
         for name in ("cli", "dataplane", "control"):
             (self.bin / daemons.program(name).name).symlink_to(daemons.program(name))
         self._import_nginx()
+        # What the text writes below /etc stays here.
+        process.run(["cp", "-a", "/etc", directory / "etc"])
+        self.isolation.run("mount", "--bind", directory / "etc", "/etc")
         outside.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
                     str(self.isolation.init))
         outside.run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off")
@@ -73,7 +80,8 @@ esac
     def start(self):
         small = [word for pair in daemons.SMALL_FLOW_TABLES.items() for word in map(str, pair)]
         wanted = {"viaduct-dataplane": ["--lcores", "1", "--memory", "256", "--file-prefix", self.file_prefix, *small],
-                  "viaduct-control": ["--store", str(self.directory / "state.db")]}
+                  "viaduct-control": ["--store", str(self.directory / "state.db"),
+                                      "--manifests", "/etc/viaduct/manifests"]}
         for name, options in wanted.items():
             self.running.append(self.isolation.start_process("env", f"PATH={self.bin}:/usr/sbin:/usr/bin:/sbin:/bin", name,
                                                              *options, log=self.directory / f"{name}.log"))
@@ -133,6 +141,22 @@ def test_word_for_word(lone_machine):
     machine.sh(f"ping -c 2 -W 5 {FAR}")
     assert "8080" not in machine.isolation.output("ip", "rule")
     assert machine.sh("viaduct -j link show").stdout.strip() in ("[]", ""), "nothing is left"
+
+
+def test_services_word_for_word(lone_machine):
+    machine = lone_machine
+    said = machine.sh(script("Services from manifests")).stdout
+    assert said.count(PAGE) == 2, said
+    assert all(f"default/web-{number}" in said for number in (1, 2, 3)), said
+    page = machine.outside.run("curl", "-s", "--max-time", "5", f"http://{NODE}:30080/index.html").stdout
+    assert PAGE in page
+    # One replica less, and nobody notices.
+    machine.sh("viaduct net detach web-2 shop; podman rm -f -t 0 web-2")
+    process.wait_until(lambda: "web-2" not in machine.sh("viaduct service show web").stdout, 10, "the endpoint to go")
+    for _ in range(10):
+        assert PAGE in machine.sh("curl -s --max-time 5 http://10.96.0.80/index.html").stdout
+    machine.sh("viaduct net detach web-1 shop; viaduct net detach web-3 shop; podman rm -f -t 0 web-1 web-3")
+    machine.sh("viaduct net rm shop; rm /etc/viaduct/manifests/web.yaml; viaduct uplink del eth0")
 
 
 def test_podman_publishes_on_the_node(lone_machine):

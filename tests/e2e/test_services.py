@@ -195,6 +195,34 @@ def test_addresses_outlive_a_kill(cluster):
         hosts.exchange(kept, b"after")
 
 
+def test_a_balancer_speaks_for_its_address_on_the_link(cluster):
+    """An address of the link that nobody has: ARP and ND are answered for it, and a port says how many are here."""
+    balancer = {4: "192.0.2.80", 6: "2001:db8:2::80"}
+    lb = service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000,
+                 loadBalancerSourceRanges=["0.0.0.0/0", f"{OUTSIDE[6]}/128"])
+    lb["status"] = {"loadBalancer": {"ingress": [{"ip": address} for address in balancer.values()]}}
+    cluster.write("web.yaml", lb)
+    cluster.slices(READY, None, None)
+    cluster.wait_for_endpoints(2)
+    outside = cluster.machine.outside
+    def asked():
+        said = outside.space.run("curl", "-s", "-w", "%{http_code}", f"http://{NODE[4]}:32000/healthz", check=False).stdout
+        return json.loads(said[:-3])["localEndpoints"], said[-3:]
+    for family in hosts.FAMILIES:
+        with cluster.echoing(family) as servers:
+            ask(outside, family, balancer[family], 80, times=5)
+            assert servers[0].peers == [OUTSIDE[family]] * 5
+    assert asked() == (1, "200")
+    cluster.slices(None, None, None)
+    process.wait_until(lambda: asked() == (0, "503"), 10, "nobody to be here")
+    # Nodes are known now, and this one is not ready: somebody else speaks.
+    cluster.slices(READY, None, None)
+    cluster.write("nodes.yaml", *({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {
+        "conditions": [{"type": "Ready", "status": ready}]}} for name, ready in (("node-a", "False"), ("node-b", "True"))))
+    process.wait_until(lambda: not any(each.get("announce") for each in cluster.programmed()["80"]["frontends"]), 10,
+                       "another node to speak")
+
+
 def test_a_network_in_the_services_range_is_refused(cluster):
     refused = cluster.node.cli("interface", "add", "clash", "bridge", "br-web", "address", "10.100.0.1/24", check=False)
     assert refused.returncode == 1 and "10.96.0.0/12" in refused.stderr and "10.100.0.1/24" in refused.stderr
