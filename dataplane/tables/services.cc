@@ -14,6 +14,10 @@ std::string label_of(const model::Service& service) {
     return service.namespace_ + "/" + service.name + "/" + service.port;
 }
 
+std::uint32_t id_of(const model::Service& service) {
+    return (RuleId() << "service" << service.vrf << label_of(service)).get();
+}
+
 std::uint64_t identity_of(const model::Backend& backend) {
     return hash_of(backend.address, backend.port);
 }
@@ -23,7 +27,7 @@ std::uint64_t identity_of(const model::Backend& backend) {
 ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_ptr<ServiceCounters> counters)
     : config_(config),
       zone_(zone),
-      id_((RuleId() << "service" << config.vrf << label_of(config)).get()),
+      id_(id_of(config)),
       label_(label_of(config)),
       counters_(std::move(counters)) {
     const auto& frontends = config_.frontends;
@@ -96,6 +100,16 @@ const ServiceEntry* Services::find(std::uint32_t id) const {
     if (shard == nullptr) return nullptr;
     const auto found = std::ranges::find(*shard, hash, &Slot::hash);
     return found == shard->end() ? nullptr : found->service.get();
+}
+
+/// Not by its id alone, which two services may have in common.
+ServiceEntryPtr Services::entry_of(const model::Service& service) const {
+    const auto* shard = by_id_[shard_of(mix(id_of(service), 0))].get();
+    if (shard == nullptr) return nullptr;
+    const auto found = std::ranges::find_if(*shard, [&](const Slot& slot) {
+        return slot.service->config().key() == service.key() && slot.service->config().vrf == service.vrf;
+    });
+    return found == shard->end() ? nullptr : found->service;
 }
 
 namespace {
@@ -177,13 +191,10 @@ std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& conf
         before_, config.services,
         [&](const model::ServiceKey&, const model::Service* before, const model::Service* after) {
             std::shared_ptr<ServiceCounters> counters;
-            if (before != nullptr) {
-                const auto id = (RuleId() << "service" << before->vrf << label_of(*before)).get();
-                if (const auto* entry = next->find(id); entry != nullptr) {
-                    counters = entry->shared_counters();
-                    count_announced(*before, entry->zone(), false);
-                    remove(*entry);
-                }
+            if (const auto entry = before == nullptr ? nullptr : next->entry_of(*before)) {
+                counters = entry->shared_counters();
+                count_announced(*before, entry->zone(), false);
+                remove(*entry);
             }
             if (after != nullptr) {
                 add(*after, std::move(counters));

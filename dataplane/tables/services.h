@@ -76,7 +76,8 @@ public:
     /// Port in host order. The match lives as long as this picture. Any thread.
     [[nodiscard]] Match find(Zone zone, std::uint8_t protocol, const IpAddress& address,
                              std::uint16_t port) const;
-    /// By ServiceEntry::id; null: there is none.
+    /// By ServiceEntry::id; null: there is none. Of two with the same one, which is as likely as one in 2^32,
+    /// either.
     [[nodiscard]] const ServiceEntry* find(std::uint32_t id) const;
     /// Whether ARP and ND are answered for the address; and all such addresses.
     [[nodiscard]] bool announces(Zone zone, const IpAddress& address) const {
@@ -99,6 +100,7 @@ private:
     static constexpr std::size_t kShards = 4096;
     using Shards = std::vector<std::shared_ptr<const Shard>>;  ///< null: empty
 
+    [[nodiscard]] ServiceEntryPtr entry_of(const model::Service& service) const;
     static std::uint64_t hash_place(Zone zone, std::uint8_t protocol, const IpAddress& address,
                                     std::uint16_t port);
     static std::size_t shard_of(std::uint64_t hash) { return hash >> 32 & (kShards - 1); }

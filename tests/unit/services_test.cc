@@ -3,8 +3,11 @@
 
 #include <chrono>
 #include <set>
+#include <unordered_map>
 
 #include <gtest/gtest.h>
+
+#include "tables/rule_id.h"
 
 namespace viaduct::dataplane {
 namespace {
@@ -52,7 +55,7 @@ protected:
         if (!match) return "";
         EXPECT_EQ(match.frontend->address, ip(address));
         EXPECT_EQ(match.frontend->port, port);
-        EXPECT_EQ(services->find(match.service->id()), match.service);
+        EXPECT_EQ(services->find(match.service->id())->id(), match.service->id());
         return match.service->label();
     }
     const ServiceEntry* entry(const char* address, std::uint16_t port) {
@@ -168,6 +171,43 @@ TEST_F(Built, AServiceGoesToAnotherVrfAndAVrfToAnotherZone) {
     build();
     EXPECT_EQ(found("10.96.0.1", 80, kTcp, 4), "");
     EXPECT_EQ(found("10.96.0.1", 80, kTcp, 9), "apps/web/http");
+}
+
+/// Two names whose services have the same id: among so many there are some.
+std::pair<std::string, std::string> two_with_one_id() {
+    std::unordered_map<std::uint32_t, std::string> names;
+    for (unsigned i = 0;; ++i) {
+        const auto name = "s" + std::to_string(i);
+        const auto id = (RuleId() << "service"
+                                  << "default"
+                                  << "apps/" + name + "/http")
+                            .get();
+        const auto [other, is_new] = names.emplace(id, name);
+        if (!is_new) return {other->second, name};
+    }
+}
+
+TEST_F(Built, TwoServicesWithOneIdDoNotDisturbEachOther) {
+    const auto [first, second] = two_with_one_id();
+    service(first.c_str()).frontends = {at("10.96.0.1", 80)};
+    service(second.c_str()).frontends = {at("10.96.0.2", 80)};
+    build();
+    ASSERT_EQ(entry("10.96.0.1", 80)->id(), entry("10.96.0.2", 80)->id());
+    for (const auto& [changed, stays] : {std::pair{first, second}, std::pair{second, first}}) {
+        const auto* place = changed == first ? "10.96.0.1" : "10.96.0.2";
+        const auto* other = changed == first ? "10.96.0.2" : "10.96.0.1";
+        entry(place, 80)->counters().flows = 5;
+        entry(other, 80)->counters().flows = 6;
+        service(changed.c_str()).backends.push_back(backend("10.0.0.2", 8080));
+        build();
+        EXPECT_EQ(found(other, 80), "apps/" + stays + "/http");
+        EXPECT_EQ(entry(place, 80)->config().backends.size(), 1U);
+        EXPECT_TRUE(entry(place, 80)->counters().flows == 5 && entry(other, 80)->counters().flows == 6);
+    }
+    config.services.erase({"apps", first, "http"});
+    build();
+    EXPECT_EQ(found("10.96.0.1", 80), "");
+    EXPECT_EQ(found("10.96.0.2", 80), "apps/" + second + "/http");
 }
 
 TEST_F(Built, PoolsAreByFamilyAndNodeAndLeaveOutThoseThatDrain) {
