@@ -123,6 +123,13 @@ bool service_keeps(Context& context, const Services::Match& match, const FlowEnd
     return true;
 }
 
+void take_load(Context& context) {
+    const auto& to = context.translation;
+    if (context.dry || !to.counted) return;
+    context.services.loads.add(context.zone, context.packet.protocol, to.destination, to.destination_port);
+    context.took_load = true;
+}
+
 void give_back_load(Context& context) {
     if (!context.took_load) return;
     context.took_load = false;
@@ -159,10 +166,7 @@ Step choose_backend(Context& context, const Services::Match& match) {
     if (!context.dry) {
         service.counters().flows.fetch_add(1, std::memory_order_relaxed);
         // At once, and not when the flow is entered: packets of one burst are all decided before that.
-        if (to.counted) {
-            context.services.loads.add(context.zone, packet.protocol, backend.address, backend.port);
-            context.took_load = true;
-        }
+        take_load(context);
         if (const auto seconds = service.config().affinity; seconds != 0)
             context.services.affinities.keep(service.id(), packet.source, {backend.address, backend.port},
                                              context.now, seconds);

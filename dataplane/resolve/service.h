@@ -12,6 +12,10 @@ Services::Match service_at(const Context& context, const IpAddress& address, std
 /// Whether a flow that came to the service's frontend may go on as it is.
 bool service_keeps(Context& context, const Services::Match& match, const FlowEnds& ends);
 
+/// Takes a place among its backend's flows for the flow that this packet begins, where such flows are
+/// counted.
+void take_load(Context& context);
+
 /// Gives up the place among its backend's flows that this packet took. Harmless when it took none.
 void give_back_load(Context& context);
 

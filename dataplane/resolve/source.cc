@@ -262,6 +262,7 @@ Step stage_source(Context& context) {
         context.translation.destination = before.destination;
         context.translation.destination_port = before.destination_port;
         context.translation.counted = before.counted;
+        take_load(context);
         context.translation.rule = destination_rule(context);
         way = way_out(context);
     }

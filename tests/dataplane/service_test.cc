@@ -116,6 +116,24 @@ TEST_F(Services, LeastConnectionsCountsFlowsThatEnd) {
     EXPECT_EQ(spread(kCluster, 53, 40, 40000), (std::map<std::string, int>{{"10.0.0.2:53", 40}}));
 }
 
+// Another source, and so another flow, to the same backend.
+TEST_F(Services, LeastConnectionsCountsFlowsWhoseSourceIsTranslatedAnew) {
+    auto& dns = service("dns", Transport::udp);
+    dns.frontends = {at(kCluster, 53)};
+    dns.backends = {backend("10.0.0.2", 53)};
+    dns.balance = model::Balance::least_connections;
+    apply();
+    spread(kCluster, 53, 10);
+    auto& rule = change.put.masquerades["m"];
+    rule.name = "m";
+    rule.source = Prefix::parse("198.51.100.0/24").value();
+    apply();
+    EXPECT_EQ(spread(kCluster, 53, 10), (std::map<std::string, int>{{"10.0.0.2:53", 10}}));
+    dns.backends.push_back(backend("10.0.0.3", 53));
+    apply();
+    EXPECT_EQ(spread(kCluster, 53, 10, 30000), (std::map<std::string, int>{{"10.0.0.3:53", 10}}));
+}
+
 TEST_F(Services, WeightsShareInProportion) {
     using model::Balance;
     for (const auto balance : {Balance::maglev, Balance::random, Balance::round_robin}) {
