@@ -31,6 +31,9 @@ struct Topology;
 struct TraceAnswer;  // trace.h
 struct TraceRequest;
 struct NatState;
+struct ServiceName;  // service_traffic.h
+struct ServiceSums;
+struct ServiceTraffic;
 struct PlacedTunnel;
 /// By vxlan port and peer.
 using TunnelPlaces = std::map<std::pair<std::string, IpAddress>, std::uint16_t>;
@@ -144,6 +147,12 @@ public:
     [[nodiscard]] FlowNames flow_names() const;
     /// Counts by walking all flows, some tenths of a second for a million; stops nobody.
     [[nodiscard]] NatState nat() const;
+    /// Calls `visit` for each service, or those of one name, in the order of their names; one walk over all
+    /// flows likewise, however many there are.
+    void visit_services(const std::optional<ServiceName>& only,
+                        const std::function<void(const ServiceTraffic&)>& visit) const;
+    /// What needs no walk. Each service by itself only where there are no more than `most`.
+    [[nodiscard]] ServiceSums service_sums(std::size_t most) const;
     /// What records must carry to be executed now.
     [[nodiscard]] std::uint32_t flow_generation() const;
 

@@ -196,6 +196,7 @@ FlowNames Dataplane::flow_names() const {
     names.ports.resize(kPortsMost);
     for (const auto& [name, slot] : s.ports)
         names.ports[slot->index] = name;
+    names.services = s.tables->services;
     names.timeouts = s.tables->timeouts;
     names.generation = s.tables->generation;
     names.now = s.crew.now.load();

@@ -63,7 +63,8 @@ struct Dataplane::State {
     /// Has neighbours know the interfaces and static neighbours that are in force in all workers.
     void configure_neighbours();
     void watch_queues();
-    [[nodiscard]] std::string port_name(PortIndex index) const;  ///< empty: nobody has it
+    [[nodiscard]] std::shared_ptr<const Services> services() const;  ///< those in force
+    [[nodiscard]] std::string port_name(PortIndex index) const;      ///< empty: nobody has it
     /// A frame that the port's bridge takes, `l2_length` bytes before what the frame carries.
     [[nodiscard]] TraceAnswer trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
                                             std::uint16_t l2_length, TraceAnswer answer);

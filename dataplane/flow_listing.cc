@@ -1,8 +1,11 @@
 #include "flow_listing.h"
 
 #include <algorithm>
+#include <set>
 
 #include "viaduct/fault.h"
+
+#include "tables/services.h"
 
 namespace viaduct::dataplane {
 
@@ -14,6 +17,12 @@ constexpr std::uint32_t kBucketsOfAPage = 65536;
 template <typename Key>
 using Seen = typename FlowTable<Key>::Seen;
 
+template <typename Key>
+const ServiceEntry* service_of(const Seen<Key>& flow, const FlowNames& names) {
+    if (names.services == nullptr || names.services->empty()) return nullptr;
+    return names.services->of_flow(flow.forward, flow.forward_tail->rule.load(std::memory_order_relaxed));
+}
+
 template <typename Address>
 IpAddress address_of(const Address& address) {
     return *IpAddress::from_bytes(address.bytes);
@@ -22,12 +31,21 @@ IpAddress address_of(const Address& address) {
 /// The filter with names already looked up.
 class Matcher {
 public:
-    Matcher(const FlowFilter& filter, const FlowNames& names) : filter_(filter) {
-        if (!filter.vrf) return;
-        for (const auto& [zone, name] : names.vrfs) {
-            if (name == *filter.vrf) zone_ = zone;
+    Matcher(const FlowFilter& filter, const FlowNames& names) : filter_(filter), names_(names) {
+        if (filter.vrf) {
+            for (const auto& [zone, name] : names.vrfs) {
+                if (name == *filter.vrf) zone_ = zone;
+            }
+            if (!zone_) throw Refused("vrf", "\"" + *filter.vrf + "\" does not exist");
         }
-        if (!zone_) throw Refused("vrf", "\"" + *filter.vrf + "\" does not exist");
+        if (!filter.service) return;
+        if (names.services != nullptr) {
+            names.services->visit([&](const ServiceEntry& entry) {
+                if (filter.service->matches(entry.config())) services_.insert(&entry);
+            });
+        }
+        if (services_.empty())
+            throw Refused("service", "\"" + to_string(*filter.service) + "\" does not exist");
     }
 
     template <typename Key>
@@ -42,6 +60,7 @@ public:
                 record.new_source_port != port && record.new_destination_port != port)
                 return false;
         }
+        if (filter_.service && !services_.contains(service_of<Key>(flow, names_))) return false;
         if (filter_.source && !filter_.source->contains(address_of(record.key.source))) return false;
         return !filter_.destination || filter_.destination->contains(address_of(record.key.destination)) ||
                filter_.destination->contains(address_of(record.new_destination));
@@ -49,7 +68,9 @@ public:
 
 private:
     const FlowFilter& filter_;
+    const FlowNames& names_;
     std::optional<Zone> zone_;
+    std::set<const ServiceEntry*> services_;
 };
 
 std::string_view name_at(const std::vector<std::string>& names, std::size_t index) {
@@ -71,6 +92,7 @@ ListedFlow described(const Seen<Key>& flow, const FlowNames& names) {
         listed.translated = {address_of(record.new_source), address_of(record.new_destination),
                              record.new_source_port.to_host(), record.new_destination_port.to_host()};
     }
+    if (const auto* service = service_of<Key>(flow, names)) listed.service = service->label();
     if (record.generation == names.generation) {
         listed.interface = name_at(names.interfaces, record.ingress);
         listed.port = name_at(names.ports, record.port);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,14 +17,18 @@
 
 #include "flow/flow_table.h"
 #include "forward/first_packets.h"
+#include "service_traffic.h"
 
 namespace viaduct::dataplane {
+
+class Services;  // tables/services.h
 
 /// What indices and zones in the tables mean at one moment.
 struct FlowNames {
     std::map<Zone, std::string> vrfs;
-    std::vector<std::string> interfaces;  ///< by InterfaceIndex; meant by records of `generation`
-    std::vector<std::string> ports;       ///< by PortIndex; likewise
+    std::vector<std::string> interfaces;       ///< by InterfaceIndex; meant by records of `generation`
+    std::vector<std::string> ports;            ///< by PortIndex; likewise
+    std::shared_ptr<const Services> services;  ///< may be null
     model::FlowTimeouts timeouts;
     std::uint32_t generation = 0;
     std::uint32_t now = 0;  ///< coarse second
@@ -37,6 +42,7 @@ struct FlowFilter {
     std::optional<std::uint8_t> protocol;
     std::optional<std::uint16_t> port;  ///< any of the four, or an ICMP identifier; host order
     std::optional<FlowState> state;
+    std::optional<ServiceName> service;  ///< to whose backends they go
 };
 
 struct FlowEnds {
@@ -52,6 +58,7 @@ struct ListedFlow {
     FlowState state{};
     FlowEnds sent;                       ///< by the initiator
     std::optional<FlowEnds> translated;  ///< as it leaves
+    std::string_view service;            ///< "apps/web/http", to whose backend it goes; empty: to nobody's
     std::string_view interface;  ///< where the initiator's packets come in; empty: to be resolved again
     std::string_view port;       ///< by which they leave; likewise
     std::uint32_t age = 0;       ///< seconds since the first packet
@@ -76,8 +83,8 @@ struct FlowCount {
 };
 
 /// Calls `visit` for at most `most` flows. Returns where the next page begins, if there is one; a page may
-/// be short or empty when little matches. A flow that stays is listed once. Throws Refused for a VRF that
-/// does not exist, as the two below do.
+/// be short or empty when little matches. A flow that stays is listed once. Throws Refused for a VRF or a
+/// service that does not exist, as the two below do.
 std::optional<FlowCursor> list_flows(FlowTables tables, const FlowNames& names, const FlowFilter& filter,
                                      FlowCursor from, std::uint32_t most,
                                      const std::function<void(const ListedFlow&)>& visit);

@@ -25,9 +25,9 @@ struct Wanted {
 
 Wanted read_wanted(Words& words, bool limited) {
     static const std::map<std::string, std::string> names = {
-        {"vrf", "vrf"},    {"src", "source"},     {"source", "source"},     {"dst", "destination"},
-        {"port", "port"},  {"proto", "protocol"}, {"protocol", "protocol"}, {"destination", "destination"},
-        {"state", "state"}};
+        {"vrf", "vrf"},     {"src", "source"},     {"source", "source"},     {"dst", "destination"},
+        {"port", "port"},   {"proto", "protocol"}, {"protocol", "protocol"}, {"destination", "destination"},
+        {"state", "state"}, {"service", "service"}};
     std::vector<std::string_view> keys;
     for (const auto& [key, name] : names)
         keys.push_back(key);
@@ -75,7 +75,8 @@ std::string flow_words(const Json::Value& flow, bool statistics) {
     auto line = text_of(flow, "protocol") + " " + text_of(flow, "state") + " " + ends_words(flow);
     if (flow.isMember("translated")) line += " as " + ends_words(flow["translated"]);
     if (const auto vrf = text_of(flow, "vrf"); vrf != "default") line += " vrf " + (vrf.empty() ? "-" : vrf);
-    for (const auto& [key, word] : {std::pair{"interface", " in "}, std::pair{"port", " out "}}) {
+    for (const auto& [key, word] :
+         {std::pair{"service", " service "}, std::pair{"interface", " in "}, std::pair{"port", " out "}}) {
         if (flow.isMember(key)) line += word + text_of(flow, key);
     }
     line += " idle " + text_of(flow, "idle_seconds") + "s of " + text_of(flow, "timeout_seconds") + "s";
@@ -158,16 +159,19 @@ int flush(Session& session) {
 
 Object flow_object() {
     const std::string filter =
-        "[proto PROTOCOL] [src PREFIX] [dst PREFIX] [port PORT] [state STATE] [vrf VRF]";
+        "[proto PROTOCOL] [src PREFIX] [dst PREFIX] [port PORT] [state STATE] [vrf VRF]\n"
+        "          [service NAMESPACE/NAME[/PORT]]";
     return {"flow",
             "connections: their state, translation and counters",
             {{"list", {"show", "ls", "lst"}, filter + " [limit N]", "list flows; -s with counters", list},
              {"count", {}, filter, "count flows by state; -s with the tables' counters", count},
              {"flush", {}, filter, "forget flows: their next packets are resolved as first ones", flush}},
             "src: as the initiator sends. dst: as it sends, or as translated. port: any of the four.\n"
-            "state: unreplied, replied, syn_sent, syn_received, established, fin_wait, time_wait, closed.\n",
+            "state: unreplied, replied, syn_sent, syn_received, established, fin_wait, time_wait, closed.\n"
+            "service: to whose backends they go; of all of its ports, or of one.\n",
             {"viaduct flow list proto tcp dst 10.0.0.0/8 port 443", "viaduct -s flow list limit 10",
-             "viaduct -j flow count state established", "viaduct flow flush src 10.1.2.3"}};
+             "viaduct flow list service apps/web", "viaduct -j flow count state established",
+             "viaduct flow flush src 10.1.2.3"}};
 }
 
 }  // namespace viaduct::cli

@@ -18,6 +18,7 @@
 #include "api/transaction.h"
 #include "nat_state.h"
 #include "neighbour_state.h"
+#include "service_traffic.h"
 
 namespace viaduct::dataplane {
 
@@ -25,7 +26,7 @@ struct Api::Route {
     std::string_view method;
     std::string_view path;
     http::Response (Api::*answer)(http::Request&);
-    std::array<std::string_view, 8> query{};  ///< keys that it takes
+    std::array<std::string_view, 9> query{};  ///< keys that it takes
 };
 
 namespace {
@@ -112,7 +113,7 @@ void check_names(const FdbFilter& filter, const Dataplane& dataplane) {
 }  // namespace
 
 http::Response Api::answer(http::Request& request) {
-    static constexpr std::array<Route, 18> routes{{
+    static constexpr std::array<Route, 19> routes{{
         {"POST", "/v1/transactions", &Api::post_transaction},
         {"GET", "/v1/config", &Api::get_config},
         {"GET", "/v1/info", &Api::get_info},
@@ -122,14 +123,15 @@ http::Response Api::answer(http::Request& request) {
         {"GET", "/v1/fdb", &Api::get_fdb, {"bridge", "port", "vlan"}},
         {"POST", "/v1/fdb/flush", &Api::post_fdb_flush},
         {"GET", "/v1/nat", &Api::get_nat},
+        {"GET", "/v1/services", &Api::get_services, {"service"}},
         {"GET",
          "/v1/flows",
          &Api::get_flows,
-         {"vrf", "source", "destination", "protocol", "port", "state", "limit", "cursor"}},
+         {"vrf", "source", "destination", "protocol", "port", "state", "service", "limit", "cursor"}},
         {"GET",
          "/v1/flows/count",
          &Api::get_flows_count,
-         {"vrf", "source", "destination", "protocol", "port", "state"}},
+         {"vrf", "source", "destination", "protocol", "port", "state", "service"}},
         {"POST", "/v1/flows/flush", &Api::post_flows_flush},
         {"GET", "/v1/neighbours", &Api::get_neighbours, {"interface", "address"}},
         {"POST", "/v1/neighbours/flush", &Api::post_neighbours_flush},
@@ -228,6 +230,20 @@ http::Response Api::get_nat(http::Request& /*request*/) {
     return json_response(nat_json(dataplane_.nat()));
 }
 
+http::Response Api::get_services(http::Request& request) {
+    std::optional<ServiceName> only;
+    if (const auto text = query_value(request, "service")) {
+        only = service_name(*text);
+        if (!only) {
+            throw Refused("query/service",
+                          "must be NAMESPACE/NAME or NAMESPACE/NAME/PORT, not \"" + shown(*text) + "\"");
+        }
+    }
+    const auto services = services_text(dataplane_, only);
+    if (only && !services) return error_response(404, "there is no service \"" + to_string(*only) + "\"");
+    return {200, services.value_or("{\"services\":[]}\n"), "application/json"};
+}
+
 http::Response Api::get_flows(http::Request& request) {
     const AskedValue asked = [&](const char* key) { return query_value(request, key); };
     return {200,
@@ -248,7 +264,7 @@ http::Response Api::post_flows_flush(http::Request& request) {
     Faults faults;
     ObjectReader reader(body, "", faults);
     std::map<std::string, std::string> asked;
-    for (const char* key : {"vrf", "source", "destination", "protocol", "state"}) {
+    for (const char* key : {"vrf", "source", "destination", "protocol", "state", "service"}) {
         if (const auto value = reader.string(key)) asked[key] = *value;
     }
     if (const auto port = reader.integer("port", 0, UINT16_MAX)) asked["port"] = std::to_string(*port);

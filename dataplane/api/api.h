@@ -26,6 +26,7 @@ private:
     http::Response get_drops(http::Request& request);
     http::Response get_fdb(http::Request& request);
     http::Response get_nat(http::Request& request);
+    http::Response get_services(http::Request& request);
     http::Response get_neighbours(http::Request& request);
     http::Response post_neighbours_flush(http::Request& request);
     http::Response post_fdb_flush(http::Request& request);

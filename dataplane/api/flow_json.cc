@@ -87,7 +87,8 @@ void write_ends(std::string& text, const FlowEnds& ends, std::uint8_t protocol) 
     }
 }
 
-/// Names of VRFs, interfaces and ports have no character that JSON would have to escape (model::is_name).
+/// Names of VRFs, services, interfaces and ports have no character that JSON would have to escape
+/// (model::is_name).
 void write_flow(std::string& text, const ListedFlow& flow) {
     auto out = std::back_inserter(text);
     fmt::format_to(out, R"({{"vrf":"{}","protocol":"{}","state":"{}",)", flow.vrf,
@@ -98,6 +99,7 @@ void write_flow(std::string& text, const ListedFlow& flow) {
         write_ends(text, *flow.translated, flow.protocol);
         text += '}';
     }
+    if (!flow.service.empty()) fmt::format_to(out, R"(,"service":"{}")", flow.service);
     if (!flow.interface.empty()) fmt::format_to(out, R"(,"interface":"{}")", flow.interface);
     if (!flow.port.empty()) fmt::format_to(out, R"(,"port":"{}")", flow.port);
     fmt::format_to(out,
@@ -145,6 +147,7 @@ FlowFilter flow_filter(const AskedValue& asked) {
         "port", filter.port, [](const std::string& text) { return number(text, UINT16_MAX); },
         "a number from 0 to 65535");
     take("state", filter.state, state, "one of " + states_list());
+    take("service", filter.service, service_name, "NAMESPACE/NAME or NAMESPACE/NAME/PORT");
     if (!faults.empty()) throw Refused(std::move(faults));
     return filter;
 }

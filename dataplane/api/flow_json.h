@@ -20,8 +20,8 @@ inline constexpr std::uint32_t kFlowsOfAPageMost = 10000;
 /// The value of a key as text, if it was given.
 using AskedValue = std::function<std::optional<std::string>(const char* key)>;
 
-/// Keys vrf, source, destination (address or prefix), protocol (name or number), port, state. Throws Refused
-/// with every fault.
+/// Keys vrf, source, destination (address or prefix), protocol (name or number), port, state, service
+/// (NAMESPACE/NAME or NAMESPACE/NAME/PORT). Throws Refused with every fault.
 FlowFilter flow_filter(const AskedValue& asked);
 /// Key limit, 1 to kFlowsOfAPageMost.
 std::uint32_t flow_limit(const AskedValue& asked);

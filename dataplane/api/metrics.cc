@@ -6,6 +6,7 @@
 
 #include "forward/first_packets.h"
 #include "neighbour_state.h"
+#include "service_traffic.h"
 
 namespace viaduct::dataplane {
 
@@ -176,6 +177,30 @@ void write_neighbours(Writer& writer, const NeighbourSums& sums) {
     writer.sample("", sums.waiting);
 }
 
+/// Only what needs no walk over the flows, which a scrape is not worth. Of more services than a dashboard can
+/// show only the sums are told.
+constexpr std::size_t kServicesMost = 1000;
+
+void write_services(Writer& writer, const ServiceSums& sums) {
+    writer.family("services", "gauge", "Services in force, one for each port of one");
+    writer.sample("", sums.services);
+    writer.family("service_affinities", "gauge", "Clients whose backend is remembered");
+    writer.sample("", sums.affinities);
+    const auto both = [&](const char* name, const char* all_help, const char* each_help, const auto& value) {
+        writer.family(fmt::format("services_{}_total", name), "counter", all_help);
+        writer.sample("", value(sums));
+        if (sums.each.empty()) return;
+        writer.family(fmt::format("service_{}_total", name), "counter", each_help);
+        for (const auto& one : sums.each)
+            writer.sample(fmt::format("service=\"{}\"", one.label), value(one));
+    };
+    both("flows", "Flows that services in force gave a backend", "Flows that were given a backend",
+         [](const auto& one) { return one.flows; });
+    both("refused", "Packets that services in force had no backend for, or from clients that may not",
+         "Packets without a backend, or from clients that may not",
+         [](const auto& one) { return one.refused; });
+}
+
 }  // namespace
 
 std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
@@ -187,6 +212,7 @@ std::string metrics_text(const Identity& identity, const Dataplane& dataplane) {
     write_workers(writer, dataplane.workers());
     write_flows(writer, dataplane.flows());
     write_neighbours(writer, dataplane.neighbour_sums());
+    write_services(writer, dataplane.service_sums(kServicesMost));
     const auto buffers = dataplane.buffers();
     writer.family("packet_buffers", "gauge", "Packet buffers in the pool");
     writer.sample("", buffers.total);

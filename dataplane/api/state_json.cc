@@ -14,6 +14,7 @@
 
 #include "nat_state.h"
 #include "neighbour_state.h"
+#include "service_traffic.h"
 
 namespace viaduct::dataplane {
 
@@ -160,6 +161,48 @@ Json::Value nat_json(const NatState& nat) {
     json["mappings"] = nat.mappings;
     json["exhausted"] = Json::UInt64(nat.exhausted);
     return json;
+}
+
+namespace {
+
+void write_backend(std::string& text, const model::Backend& backend, const BackendTraffic& traffic) {
+    auto out = std::back_inserter(text);
+    fmt::format_to(out, R"({{"address":"{}","port":{},)", backend.address.to_string(), backend.port);
+    // The one text here that may be any.
+    if (!backend.name.empty())
+        fmt::format_to(out, R"("name":{},)", Json::valueToQuotedString(backend.name.c_str()));
+    fmt::format_to(out,
+                   R"("weight":{},"local":{},"draining":{},"connections":{},"tx_packets":{},"tx_bytes":{},)"
+                   R"("rx_packets":{},"rx_bytes":{}}})",
+                   backend.weight, backend.local, backend.draining, traffic.connections, traffic.tx_packets,
+                   traffic.tx_bytes, traffic.rx_packets, traffic.rx_bytes);
+}
+
+void write_service(std::string& text, const ServiceTraffic& traffic) {
+    const auto& service = *traffic.config;
+    fmt::format_to(std::back_inserter(text),
+                   R"({{"namespace":"{}","name":"{}","port":"{}","vrf":"{}","protocol":"{}","flows":{},)"
+                   R"("refused":{},"backends":[)",
+                   service.namespace_, service.name, service.port, service.vrf,
+                   model::to_string(service.protocol), traffic.flows, traffic.refused);
+    for (std::size_t i = 0; i < service.backends.size(); ++i) {
+        if (i != 0) text += ',';
+        write_backend(text, service.backends[i], traffic.backends[i]);
+    }
+    text += "]}";
+}
+
+}  // namespace
+
+std::optional<std::string> services_text(const Dataplane& dataplane, const std::optional<ServiceName>& only) {
+    std::string text = "{\"services\":[";
+    const auto start = text.size();
+    dataplane.visit_services(only, [&](const ServiceTraffic& traffic) {
+        if (text.size() != start) text += ',';
+        write_service(text, traffic);
+    });
+    if (text.size() == start) return std::nullopt;
+    return text + "]}\n";
 }
 
 Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,11 @@ Json::Value port_json(const PortState& port);
 Json::Value ports_json(const std::vector<PortState>& ports);
 /// {"rules": [...], "addresses": [...], "mappings", "exhausted"}
 Json::Value nat_json(const NatState& nat);
+/// {"services": [{"namespace", "name", "port", "vrf", "protocol", "flows", "refused", "backends":
+/// [{"address", "port", "name", "weight", "local", "draining", "connections", and of these what went to the
+/// backend in "tx_packets" and "tx_bytes" and came from it in "rx_packets" and "rx_bytes"}]}]} as text, as
+/// the FDB below. Nothing: there is none.
+std::optional<std::string> services_text(const Dataplane& dataplane, const std::optional<ServiceName>& only);
 Json::Value ledger_json(const Ledger& ledger);
 Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers);
 /// The reasons for drops with their meanings: {"drops": [{"direction", "name", "meaning"}]}.

@@ -88,6 +88,15 @@ bool source_agrees(const Context& context, const FlowEnds& ends) {
     return to.destination != ends.destination || to.source == ends.source;
 }
 
+/// Whose translation it is, for people.
+std::string holder(const Context& context, const FlowEnds& ends) {
+    const auto match =
+        service_at(context, published_address(ends.destination, ends.source), ends.destination_port);
+    const bool changed =
+        ends.became.destination != ends.destination || ends.became.destination_port != ends.destination_port;
+    return match && changed ? match.service->label() : "the flow";
+}
+
 }  // namespace
 
 Step stage_destination(Context& context) {
@@ -101,7 +110,7 @@ Step stage_destination(Context& context) {
         if (destination_agrees(context, ends) && source_agrees(context, ends)) {
             context.translation = *context.kept;
             context.say(kStage, [&] {
-                return fmt::format("kept for the flow: {} port {}",
+                return fmt::format("kept for {}: {} port {}", holder(context, ends),
                                    context.translation.destination.to_string(),
                                    context.translation.destination_port);
             });

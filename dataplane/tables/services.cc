@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "tables/maglev.h"
+#include "tables/nat_ports.h"
 #include "tables/rule_id.h"
 
 namespace viaduct::dataplane {
@@ -102,6 +103,29 @@ const ServiceEntry* Services::find(std::uint32_t id) const {
     return found == shard->end() ? nullptr : found->service.get();
 }
 
+template <typename Key>
+const ServiceEntry* Services::of_flow(const FlowRecord<Key>& initiator, std::uint32_t rule) const {
+    const auto& key = initiator.key;
+    if (rule == 0 || (initiator.new_destination == key.destination &&
+                      initiator.new_destination_port == key.destination_port))
+        return nullptr;
+    if (const auto* service = find(rule)) return service;
+    const auto destination = ip_address(key.destination);
+    return find(key.zone, key.protocol, destination.is_loopback() ? ip_address(key.source) : destination,
+                key.destination_port.to_host())
+        .service;
+}
+template const ServiceEntry* Services::of_flow(const FlowRecord<FlowKey4>&, std::uint32_t) const;
+template const ServiceEntry* Services::of_flow(const FlowRecord<FlowKey6>&, std::uint32_t) const;
+
+void Services::visit(const std::function<void(const ServiceEntry&)>& visit) const {
+    for (const auto& shard : by_id_) {
+        if (shard == nullptr) continue;
+        for (const auto& slot : *shard)
+            visit(*slot.service);
+    }
+}
+
 /// Not by its id alone, which two services may have in common.
 ServiceEntryPtr Services::entry_of(const model::Service& service) const {
     const auto* shard = by_id_[shard_of(mix(id_of(service), 0))].get();
@@ -138,10 +162,11 @@ private:
 }  // namespace
 
 std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& config, const ZoneOf& zone_of) {
-    std::map<std::string, Zone> zones;
-    for (const auto& [name, zone] : zones_)
-        zones[name] = zone_of(name);
-    if (zones != zones_) {
+    // One that is gone has no zone, and must not get one by asking.
+    std::erase_if(zones_, [&](const auto& zone) {
+        return zone.first != model::kDefaultVrf && !config.vrfs.contains(zone.first);
+    });
+    if (std::ranges::any_of(zones_, [&](const auto& zone) { return zone_of(zone.first) != zone.second; })) {
         before_.clear();
         zones_.clear();
         built_ = std::make_shared<const Services>();

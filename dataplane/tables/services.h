@@ -85,7 +85,14 @@ public:
     }
     using Announced = std::map<std::pair<Zone, IpAddress>, std::uint32_t>;  ///< frontends that say so
     [[nodiscard]] const Announced& announced() const { return *announced_; }
+    /// To whose backend a flow goes, or went before its service changed; null: to nobody's. `rule`:
+    /// FlowTail::rule, which a masquerade may have put in the service's place. Whoever finds the node by a
+    /// loopback address finds its services there.
+    template <typename Key>
+    [[nodiscard]] const ServiceEntry* of_flow(const FlowRecord<Key>& initiator, std::uint32_t rule) const;
+    void visit(const std::function<void(const ServiceEntry&)>& visit) const;  ///< in no order
     [[nodiscard]] bool empty() const { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const { return size_; }
 
 private:
     friend class ServicesBuilder;

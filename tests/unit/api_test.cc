@@ -87,6 +87,65 @@ TEST_F(ApiTest, TransactionIsInForceWhenItReturns) {
     EXPECT_EQ(good("GET", "/v1/config")["ports"].size(), 1U);
 }
 
+constexpr const char* kServices = R"({"put": {"services": [
+    {"namespace": "apps", "name": "web", "port": "http", "frontends": [{"address": "10.96.0.10", "port": 80}],
+     "backends": [{"address": "10.0.0.2", "port": 8080, "name": "a \"name\"", "local": true},
+                  {"address": "fd00::2", "port": 8080, "draining": true, "weight": 2}]},
+    {"namespace": "apps", "name": "web", "port": "https", "frontends": [{"address": "10.96.0.10", "port": 443}]},
+    {"namespace": "apps", "name": "dns", "port": "53", "protocol": "udp"}]}})";
+
+TEST_F(ApiTest, ServicesAreListedInOrderAllOrByName) {
+    EXPECT_TRUE(good("GET", "/v1/services")["services"].empty());
+    good("POST", "/v1/transactions", kServices);
+    const auto all = good("GET", "/v1/services")["services"];
+    ASSERT_EQ(all.size(), 3U);
+    EXPECT_EQ(all[0]["name"].asString(), "dns");
+    EXPECT_TRUE(all[0]["backends"].empty());
+    const auto& web = all[1];
+    EXPECT_EQ(web["port"].asString(), "http");
+    EXPECT_EQ(web["vrf"].asString(), "default");
+    EXPECT_EQ(web["protocol"].asString(), "tcp");
+    EXPECT_EQ(web["flows"].asUInt64() + web["refused"].asUInt64(), 0U);
+    ASSERT_EQ(web["backends"].size(), 2U);
+    EXPECT_EQ(web["backends"][0]["name"].asString(), "a \"name\"");
+    EXPECT_TRUE(web["backends"][0]["local"].asBool());
+    EXPECT_FALSE(web["backends"][1].isMember("name"));
+    EXPECT_TRUE(web["backends"][1]["draining"].asBool());
+    EXPECT_EQ(web["backends"][1]["weight"].asUInt(), 2U);
+    for (const char* key : {"connections", "tx_packets", "tx_bytes", "rx_packets", "rx_bytes"})
+        EXPECT_EQ(web["backends"][0][key].asUInt64(), 0U) << key;
+    EXPECT_EQ(good("GET", "/v1/services?service=apps/web")["services"].size(), 2U);
+    EXPECT_EQ(good("GET", "/v1/services?service=apps/web/https")["services"][0]["port"].asString(), "https");
+    EXPECT_TRUE(contains(bad(404, "GET", "/v1/services?service=apps/ftp"), "apps/ftp"));
+    for (const char* text : {"web", "apps/", "/web", "apps/web/", "apps/web/http/x", "apps/%1b"})
+        EXPECT_TRUE(contains(bad(400, "GET", std::string("/v1/services?service=") + text), "NAMESPACE/NAME"));
+    EXPECT_TRUE(contains(bad(400, "GET", "/v1/flows?service=web"), "NAMESPACE/NAME"));
+    EXPECT_TRUE(contains(bad(400, "GET", "/v1/flows?service=apps/ftp"), "does not exist"));
+    EXPECT_EQ(good("GET", "/v1/flows/count?service=apps/web")["flows"].asUInt64(), 0U);
+}
+
+TEST_F(ApiTest, MetricsNameServicesUntilThereAreTooMany) {
+    good("POST", "/v1/transactions", kServices);
+    auto text = ask("GET", "/metrics").body;
+    for (const char* line : {"viaduct_services 3\n", "viaduct_services_flows_total 0\n",
+                             "viaduct_service_flows_total{service=\"apps/web/http\"} 0\n",
+                             "viaduct_service_refused_total{service=\"apps/dns/53\"} 0\n"})
+        EXPECT_TRUE(contains(text, line)) << line;
+    Json::Value many;
+    for (int i = 0; i < 998; ++i) {
+        Json::Value one;
+        one["namespace"] = "many";
+        one["name"] = "s" + std::to_string(i);
+        one["port"] = "http";
+        many["put"]["services"].append(one);
+    }
+    good("POST", "/v1/transactions", to_json_text(many));
+    text = ask("GET", "/metrics").body;
+    EXPECT_TRUE(contains(text, "viaduct_services 1001\n"));
+    EXPECT_TRUE(contains(text, "viaduct_services_refused_total 0\n"));
+    EXPECT_FALSE(contains(text, "service=\""));
+}
+
 TEST_F(ApiTest, DryRunChangesNothing) {
     auto text = std::string(kTwoPorts);
     text.insert(1, R"("dry_run": true, )");

@@ -62,7 +62,11 @@ protected:
         return services->find(3, kTcp, ip(address), port).service;
     }
 
-    model::Config config;
+    model::Config config = [] {
+        model::Config config;
+        config.vrfs["red"].name = "red";
+        return config;
+    }();
     Zone red = 4;
     ServicesBuilder builder;
     std::shared_ptr<const Services> services;
@@ -171,6 +175,14 @@ TEST_F(Built, AServiceGoesToAnotherVrfAndAVrfToAnotherZone) {
     build();
     EXPECT_EQ(found("10.96.0.1", 80, kTcp, 4), "");
     EXPECT_EQ(found("10.96.0.1", 80, kTcp, 9), "apps/web/http");
+    // A VRF that goes with its services is not asked for again.
+    config.services.clear();
+    config.vrfs.erase("red");
+    services = builder.build(config, [](const std::string& vrf) {
+        EXPECT_NE(vrf, "red");
+        return Zone{3};
+    });
+    EXPECT_TRUE(services->empty());
 }
 
 /// Two names whose services have the same id: among so many there are some.
