@@ -62,11 +62,9 @@ protected:
         return services->find(3, kTcp, ip(address), port).service;
     }
 
-    model::Config config = [] {
-        model::Config config;
-        config.vrfs["red"].name = "red";
-        return config;
-    }();
+    Built() { config.vrfs["red"].name = "red"; }
+
+    model::Config config;
     Zone red = 4;
     ServicesBuilder builder;
     std::shared_ptr<const Services> services;
