@@ -20,6 +20,8 @@ SOURCES, DESTINATIONS = "10.1.0.0/16", "10.2.0.0/16"
 DESTINATION = "10.2.0.1"
 SERVICE, SERVICE_PORT = "10.96.0.10", 53  # destination NAT leads from here ...
 BACKEND, BACKEND_PORT = DESTINATION, 5353  # ... to here
+ENDPOINTS = 10  # of each service of the scenario `service`
+SERVICES = 10_000  # of its variant, from SERVICE on
 # 64 addresses with 64,512 ports each: the flows of every scenario fit twice, all to one destination.
 POOL, POOL_FIRST, POOL_LAST = "192.0.2.0/24", "192.0.2.1", "192.0.2.64"
 POOL_PORTS = (1024, 65535)
@@ -30,6 +32,7 @@ UNDERLAY_MTU = 1600
 
 ROUTE = ("--destination-mac", NEAR_GATEWAY_MAC, "--destination-ip", DESTINATION)
 DNAT = ("--destination-mac", NEAR_GATEWAY_MAC, "--destination-ip", SERVICE, "--destination-port", SERVICE_PORT)
+SERVICES_ALL = (*DNAT, "--destination-addresses", SERVICES)
 MASQUERADE = ROUTE
 VXLAN = ("--destination-mac", INNER_FAR_MAC, "--destination-ip", DESTINATION)
 
@@ -37,8 +40,22 @@ VXLAN = ("--destination-mac", INNER_FAR_MAC, "--destination-ip", DESTINATION)
 ROUTED = {"ttl": lambda ttl: ttl == 63}
 FORWARDED = {**ROUTED, "destination": lambda address: address == BACKEND,
              "destination_port": lambda port: port == BACKEND_PORT}
+BALANCED = {**ROUTED, "destination": lambda address: address in endpoints(),
+            "destination_port": lambda port: port == BACKEND_PORT}
+BALANCED_ALL = {**BALANCED, "destination": lambda address: ipaddress.ip_address(address) in ipaddress.ip_network(
+    DESTINATIONS)}
 MASQUERADED = {**ROUTED, "source": lambda address: in_pool(address)}
 ENCAPSULATED = {"tunnelled": lambda tunnelled: tunnelled, "ttl": lambda ttl: ttl == 64}
+
+
+def endpoints(number=0):
+    """Of the service of this number; addresses go round in DESTINATIONS, which has fewer than all together."""
+    first = int(ipaddress.ip_address(DESTINATION))
+    return [str(ipaddress.ip_address(first + (number * ENDPOINTS + each) % 65_000)) for each in range(ENDPOINTS)]
+
+
+def service_address(number):
+    return str(ipaddress.ip_address(SERVICE) + number)
 
 
 def in_pool(address):

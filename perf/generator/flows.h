@@ -52,9 +52,15 @@ private:
         std::memcpy(static_cast<void*>(&frame), &common_, kHeaderBytes);
         const auto& flow = flows_[index];
         frame.ip.src_addr = flow.address;
+        frame.ip.dst_addr = destination(index);
         frame.ip.hdr_checksum = flow.checksum;
         frame.udp.src_port = flow.port;
         return index;
+    }
+
+    rte_be32_t destination(std::uint32_t index) const {
+        if (destinations_ == 1) return common_.ip.dst_addr;
+        return rte_cpu_to_be_32(first_destination_ + index % destinations_);
     }
 
     Frame common_{};
@@ -63,6 +69,8 @@ private:
     std::uint64_t step_ = 1;
     std::uint32_t first_address_;
     std::uint32_t addresses_;
+    std::uint32_t first_destination_;
+    std::uint32_t destinations_;
 };
 
 }  // namespace viaduct::pktgen

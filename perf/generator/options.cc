@@ -150,6 +150,7 @@ po::options_description described() {
         "how many source addresses flows have before they take the next source port");
     add("source-port", "1024", "PORT", "the first");
     add("destination-ip", "10.2.0.1", "IP", "of every flow");
+    add("destination-addresses", "1", "N", "flows go to so many, from --destination-ip on, in turn");
     add("destination-port", "9", "PORT", "of every flow");
     options.add_options()("one-way", po::bool_switch(),
                           "port 1 sends nothing back; the window is of frames that it has not heard yet");
@@ -232,6 +233,7 @@ std::optional<Options> read_options(int argc, const char* const* argv) {
     options.far_mac = values.mac(map.contains("far-mac") ? "far-mac" : "destination-mac");
     options.source_ip = values.address("source-ip");
     options.destination_ip = values.address("destination-ip");
+    options.destination_addresses = values.whole("destination-addresses", 1, 1U << 20U);
     options.destination_port = values.small("destination-port", 1, 65535);
     options.device_arguments = values.text("device-arguments");
     options.file_prefix = map.contains("file-prefix") ? values.text("file-prefix")

@@ -31,7 +31,8 @@ struct Options {
     std::uint32_t source_ip = 0;       ///< first of source_addresses; host byte order
     std::uint32_t destination_ip = 0;  ///< host byte order
     std::uint32_t source_addresses = 1000;
-    std::uint16_t source_port = 1024;  ///< first
+    std::uint32_t destination_addresses = 1;  ///< from destination_ip on, flows in turn
+    std::uint16_t source_port = 1024;         ///< first
     std::uint16_t destination_port = 9;
     bool one_way = false;                ///< port 1 does not send back what it hears
     bool once = false;                   ///< a measurement is one frame of each flow, without a warm-up

@@ -145,13 +145,16 @@ FROM_FAR = f"in_port=vh1,dl_dst={network.FAR_GATEWAY_MAC},ip"
 
 
 @contextlib.contextmanager
-def router(directory, paths, flows, table=CONNECTIONS):
-    """One bridge with both ports that does nothing but `flows`; `table`: connections that it may track."""
+def router(directory, paths, flows, table=CONNECTIONS, groups=()):
+    """One bridge with both ports that does nothing but `flows`, which may name `groups`; `table`: connections that it may
+    track."""
     configuration = [add_bridge(BRIDGE, "fail_mode=secure"), *(vhost_user_port(BRIDGE, path) for path in paths)]
     with switch(directory, configuration, [path.name for path in paths]) as ovs:
         # Nothing of an earlier run is left in a switch that was just started; said all the same.
         ovs.appctl("dpctl/flush-conntrack")
         ovs.appctl("dpctl/ct-set-maxconns", table)
+        for group in groups:
+            add_group(ovs, group)
         ovs.add_flows(BRIDGE, flows)
         yield device(ovs)
 
@@ -176,6 +179,27 @@ def translator(directory, paths, there, back, translation, **options):
 def dnat(directory, paths):
     return translator(directory, paths, f"udp,nw_dst={network.SERVICE},tp_dst={network.SERVICE_PORT}",
                       f"nw_src={network.DESTINATIONS}", f"dst={network.BACKEND}:{network.BACKEND_PORT}")
+
+
+def add_group(ovs, group):
+    process.run(["ovs-ofctl", "-OOpenFlow15", "add-group", f"unix:{ovs.directory}/{BRIDGE}.mgmt", group],
+                env=ovs.environment)
+
+
+def service(directory, paths):
+    """What a new connection's hash says, of ten buckets; those that are known need one look-up of connections."""
+    buckets = ",".join(
+        f"bucket=actions=ct(commit,zone=1,nat(dst={address}:{network.BACKEND_PORT}),table=2)"
+        for address in network.endpoints())
+    is_service = f"udp,nw_dst={network.SERVICE},tp_dst={network.SERVICE_PORT}"
+    return router(directory, paths, [
+        f"{FROM_NEAR},{is_service} actions=ct(zone=1,nat,table=1)",
+        f"{FROM_FAR},nw_src={network.DESTINATIONS} actions=ct(zone=1,nat,table=1)",
+        f"table=1,{FROM_NEAR},{is_service},ct_state=+trk-inv actions=group:1",
+        f"table=1,{FROM_NEAR},nw_dst={network.DESTINATIONS},ct_state=+trk-inv actions={TO_FAR}",
+        f"table=1,{FROM_FAR},nw_dst={network.SOURCES},ct_state=+trk+est actions={TO_NEAR}",
+        f"table=2,{FROM_NEAR} actions={TO_FAR}",
+    ], groups=[f"group_id=1,type=select,selection_method=dp_hash,{buckets}"])
 
 
 def masquerade(directory, paths, **options):

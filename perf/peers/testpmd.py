@@ -32,4 +32,4 @@ def l2(directory, paths):
 
 
 # The limit is the same for all: it does not look at what it forwards.
-route = dnat = masquerade = vxlan = l2
+route = dnat = service = masquerade = vxlan = l2

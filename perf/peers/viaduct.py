@@ -120,6 +120,18 @@ def dnat(directory, paths, **options):
     return router(directory, paths, port_forwards=[PORT_FORWARD], **options)
 
 
+def services_of(count):
+    """So many services, each with endpoints of its own."""
+    return [{"namespace": "perf", "name": f"service-{number}", "port": "main", "protocol": "udp",
+             "frontends": [{"address": network.service_address(number), "port": network.SERVICE_PORT}],
+             "backends": [{"address": address, "port": network.BACKEND_PORT} for address in network.endpoints(number)]}
+            for number in range(count)]
+
+
+def service(directory, paths, count=1, **options):
+    return router(directory, paths, services=services_of(count), **options)
+
+
 def masquerade(directory, paths, **options):
     return router(directory, paths, masquerades=[MASQUERADE], **options)
 
