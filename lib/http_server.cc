@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -21,6 +22,7 @@
 #include <json/json.h>
 
 #include "viaduct/fault.h"
+#include "viaduct/free_memory.h"
 #include "viaduct/http.h"
 #include "viaduct/json.h"
 
@@ -193,6 +195,7 @@ private:
         Request request;
         request.method = std::string(message.method_string());
         request.body = std::move(message.body());
+        request_bytes_ = request.body.size();
         request.descriptors = std::move(descriptors_);
         const auto target = message.target();
         if (!split_target({target.data(), target.size()}, request)) {
@@ -212,9 +215,14 @@ private:
         arm_timer();
         beast::http::async_write(
             socket_, *message,
-            [self = shared_from_this(), message, keep_alive](error_code error, std::size_t) {
-                if (error || !keep_alive) return self->close();
-                self->next_request();
+            [self = shared_from_this(), message, keep_alive](error_code error, std::size_t sent) mutable {
+                message.reset();
+                if (error || !keep_alive) {
+                    self->close();
+                } else {
+                    self->next_request();
+                }
+                return_free_memory(std::exchange(self->request_bytes_, 0) + sent);
             });
     }
 
@@ -226,6 +234,7 @@ private:
     beast::flat_buffer buffer_;
     std::optional<Parser> parser_;
     std::vector<Descriptor> descriptors_;
+    std::size_t request_bytes_ = 0;  ///< body of the request that is being answered
     bool continued_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "viaduct/fault.h"
+#include "viaduct/free_memory.h"
 #include "viaduct/json.h"
 
 namespace viaduct::reconcile {
@@ -44,7 +45,10 @@ std::string DataplaneClient::instance() {
 }
 
 model::Config DataplaneClient::config() {
-    const auto json = parse_answer(ask("GET", "/v1/config"), "/v1/config");
+    MomentaryText text;
+    const auto answer = ask("GET", "/v1/config");
+    text.bytes = answer.size();
+    const auto json = parse_answer(answer, "/v1/config");
     Faults faults;
     auto config = model::config_from_json(json, "", faults);
     // What cannot be read is not known to be there: it is sent again, and the dataplane says if that is
@@ -55,9 +59,13 @@ model::Config DataplaneClient::config() {
 }
 
 std::string DataplaneClient::transact(const model::Change& change, bool dry_run) {
+    MomentaryText text;
     auto json = model::to_json(change);
     if (dry_run) json["dry_run"] = true;
-    return instance_in(parse_answer(ask("POST", "/v1/transactions", to_json_text(json)), "/v1/transactions"));
+    const auto body = to_json_text(json);
+    text.bytes = body.size();
+    json = {};
+    return instance_in(parse_answer(ask("POST", "/v1/transactions", body), "/v1/transactions"));
 }
 
 }  // namespace viaduct::reconcile
