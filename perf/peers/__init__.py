@@ -6,11 +6,13 @@ vhost-user sockets, on CPU 1, with every trace of it gone at the end. The device
 cycles(), its cycles a frame if it counts them, else None; called once, after the measurement. `masquerade` takes
 `table=`, the size of the connection table, and its device has change(number), which changes the configuration without
 touching what the flows need. For the scenario `cni`
-the context manager is cni(directory) and yields a CniNetwork.
+the context manager is cni(directory) and yields a CniNetwork. For `program` it is program(directory), whose device has
+load(services) and changes(service, endpoints), both timed, and memory() if it is known.
 """
-from . import ovs, reference_cni, testpmd, viaduct
+from . import iptables, nft, ovs, reference_cni, testpmd, viaduct
 
-PEERS = {"viaduct": viaduct, "testpmd": testpmd, "ovs": ovs, "bridge": reference_cni}
+PEERS = {"viaduct": viaduct, "testpmd": testpmd, "ovs": ovs, "bridge": reference_cni,
+         "iptables": iptables, "nft": nft}
 
 
 def for_scenario(name):

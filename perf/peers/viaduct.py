@@ -7,13 +7,14 @@ from viaduct import daemons, process, testpmd
 from bench import foremost, network, session
 
 from .cni_network import CniNetwork
+from .viaduct_services import MeasuredServices
 
 SUBNET = "10.88.0.0/16"
 MEMORY = 256  # MB of huge pages, without the flow table
 
 
 def missing(scenario):
-    names = daemons.PROGRAMS if scenario == "cni" else ["dataplane"]
+    names = daemons.PROGRAMS if scenario in ("cni", "program") else ["dataplane"]
     return session.built(*(daemons.PROGRAMS[name] for name in names))
 
 
@@ -156,3 +157,9 @@ def cni(directory, **options):
     with daemons.Node(directory, **options) as node:
         config = node.network(bridge="br0", ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNET}]]})
         yield CniNetwork(daemons.program("cni"), config, node.namespace, node.plugins, node)
+
+
+@contextlib.contextmanager
+def program(directory):
+    with contextlib.ExitStack() as stack:
+        yield MeasuredServices(directory, stack)

@@ -50,3 +50,12 @@ def judge(rows, bars):
                 "not measured" if found is None else "met" if found >= least else f"not met, {found:.3f}"))
         row.bar = "\n  ".join(told)
     return rows
+
+
+def judge_most(row, most):
+    """The row, with a line for the most that is asked of Viaduct, in the row's unit."""
+    figures = row.results.get(FIRST)
+    found = row.median(FIRST) if figures else None
+    row.bar = f"bar: at most {most:g} {row.unit}: " + ("not measured" if found is None else
+                                                       "met" if found <= most else "not met")
+    return row
