@@ -184,7 +184,7 @@ void Dataplane::check_buffers(const model::Config& next, Faults& faults) const {
     }
 }
 
-void Dataplane::apply(const model::Change& change, bool dry_run) {
+std::uint64_t Dataplane::apply(const model::Change& change, bool dry_run) {
     const std::scoped_lock lock(state_->mutex);
     auto& s = *state_;
     Faults faults;
@@ -193,7 +193,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     check_buffers(next, faults);
     check_tunnels(next, faults);
     if (!faults.empty()) throw Refused(std::move(faults));
-    if (dry_run || next == s.config) return;
+    if (dry_run || next == s.config) return s.revision;
 
     // Which devices go, which come. A device whose place a new one takes must go first.
     std::vector<std::string> removed;
@@ -220,6 +220,7 @@ void Dataplane::apply(const model::Change& change, bool dry_run) {
     }
     replace_devices(next, removed_first, made);
     take_over(std::move(next), removed, touched_routes(change));
+    return s.revision;
 }
 
 void Dataplane::replace_devices(const model::Config& next, const std::vector<std::string>& removed,
@@ -276,6 +277,7 @@ void Dataplane::restore_device(const std::string& name) {
         limit(*s.ports.at(name), s.config.ports.at(name));
     } catch (const std::exception& error) {
         spdlog::error("port {} could not be restored after a refused transaction: {}", name, error.what());
+        ++s.revision;
         s.config.ports.erase(name);
         erase_if(s.config.fdb, [&](const auto& entry) { return entry.second.port == name; });
     }
@@ -371,6 +373,7 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     s.only_routes = removed.empty() && differ_in_routes_alone(s.config, next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
+    ++s.revision;
     s.touched_routes = std::move(touched);
     // Ports that leave for good go with the same topology as everything else; remove_devices() publishes it.
     if (removed.empty()) {

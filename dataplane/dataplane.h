@@ -129,10 +129,13 @@ public:
     ~Dataplane() override;  ///< stops the workers, lets go of all ports
 
     /// Checks the whole change and applies it, or throws Refused with every fault and leaves everything as it
-    /// was. Returns when it is in force in every worker. With `dry_run` it only checks.
-    void apply(const model::Change& change, bool dry_run = false);
+    /// was. Returns when it is in force in every worker, with the revision then. With `dry_run` it only
+    /// checks.
+    std::uint64_t apply(const model::Change& change, bool dry_run = false);
 
     [[nodiscard]] model::Config config() const;
+    /// How often config() has changed since the start. Who knows what it was at the same revision knows it.
+    [[nodiscard]] std::uint64_t revision() const;
     [[nodiscard]] std::vector<PortState> ports() const;
     [[nodiscard]] Ledger ledger() const;
     [[nodiscard]] std::vector<WorkerState> workers() const;

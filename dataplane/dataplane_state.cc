@@ -133,6 +133,11 @@ model::Config Dataplane::config() const {
     return state_->config;
 }
 
+std::uint64_t Dataplane::revision() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->revision;
+}
+
 std::vector<PortState> Dataplane::ports() const {
     const std::scoped_lock lock(state_->mutex);
     const auto& s = *state_;

@@ -76,6 +76,7 @@ struct Dataplane::State {
     Crew crew;
     std::vector<std::unique_ptr<Worker>> workers;
     model::Config config;
+    std::uint64_t revision = 0;  ///< of config: how often it has changed
     std::map<std::string, std::unique_ptr<PortSlot>> ports;
     std::map<std::string, BridgeSlot> bridges;
     std::vector<bool> used;  ///< port indices

@@ -22,9 +22,11 @@ Json::Value parse_answer(const std::string& text, const std::string& target) {
     throw http::Unreachable("the dataplane's answer to " + target + " is no JSON object", true);
 }
 
-std::string instance_in(const Json::Value& json) {
-    const auto& instance = json["instance"];
-    return instance.isString() ? instance.asString() : std::string();
+Standing standing_in(const Json::Value& json) {
+    Standing standing;
+    if (const auto& instance = json["instance"]; instance.isString()) standing.instance = instance.asString();
+    if (const auto& revision = json["revision"]; revision.isUInt64()) standing.revision = revision.asUInt64();
+    return standing;
 }
 
 }  // namespace
@@ -40,8 +42,8 @@ std::string DataplaneClient::ask(const std::string& method, const std::string& t
                             true);
 }
 
-std::string DataplaneClient::instance() {
-    return instance_in(parse_answer(ask("GET", "/v1/info"), "/v1/info"));
+Standing DataplaneClient::standing() {
+    return standing_in(parse_answer(ask("GET", "/v1/info"), "/v1/info"));
 }
 
 model::Config DataplaneClient::config() {
@@ -58,14 +60,14 @@ model::Config DataplaneClient::config() {
     return config;
 }
 
-std::string DataplaneClient::transact(const model::Change& change, bool dry_run) {
+Standing DataplaneClient::transact(const model::Change& change, bool dry_run) {
     MomentaryText text;
     auto json = model::to_json(change);
     if (dry_run) json["dry_run"] = true;
     const auto body = to_json_text(json);
     text.bytes = body.size();
     json = {};
-    return instance_in(parse_answer(ask("POST", "/v1/transactions", body), "/v1/transactions"));
+    return standing_in(parse_answer(ask("POST", "/v1/transactions", body), "/v1/transactions"));
 }
 
 }  // namespace viaduct::reconcile

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <spdlog/spdlog.h>
@@ -72,6 +73,8 @@ struct Reconciler::State {
     void send_in_parts(const model::Change& change, model::Config& actual, LeftOut& left_out);
     std::vector<const Step*> send_halves(std::span<const Step* const> steps, model::Config& actual,
                                          LeftOut& left_out);
+    std::string transact(const model::Change& change);
+    model::Config read_actual();
     void send(const Lock& lock, const model::Change& change);
     void tell_restored(const model::Named<model::Port>& before) const;
     bool picture_was_wrong(const Lock& lock);
@@ -89,6 +92,8 @@ struct Reconciler::State {
     std::condition_variable came;
     std::optional<DataplaneClient> client;  ///< present while connected
     std::string instance;
+    /// The dataplane's revision whose configuration is `in_force`; nothing: it may have any.
+    std::optional<std::uint64_t> revision;
     model::Config in_force;
 
     std::function<void()> changed;  ///< Reconciler::on_change's
@@ -166,7 +171,7 @@ std::vector<const Step*> Reconciler::State::send_halves(std::span<const Step* co
     for (const auto* step : steps)
         step->add(change);
     try {
-        client->transact(change, false);
+        transact(change);
         Faults ignored;
         model::apply_to(actual, change, ignored);
         for (const auto* step : steps)
@@ -201,9 +206,12 @@ void Reconciler::State::send_what_is_accepted(const Lock&, model::Config& target
                                               LeftOut& left_out) {
     for (int round = 0; round < kRoundsMost; ++round) {
         const auto change = model::difference(actual, target);
-        if (change.empty()) return;
+        if (change.empty()) {
+            actual = target;  // the same, and what both have is in memory once
+            return;
+        }
         try {
-            client->transact(change, false);
+            transact(change);
             spdlog::info("dataplane brought up to date: {}", counted(change));
             actual = target;
             return;
@@ -216,10 +224,32 @@ void Reconciler::State::send_what_is_accepted(const Lock&, model::Config& target
     send_in_parts(model::difference(actual, target), actual, left_out);
 }
 
+/// Applies a change and follows the dataplane's revision. Returns the instance that did it.
+std::string Reconciler::State::transact(const model::Change& change) {
+    const auto before = std::exchange(revision, std::nullopt);
+    const auto now = client->transact(change, false);
+    // More than one step: somebody else has changed something, too.
+    const bool ours = before && now.revision && now.instance == instance && *now.revision <= *before + 1;
+    if (ours) revision = now.revision;
+    return now.instance;
+}
+
+/// What the dataplane has. A hundred thousand endpoints are not fetched when nobody has changed anything
+/// since they were told.
+model::Config Reconciler::State::read_actual() {
+    // Asked first: of a change between both questions the next comparison finds a later revision.
+    const auto now = client->standing();
+    if (revision && now.revision == revision && now.instance == instance) return in_force;
+    revision = std::nullopt;
+    auto actual = client->config();
+    if (now.instance == instance) revision = now.revision;
+    return actual;
+}
+
 /// Holds the lock from reading what is in force until it is as desired, and reads the desired state after it:
 /// an object that apply() has brought into force is then always among the desired ones.
 void Reconciler::State::compare(const Lock& lock) {
-    auto actual = client->config();
+    auto actual = read_actual();
     LeftOut left_out;
     model::Config target;
     {
@@ -258,7 +288,7 @@ void Reconciler::State::tell_restored(const model::Named<model::Port>& before) c
 }
 
 void Reconciler::State::send(const Lock& lock, const model::Change& change) {
-    const auto by = client->transact(change, false);
+    const auto by = transact(change);
     if (by != instance) {
         // It was restarted between two requests; what it has now is this change and nothing else.
         spdlog::warn("the dataplane was restarted: restoring everything");
@@ -279,10 +309,11 @@ void Reconciler::State::send(const Lock& lock, const model::Change& change) {
 /// After a refusal: was it refused because the dataplane is not as it was thought to be? Then it is put
 /// right.
 bool Reconciler::State::picture_was_wrong(const Lock& lock) {
-    auto now = client->instance();
-    const bool restarted = now != instance;
-    instance = std::move(now);
+    auto now = client->standing();
+    const bool restarted = now.instance != instance;
+    instance = std::move(now.instance);
     if (!restarted && client->config() == in_force) return false;
+    revision = std::nullopt;
     compare(lock);
     return true;
 }
@@ -344,10 +375,11 @@ void Reconciler::State::connect(const std::stop_token& stopping) {
     while (!stopping.stop_requested()) {
         try {
             watching.emplace(options.dataplane_socket, options.timeout);
-            auto now = watching->instance();
+            auto now = watching->standing();
             const Lock lock(mutex);
             client.emplace(options.dataplane_socket, options.timeout);
-            instance = std::move(now);
+            instance = std::move(now.instance);
+            revision = std::nullopt;
             {
                 const std::scoped_lock status_lock(status_mutex);
                 status.connected = true;
@@ -390,7 +422,7 @@ void Reconciler::State::watch(const std::stop_token& stopping) {
             return lost(lock, options.dataplane_socket + ": the dataplane closed the connection");
         }
         if (Clock::now() >= alive) {
-            const auto now = watching->instance();
+            const auto now = watching->standing().instance;
             alive = Clock::now() + kKeepAlive;
             const Lock lock(mutex);
             if (now != instance) return lost(lock, "the dataplane was restarted");

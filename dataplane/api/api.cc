@@ -160,16 +160,12 @@ http::Response Api::post_transaction(http::Request& request) {
     const auto transaction = read_transaction(request.body);
     request.body = {};  // may be tens of megabytes
     const auto& change = transaction.change;
-    dataplane_.apply(change, transaction.dry_run);
-    if (!transaction.dry_run) {
-        spdlog::info(
-            "applied a transaction: put {} bridges, {} ports, {} fdb; deleted {} bridges, {} ports, {} fdb",
-            change.put.bridges.size(), change.put.ports.size(), change.put.fdb.size(),
-            change.delete_bridges.size(), change.delete_ports.size(), change.delete_fdb.size());
-    }
+    const auto revision = dataplane_.apply(change, transaction.dry_run);
+    if (!transaction.dry_run) spdlog::info("applied a transaction: {}", in_words(change));
     Json::Value json(Json::objectValue);
     json["applied"] = !transaction.dry_run;
     json["instance"] = identity_.instance;
+    json["revision"] = Json::UInt64(revision);
     return json_response(json);
 }
 

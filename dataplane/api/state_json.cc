@@ -72,6 +72,7 @@ Json::Value info_json(const Identity& identity, const Dataplane& dataplane) {
     Json::Value json(Json::objectValue);
     json["version"] = VIADUCT_VERSION;
     json["instance"] = identity.instance;
+    json["revision"] = Json::UInt64(dataplane.revision());
     json["pid"] = static_cast<int>(::getpid());
     json["started"] = identity.started;
     json["workers"] = workers_json(identity, dataplane.workers());

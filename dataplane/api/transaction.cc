@@ -1,11 +1,38 @@
 #include "api/transaction.h"
 
+#include <algorithm>
+#include <array>
+
 #include <json/json.h>
 
 #include "viaduct/fault.h"
 #include "viaduct/json.h"
+#include "viaduct/model_kinds.h"
 
 namespace viaduct::dataplane {
+
+namespace {
+
+/// "1 bridges, 2 ports"
+template <typename Count>
+std::string counted(const Count& count) {
+    static constexpr std::size_t kAlwaysTold = 3;
+    static constexpr std::array<std::string_view, kAlwaysTold> always{"bridges", "ports", "fdb"};
+    std::string words;
+    model::for_each_kind([&](const auto& kind) {
+        const auto number = count(kind);
+        if (number == 0 && std::ranges::find(always, kind.name) == always.end()) return;
+        words += (words.empty() ? "" : ", ") + std::to_string(number) + " " + kind.name;
+    });
+    return words;
+}
+
+}  // namespace
+
+std::string in_words(const model::Change& change) {
+    return "put " + counted([&](const auto& kind) { return (change.put.*kind.objects).size(); }) +
+           "; deleted " + counted([&](const auto& kind) { return (change.*kind.deleted).size(); });
+}
 
 Transaction read_transaction(std::string_view body) {
     const auto json = parse_json(body, "request body");

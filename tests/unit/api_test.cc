@@ -18,14 +18,17 @@
 #include "viaduct/http.h"
 #include "viaduct/json.h"
 #include "viaduct/log.h"
+#include "viaduct/model.h"
 
 #include "../dataplane/bench.h"
+#include "api/transaction.h"
 
 namespace viaduct::test {
 namespace {
 
 using dataplane::Api;
 using dataplane::Identity;
+using dataplane::in_words;
 
 constexpr const char* kTwoPorts = R"({"put": {
     "bridges": [{"name": "br0"}],
@@ -161,6 +164,29 @@ TEST_F(ApiTest, EveryFaultIsToldAndNothingApplied) {
     EXPECT_TRUE(contains(said, "ports/0/mtu")) << said;
     EXPECT_TRUE(contains(said, "colour")) << said;
     EXPECT_EQ(good("GET", "/v1/config")["bridges"].size(), 0U);
+}
+
+TEST_F(ApiTest, TheRevisionFollowsTheConfiguration) {
+    const auto revision = [&] { return good("GET", "/v1/info")["revision"].asUInt64(); };
+    EXPECT_EQ(revision(), 0U);
+    const auto* const bridge = R"({"put": {"bridges": [{"name": "br0"}]}})";
+    EXPECT_EQ(good("POST", "/v1/transactions", bridge)["revision"].asUInt64(), 1U);
+    EXPECT_EQ(good("POST", "/v1/transactions", bridge)["revision"].asUInt64(), 1U);  // nothing is new
+    const auto* const tried = R"({"put": {"bridges": [{"name": "br1"}]}, "dry_run": true})";
+    EXPECT_EQ(good("POST", "/v1/transactions", tried)["revision"].asUInt64(), 1U);
+    const auto* const gone = R"({"delete": {"bridges": ["br0"]}})";
+    EXPECT_EQ(good("POST", "/v1/transactions", gone)["revision"].asUInt64(), 2U);
+    EXPECT_EQ(revision(), 2U);
+}
+
+TEST(TransactionInWords, TellsOfOtherKindsWhereThereAreSome) {
+    model::Change change;
+    change.put.ports.emplace("a", model::Port{});
+    EXPECT_EQ(in_words(change), "put 0 bridges, 1 ports, 0 fdb; deleted 0 bridges, 0 ports, 0 fdb");
+    change.put.services.emplace(model::ServiceKey{"apps", "web", "80"}, model::Service{});
+    change.delete_routes.insert({"default", Prefix{}});
+    EXPECT_EQ(in_words(change),
+              "put 0 bridges, 1 ports, 0 fdb, 1 services; deleted 0 bridges, 0 ports, 0 fdb, 1 routes");
 }
 
 TEST_F(ApiTest, InfoTellsWhoServes) {

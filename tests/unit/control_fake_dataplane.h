@@ -33,6 +33,7 @@ public:
         server_.reset();
         const std::scoped_lock lock(mutex_);
         config_ = {};
+        revision_ = 0;
     }
     void restart() {
         stop();
@@ -46,10 +47,16 @@ public:
     void meddle(const std::function<void(model::Config&)>& change) {
         const std::scoped_lock lock(mutex_);
         change(config_);
+        ++revision_;
     }
     [[nodiscard]] model::Config config() const {
         const std::scoped_lock lock(mutex_);
         return config_;
+    }
+    /// How often all of the configuration was asked for.
+    [[nodiscard]] int readings() const {
+        const std::scoped_lock lock(mutex_);
+        return readings_;
     }
     [[nodiscard]] int transactions() const {
         const std::scoped_lock lock(mutex_);
@@ -61,6 +68,7 @@ private:
         const std::scoped_lock lock(mutex_);
         Json::Value json(Json::objectValue);
         if (request.path == "/v1/config") {
+            ++readings_;
             return {200, to_json_text(model::to_json(config_)), "application/json"};
         } else if (request.path == "/v1/transactions") {
             json["applied"] = transact(parse_json(request.body, "request body"));
@@ -70,6 +78,7 @@ private:
             return {404, "{}", "application/json"};
         }
         json["instance"] = instance_;
+        json["revision"] = revision_;
         return {200, to_json_text(json), "application/json"};
     }
 
@@ -85,6 +94,7 @@ private:
         if (!faults.empty()) throw Refused(faults);
         if (json["dry_run"].asBool()) return false;
         ++transactions_;
+        if (!(config_ == next)) ++revision_;
         config_ = next;
         return true;
     }
@@ -96,6 +106,8 @@ private:
     model::Config config_;
     Judge judge_;
     int transactions_ = 0;
+    int readings_ = 0;
+    Json::UInt64 revision_ = 0;
     std::unique_ptr<http::Server> server_;
 };
 
