@@ -1,7 +1,7 @@
 """Services as rules of the kernel's: a namespace, and a program that reads a file of rules into it."""
 import time
 
-from viaduct import netns, process
+from viaduct import netns
 
 LOAD_SECONDS = 600
 
@@ -9,9 +9,8 @@ LOAD_SECONDS = 600
 class KernelRules:
     """`rules(services)` and `change(service, gone)` write what `command` reads."""
 
-    def __init__(self, directory, command, rules, change, version):
+    def __init__(self, directory, command, rules, change):
         self.directory, self.command, self.rules, self.change_text = directory, command, rules, change
-        self.version = process.run(version).stdout.strip()
         self.space = netns.Netns("rules")
 
     def __enter__(self):

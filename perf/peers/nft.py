@@ -12,4 +12,4 @@ def missing(_scenario):
 
 
 def program(directory):
-    return KernelRules(directory, ["nft", "-f"], services.nft_rules, services.nft_change, ["nft", "--version"])
+    return KernelRules(directory, ["nft", "-f"], services.nft_rules, services.nft_change)
