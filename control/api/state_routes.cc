@@ -106,7 +106,7 @@ http::Response put_log(const std::string& socket, const http::Request& request) 
 
 void add_state_routes(Router& router, const std::string& dataplane_socket) {
     for (const std::string name :
-         {"info", "ports", "stats", "fdb", "flows", "flows/count", "nat", "neighbours"}) {
+         {"info", "ports", "stats", "fdb", "flows", "flows/count", "nat", "neighbours", "services"}) {
         router.add("GET", "/v1/state/" + name, [=](auto& request, auto&) {
             return ask_dataplane(dataplane_socket, "GET", with_query("/v1/" + name, request));
         });

@@ -109,9 +109,14 @@ int show_one(Session& session, const std::string& name) {
             const auto figure = [&](const char* key) {
                 return figures.isNull() ? std::string("-") : std::to_string(number_of(figures, key));
             };
+            const auto both = [&](const std::string& what) {
+                return figures.isNull() ? std::string("-")
+                                        : std::to_string(number_of(figures, ("rx_" + what).c_str()) +
+                                                         number_of(figures, ("tx_" + what).c_str()));
+            };
             table.add({text_of(backend, "address"), std::to_string(number_of(backend, "port")),
                        backend.isMember("name") ? text_of(backend, "name") : "-", state_words(backend),
-                       figure("connections"), figure("packets"), figure("bytes")});
+                       figure("connections"), both("packets"), both("bytes")});
         }
         std::cout << table.text();
     }
