@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -261,15 +262,15 @@ void Services::contribute(store::Transaction&, model::Config& desired, Faults& f
         desired.routes.emplace(model::key_of(route), route);
     }
     const std::scoped_lock lock(mutex_);
-    if (desired.services.empty()) {
-        desired.services = view_.compiled;
-        return;
-    }
-    for (const auto& [key, service] : view_.compiled) {
-        if (!desired.services.emplace(key, service).second)
+    // Those of manifests are shared with the view, and what is configured, which is little, is put among
+    // them.
+    const auto configured = std::exchange(desired.services, view_.compiled);
+    for (const auto& [key, service] : configured) {
+        if (desired.services.contains(key))
             faults.push_back(
                 {"services/" + std::get<0>(key) + "/" + std::get<1>(key) + "/" + std::get<2>(key),
                  "is configured already, and a manifest has it, too; delete one of them"});
+        desired.services.insert_or_assign(key, service);
     }
 }
 

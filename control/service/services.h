@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "viaduct/model.h"
+#include "viaduct/shared_map.h"
 
 #include "reconcile/reconciler.h"
 #include "service/allocation.h"
@@ -30,7 +31,7 @@ using PodAddresses = std::map<kubernetes::ObjectName, std::vector<IpAddress>>;
 struct View {
     source::SnapshotPtr snapshot;  ///< null: no source has told anything yet
     SharedMap<model::ServiceKey, model::Service> compiled;
-    std::map<kubernetes::ObjectName, std::vector<Fault>> faults;
+    SharedMap<kubernetes::ObjectName, std::vector<Fault>> faults;
     HealthChecks health_checks;
 };
 
