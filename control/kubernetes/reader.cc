@@ -1,7 +1,9 @@
 // From units of YAML to documents: which kind each is, what it is called, and whether it is taken.
 #include "kubernetes/reader.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <optional>
 #include <utility>
@@ -19,14 +21,16 @@ struct KindWords {
     std::string_view group;  ///< empty: the core group
     const char* version;     ///< the apiVersion that is read
     const char* list;        ///< its list's kind
+    std::string_view plural;
+    std::string_view brief;  ///< kubectl's short name
 };
 constexpr std::array kKinds{
-    KindWords{ObjectKind::service, "Service", "", "v1", "ServiceList"},
+    KindWords{ObjectKind::service, "Service", "", "v1", "ServiceList", "services", "svc"},
     KindWords{ObjectKind::endpoint_slice, "EndpointSlice", "discovery.k8s.io", "discovery.k8s.io/v1",
-              "EndpointSliceList"},
-    KindWords{ObjectKind::endpoints, "Endpoints", "", "v1", "EndpointsList"},
-    KindWords{ObjectKind::pod, "Pod", "", "v1", "PodList"},
-    KindWords{ObjectKind::node, "Node", "", "v1", "NodeList"},
+              "EndpointSliceList", "endpointslices", "eps"},
+    KindWords{ObjectKind::endpoints, "Endpoints", "", "v1", "EndpointsList", "endpoints", "ep"},
+    KindWords{ObjectKind::pod, "Pod", "", "v1", "PodList", "pods", "po"},
+    KindWords{ObjectKind::node, "Node", "", "v1", "NodeList", "nodes", "no"},
 };
 
 /// A text of a million wrong lines is no reason to tell a million faults.
@@ -254,6 +258,21 @@ std::string_view to_string(ObjectKind kind) {
         if (words.kind == kind) return words.name;
     }
     return "?";
+}
+
+std::optional<ObjectKind> kind_of(std::string_view name) {
+    const auto in_lower_case = [](std::string_view text) {
+        std::string made(text);
+        std::transform(made.begin(), made.end(), made.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        return made;
+    };
+    const auto lower = in_lower_case(name);
+    for (const auto& words : kKinds) {
+        if (lower == in_lower_case(words.name) || lower == words.plural || lower == words.brief)
+            return words.kind;
+    }
+    return std::nullopt;
 }
 
 std::string to_string(const ObjectId& id) {

@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -16,6 +17,8 @@ namespace viaduct::kubernetes {
 /// The kinds that are read. All others are passed over.
 enum class ObjectKind : std::uint8_t { service, endpoint_slice, endpoints, pod, node };
 std::string_view to_string(ObjectKind kind);  ///< "Service", ...
+/// By that name, or as people write it ("service", "services", "svc"), in any case; nothing: none of these.
+std::optional<ObjectKind> kind_of(std::string_view name);
 
 /// What the API knows an object by.
 struct ObjectId {

@@ -240,6 +240,37 @@ Json::Value to_json(const AnyObject& object) {
     return std::visit([](const auto& stored) { return to_json(*stored); }, object);
 }
 
+Json::Value manifest_of(const ObjectId& id, const std::vector<AnyObject>& objects) {
+    if (objects.empty()) {
+        // Endpoints without an address: nobody answers.
+        ObjectMeta meta;
+        meta.namespace_ = id.namespace_;
+        meta.name = id.name;
+        return object_of("v1", std::string(to_string(id.kind)).c_str(), meta);
+    }
+    auto json = to_json(objects.front());
+    if (id.kind != ObjectKind::endpoints) return json;
+    // Slices "NAME/0/IPv4" and "NAME/0/IPv6" were one subset.
+    const auto subset_of = [](const AnyObject& object) {
+        const auto& name = std::get<Stored<EndpointSlice>>(object)->meta.name;
+        return name.substr(0, name.rfind('/'));
+    };
+    auto& subsets = json["subsets"];
+    for (std::size_t at = 1; at < objects.size(); ++at) {
+        auto more = to_json(objects[at])["subsets"][0];
+        if (subset_of(objects[at]) != subset_of(objects[at - 1])) {
+            subsets.append(std::move(more));
+            continue;
+        }
+        auto& subset = subsets[subsets.size() - 1];
+        for (const char* list : {"addresses", "notReadyAddresses"}) {
+            for (const auto& address : more[list])
+                subset[list].append(address);
+        }
+    }
+    return json;
+}
+
 namespace {
 
 class Emitter {

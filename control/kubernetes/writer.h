@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kubernetes/objects.h"
 #include "kubernetes/reader.h"
@@ -21,6 +22,8 @@ Json::Value to_json(const EndpointSlice& slice);
 Json::Value to_json(const Pod& pod);
 Json::Value to_json(const Node& node);
 Json::Value to_json(const AnyObject& object);
+/// One document that says all that the objects of a Document do: of an Endpoints its subsets together.
+Json::Value manifest_of(const ObjectId& id, const std::vector<AnyObject>& objects);
 
 /// Any JSON value as one YAML document, beginning with "---". Text that would be read as something else is
 /// in quotes. Throws std::runtime_error where text is no UTF-8.

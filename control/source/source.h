@@ -1,4 +1,5 @@
-// Where desired state comes from: a directory of manifests, etcd, the Kubernetes API. Each delivers the same,
+// Where desired state comes from: a directory of manifests, manifests applied by hand, etcd, the Kubernetes
+// API. Each delivers the same,
 // a whole picture that nobody changes any more, whenever it has a new one; what is new in it is found by
 // comparing it with the one before, which costs no more than the difference.
 #pragma once
@@ -36,8 +37,8 @@ using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
 class Source {
 public:
-    /// Called on the source's own thread, one call at a time, in order; not after stop() has returned. While
-    /// it runs the source waits: hand over, and do the work elsewhere.
+    /// Called on a thread of the source, or of whoever changes it, one call at a time, in order; not after
+    /// stop() has returned. While it runs the source waits: hand over, and do the work elsewhere.
     using Listener = std::function<void(SnapshotPtr)>;
 
     Source() = default;
