@@ -41,9 +41,12 @@
 #include "pod/routes.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
+#include "service/manifest_routes.h"
 #include "service/routes.h"
 #include "service/services.h"
+#include "source/applied.h"
 #include "source/directory.h"
+#include "source/merged.h"
 #include "store/config_history.h"
 #include "store/database.h"
 #include "uplink/routes.h"
@@ -107,7 +110,7 @@ bool read_settings(int argc, char** argv, Settings& settings) {
         "/run/docker/plugins/viaduct.sock; its directory is made; default none")(
         "manifests", text(settings.manifests, "", "DIRECTORY"),
         "Kubernetes manifests of services, endpoints, pods and nodes (*.yaml, *.yml, *.json), which are "
-        "followed as they change; default none")(
+        "followed as they change, and come before what \"viaduct apply\" puts; default none")(
         "service-range", text(settings.service_range, "10.96.0.0/12,fd00:96::/108", "NETWORK[,NETWORK]"),
         "where ClusterIPs are allocated, one network a family, the preferred family first; no other network "
         "may overlap it")("node-port-range", text(settings.node_port_range, "30000-32767", "FIRST-LAST"),
@@ -159,6 +162,7 @@ service::Settings service_settings(const Settings& settings) {
         throw Refused("--node-port-range", "is \"" + range + "\", and must be such as 30000-32767");
     made.node_port_first = static_cast<std::uint16_t>(first);
     made.node_port_last = static_cast<std::uint16_t>(last);
+    made.always_claims = !settings.manifests.empty();
     made.node_name = settings.node_name;
     if (made.node_name.empty()) {
         std::array<char, 256> name{};
@@ -201,7 +205,7 @@ std::vector<store::Migration> all_migrations() {
     std::vector<store::Migration> all = store::config_migrations();
     for (const auto* more :
          {&ipam::migrations(), &pod::migrations(), &host::migrations(), &service::migrations(),
-          &network::migrations(), &docker::migrations(), &uplink::migrations()})
+          &network::migrations(), &docker::migrations(), &uplink::migrations(), &source::migrations()})
         all.insert(all.end(), more->begin(), more->end());
     return all;
 }
@@ -263,9 +267,14 @@ void run(const Settings& settings, const sigset_t& signals) {
     pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     host::Absent absent;
-    std::optional<source::Directory> manifests;
-    if (!settings.manifests.empty()) manifests.emplace(source::DirectoryOptions{.path = settings.manifests});
-    service::Services services(service_settings(settings), database, manifests ? &*manifests : nullptr);
+    std::optional<source::Directory> directory;
+    source::Applied applied(database);
+    std::vector<source::Source*> sources;
+    if (!settings.manifests.empty())
+        sources.push_back(&directory.emplace(source::DirectoryOptions{.path = settings.manifests}));
+    sources.push_back(&applied);
+    source::Merged manifests(sources);
+    service::Services services(service_settings(settings), database, &manifests);
     reconcile::Options reconcile_options;
     reconcile_options.dataplane_socket = settings.dataplane_socket;
     reconcile_options.every = std::chrono::seconds(settings.reconcile_seconds);
@@ -305,6 +314,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
     service::register_routes(router, services, settings.dataplane_socket);
+    service::add_manifest_routes(router, {applied, manifests, services, reconciler, database});
 
     shares.start();
     taken.start();

@@ -224,12 +224,18 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     const auto change = change_between(before, next.compiled);
     const auto health_checks = next.health_checks;
     const bool other_checks = health_checks != view().health_checks;
+    const bool claimed = claims();
     {
         const std::scoped_lock lock(mutex_);
         view_ = std::move(next);
     }
     if (other_checks) health_check_server_.set(health_checks);
-    if (change.empty()) return;
+    if (!change.empty()) bring_into_force(change);
+    // The ranges' routes come and go with a comparison.
+    if (claims() != claimed) reconciler_->wake();
+}
+
+void Services::bring_into_force(const model::Change& change) {
     spdlog::debug("services: {} put, {} deleted", change.put.services.size(), change.delete_services.size());
     try {
         reconciler_->apply(change);
@@ -241,10 +247,16 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     }
 }
 
-void Services::contribute(store::Transaction&, model::Config& desired, Faults& faults) const {
-    if (source_ == nullptr) return;
+bool Services::claims() const {
+    if (source_ == nullptr || settings_.always_claims) return source_ != nullptr;
+    const std::scoped_lock lock(mutex_);
+    return view_.snapshot != nullptr && !view_.snapshot->objects.services.empty();
+}
+
+Faults Services::overlaps(const model::Config& config) const {
+    Faults faults;
     for (const auto& range : settings_.ranges) {
-        for (const auto& [name, interface] : desired.interfaces) {
+        for (const auto& [name, interface] : config.interfaces) {
             if (interface.vrf != settings_.vrf) continue;
             for (const auto& own : interface.addresses) {
                 if (!range.overlaps({own.network(), own.length}) || own.address.is_link_local()) continue;
@@ -254,6 +266,15 @@ void Services::contribute(store::Transaction&, model::Config& desired, Faults& f
                                       "; take another network"});
             }
         }
+    }
+    return faults;
+}
+
+void Services::contribute(store::Transaction&, model::Config& desired, Faults& faults) const {
+    if (!claims()) return;
+    const auto overlapping = overlaps(desired);
+    faults.insert(faults.end(), overlapping.begin(), overlapping.end());
+    for (const auto& range : settings_.ranges) {
         // An address of the range that no service has, or a port that it has not, is refused at once.
         model::Route route;
         route.vrf = settings_.vrf;

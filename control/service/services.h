@@ -51,6 +51,11 @@ public:
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
     [[nodiscard]] const char* origin() const override { return "services"; }
 
+    /// Whether `ranges` are the services' now: nothing else may overlap them, and what no service has of them
+    /// is refused. A node without services is as if there were none of this. Any thread.
+    [[nodiscard]] bool claims() const;
+    /// Interfaces whose networks overlap the ranges. Any thread.
+    [[nodiscard]] Faults overlaps(const model::Config& config) const;
     /// Any thread.
     [[nodiscard]] View view() const;
     [[nodiscard]] const Settings& settings() const { return settings_; }
@@ -69,6 +74,7 @@ private:
 
     void run(const std::stop_token& stopping);
     void update(const source::SnapshotPtr& snapshot);
+    void bring_into_force(const model::Change& change);
     Around look_around(const kubernetes::Objects& objects) const;
     std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
     void compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,

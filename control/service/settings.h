@@ -21,6 +21,8 @@ struct Settings {
     /// At which of the node's addresses node ports are found; none: at all.
     std::vector<Prefix> node_port_networks;
     std::string node_name;  ///< as endpoints name it
+    /// The ranges are the services' also while there is none of them.
+    bool always_claims = false;
 };
 
 /// What a manifest's object could not have, told like a reader's fault.
