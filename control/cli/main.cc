@@ -1,6 +1,7 @@
 // viaduct: the command line. Objects and their commands are found by any unique beginning of their names.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -35,7 +36,8 @@ const std::vector<Object>& objects() {
         link_object(),   bridge_object(), net_object(),   service_object(),   port_object(),
         uplink_object(), fdb_object(),    vrf_object(),   interface_object(), addr_object(),
         route_object(),  neigh_object(),  nat_object(),   flow_object(),      timeouts_object(),
-        pod_object(),    stats_object(),  trace_object(), config_object(),    log_object()};
+        pod_object(),    stats_object(),  trace_object(), config_object(),    log_object(),
+        apply_object(),  delete_object(), diff_object(),  get_object()};
     return all;
 }
 
@@ -66,6 +68,21 @@ void print_help(const Object& object) {
     std::cout << "\n" << kOptions;
 }
 
+const Object& find_object(const std::string& word) {
+    std::vector<std::string_view> all;
+    std::vector<std::string_view> nouns;
+    for (const auto& object : objects()) {
+        all.emplace_back(object.name);
+        if (object.name == word) return object;
+        if (!object.verb) nouns.emplace_back(object.name);
+    }
+    const bool begins_noun =
+        std::any_of(nouns.begin(), nouns.end(), [&](auto name) { return name.starts_with(word); });
+    const auto name = begins_noun ? nouns[match(word, nouns, "object")] : all[match(word, all, "object")];
+    return *std::find_if(objects().begin(), objects().end(),
+                         [&](const Object& object) { return object.name == name; });
+}
+
 const Command& find_command(const Object& object, const std::string& word) {
     std::vector<std::string_view> names;
     for (const auto& command : object.commands) {
@@ -89,10 +106,7 @@ int run(const std::vector<std::string>& words) {
         // Nothing was asked for: that is a mistake, unless help was.
         return session.arguments.help || !session.words.empty() ? 0 : 2;
     }
-    std::vector<std::string_view> names;
-    for (const auto& object : objects())
-        names.emplace_back(object.name);
-    const auto& object = objects()[match(session.words.take("an object"), names, "object")];
+    const auto& object = find_object(session.words.take("an object"));
     if (session.arguments.help || (!session.words.empty() && session.words.peek() == "help")) {
         print_help(object);
         return 0;

@@ -58,8 +58,9 @@ int show_all(Session& session) {
                    ports_words(service), endpoints_words(service), text_of(service, "from")});
     }
     std::cout << table.text();
-    if (text_of(answer, "source").empty())
-        std::cout << "no services: viaduct-control was started without --manifests DIRECTORY\n";
+    if (answer["services"].empty())
+        std::cout << "no services in " << text_of(answer, "source")
+                  << "; \"viaduct apply -f FILE\" applies manifests of some\n";
     if (!text_of(answer, "trouble").empty()) std::cout << "trouble: " << text_of(answer, "trouble") << "\n";
     print_faults(answer["refused"], "refused: ");
     for (const auto& service : answer["services"])
@@ -136,8 +137,8 @@ Object service_object() {
         "service",
         "services: an address at which one of several endpoints answers",
         {{"show", {"list", "ls", "lst"}, "[[NAMESPACE/]NAME]", "list them, or one with its endpoints", show}},
-        "Services come from the Kubernetes manifests in the directory of viaduct-control's option "
-        "--manifests.\n",
+        "Services come from Kubernetes manifests: those in the directory of viaduct-control's option "
+        "--manifests,\nand those that \"viaduct apply\" puts.\n",
         {"viaduct service", "viaduct service show apps/web"}};
 }
 

@@ -52,6 +52,8 @@ struct Object {
     std::vector<Command> commands;  ///< the first is what runs when no command is given
     std::string notes;              ///< words explained, in --help
     std::vector<std::string> examples;
+    /// Its name is a verb, as kubectl has it, and gives way where what is written may begin an object's name.
+    bool verb = false;
 };
 
 /// One file each.
@@ -75,6 +77,10 @@ Object nat_object();
 Object timeouts_object();
 Object net_object();
 Object service_object();
+Object apply_object();
+Object delete_object();
+Object diff_object();
+Object get_object();
 
 /// Faults for people: "port web: mtu must be ...", one a line.
 std::string words_of(const Faults& faults);

@@ -82,15 +82,23 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
     Arguments parsed;
     parsed.socket = default_socket;
     const std::map<std::string, bool*, std::less<>> flags = {
-        {"-j", &parsed.json},           {"--json", &parsed.json},       {"-p", &parsed.pretty},
-        {"--pretty", &parsed.pretty},   {"-s", &parsed.statistics},     {"--statistics", &parsed.statistics},
-        {"-h", &parsed.help},           {"--help", &parsed.help},       {"-V", &parsed.version},
-        {"--version", &parsed.version}, {"--dry-run", &parsed.dry_run}, {"--dataplane", &parsed.dataplane},
+        {"-j", &parsed.json},
+        {"--json", &parsed.json},
+        {"-p", &parsed.pretty},
+        {"--pretty", &parsed.pretty},
+        {"-s", &parsed.statistics},
+        {"--statistics", &parsed.statistics},
+        {"-h", &parsed.help},
+        {"--help", &parsed.help},
+        {"-V", &parsed.version},
+        {"--version", &parsed.version},
+        {"--dry-run", &parsed.dry_run},
+        {"--dataplane", &parsed.dataplane},
+        {"--ignore-not-found", &parsed.ignore_absent},
     };
-    const std::map<std::string, std::string*, std::less<>> values = {{"--socket", &parsed.socket},
-                                                                     {"--comment", &parsed.comment},
-                                                                     {"-f", &parsed.file},
-                                                                     {"--file", &parsed.file}};
+    const std::map<std::string, std::string*, std::less<>> values = {
+        {"--socket", &parsed.socket}, {"--comment", &parsed.comment}, {"-f", &parsed.file},
+        {"--file", &parsed.file},     {"-o", &parsed.output},         {"--output", &parsed.output}};
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const auto& word = arguments[i];
         if (word.size() < 2 || word[0] != '-') {
@@ -104,6 +112,7 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
             if (equals == std::string::npos && i + 1 >= arguments.size())
                 throw Usage(word + " needs a value after it");
             *value->second = equals == std::string::npos ? arguments[++i] : word.substr(equals + 1);
+            if (value->second == &parsed.file) parsed.files.push_back(parsed.file);
         } else if (!parsed.words.empty() && takes_options(parsed.words.front()) && word.starts_with("--")) {
             // A packet's properties look like options, as they do in other tools that make packets, and so do
             // a network's, a container's and an uplink's, as they do in container engines.

@@ -60,8 +60,11 @@ struct Arguments {
     bool dry_run = false;
     bool dataplane = false;  ///< --dataplane, of "log level"
     std::string comment;
-    std::string file;    ///< -f
-    std::string socket;  ///< of control's API
+    bool ignore_absent = false;      ///< --ignore-not-found, of "delete"
+    std::string file;                ///< the last -f
+    std::vector<std::string> files;  ///< all of them
+    std::string output;              ///< -o
+    std::string socket;              ///< of control's API
     std::vector<std::string> words;
 };
 

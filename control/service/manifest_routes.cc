@@ -51,12 +51,12 @@ public:
             if (is_new) {
                 all.documents.push_back(std::move(document));
             } else {
-                all.faults.push_back({file,
-                                      place.line,
-                                      to_string(document.id),
-                                      {},
-                                      "is described at " + to_string(first->second) +
-                                          " already; take one of both away"});
+                all.faults.push_back(
+                    {file,
+                     place.line,
+                     to_string(document.id),
+                     {},
+                     "is described at " + to_string(first->second) + " already; take one of both away"});
             }
         }
     }
@@ -184,9 +184,8 @@ http::Response erase(const ManifestRoom& room, const http::Request& request) {
             faults.push_back({"", to_string(one.id) + " is described at " + *place +
                                       ", and was not applied; take it away there"});
         } else if (!ignore_absent) {
-            faults.push_back({"", to_string(one.id) +
-                                      " does not exist; \"viaduct get\" lists objects, and "
-                                      "--ignore-not-found goes on without it"});
+            faults.push_back({"", to_string(one.id) + " does not exist; \"viaduct get\" lists objects, and "
+                                                      "--ignore-not-found goes on without it"});
         }
     }
     refuse_if_any(faults);
@@ -205,14 +204,15 @@ struct Wanted {
 
 void list_one(Json::Value& list, const ObjectId& id, const std::vector<AnyObject>& objects) {
     Json::Value one(Json::objectValue);
-    const auto& origin =
-        std::visit([](const auto& stored) -> const auto& { return stored.origin(); }, objects.front());
+    const auto& origin = std::visit(
+        [](const auto& stored) -> const auto& { return stored.origin(); }, objects.front());
     one["origin"] = to_string(origin);
     one["object"] = kubernetes::manifest_of(id, objects);
     list.append(std::move(one));
 }
 
-void list_slices(Json::Value& list, const kubernetes::Objects& objects, const Wanted& wanted, bool endpoints) {
+void list_slices(Json::Value& list, const kubernetes::Objects& objects, const Wanted& wanted,
+                 bool endpoints) {
     // Of an Endpoints all slices lie one after the other.
     std::optional<ObjectId> open;
     std::vector<AnyObject> together;

@@ -19,8 +19,8 @@ struct ManifestRoom {
     store::Database& database;
 };
 
-/// POST {"text": YAML or JSON, "file": its name for messages, "dry_run"} or {"files": [{"text", "file"}, ...]}
-/// puts all of it or nothing. DELETE takes the same, or {"kind", "namespace", "name"}, and with
+/// POST {"text": YAML or JSON, "file": its name for messages, "dry_run"} or {"files": [{"text", "file"},
+/// ...]} puts all of it or nothing. DELETE takes the same, or {"kind", "namespace", "name"}, and with
 /// "ignore_absent" goes on where an object is not there. GET ?kind=&namespace=&name= tells objects as
 /// manifests, with their origin.
 void add_manifest_routes(api::Router& router, const ManifestRoom& room);

@@ -26,8 +26,8 @@ Fault fault_of(const DocumentFault& fault) {
 
 /// The same object from another place.
 AnyObject moved(const AnyObject& object, const kubernetes::Origin& origin) {
-    return std::visit(
-        [&](const auto& stored) -> AnyObject { return kubernetes::Stored(*stored, origin); }, object);
+    return std::visit([&](const auto& stored) -> AnyObject { return kubernetes::Stored(*stored, origin); },
+                      object);
 }
 
 }  // namespace
@@ -166,9 +166,10 @@ void Applied::keep(const std::vector<Applying>& all) {
         switch (one.outcome) {
             case Applying::Outcome::created:
             case Applying::Outcome::configured:
-                tx.run("INSERT OR REPLACE INTO applied_manifest (kind, namespace, name, text) "
-                       "VALUES (?, ?, ?, ?)",
-                       kind, one.id.namespace_, one.id.name, one.after);
+                tx.run(
+                    "INSERT OR REPLACE INTO applied_manifest (kind, namespace, name, text) "
+                    "VALUES (?, ?, ?, ?)",
+                    kind, one.id.namespace_, one.id.name, one.after);
                 break;
             case Applying::Outcome::deleted:
                 tx.run("DELETE FROM applied_manifest WHERE kind = ? AND namespace = ? AND name = ?", kind,

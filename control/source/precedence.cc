@@ -45,11 +45,13 @@ bool same_key(const AnyObject& a, const AnyObject& b) {
 }
 
 const kubernetes::Origin& origin_of(const AnyObject& object) {
-    return std::visit([](const auto& stored) -> const auto& { return stored.origin(); }, object);
+    return std::visit(
+        [](const auto& stored) -> const auto& { return stored.origin(); }, object);
 }
 
 bool empty(const kubernetes::Objects& objects) {
-    return objects.services.empty() && objects.slices.empty() && objects.pods.empty() && objects.nodes.empty();
+    return objects.services.empty() && objects.slices.empty() && objects.pods.empty() &&
+           objects.nodes.empty();
 }
 
 }  // namespace

@@ -107,6 +107,11 @@ def test_bash_completion_knows_the_verbs_and_the_names(node):
     assert complete(node, "viaduct bridge del wi") == ["wide", "wire"]
     assert complete(node, "viaduct port add web type v") == ["vhost-user", "vxlan"]
     assert "--pcap" in complete(node, "viaduct trace ")
+    web = node.run_dir / "web.yaml"
+    web.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: apps}\nspec: {ports: [{port: 80}]}\n")
+    node.cli("apply", "-f", web, json=False)
+    process.wait_until(lambda: complete(node, "viaduct delete services ") == ["apps/web"], 10, "the service's name")
+    assert complete(node, "viaduct get services apps/web -o y") == ["yaml"]
 
 
 def test_replay_is_started_by_the_command_line():

@@ -157,6 +157,15 @@ TEST(Arguments, OfANetworkLookLikeOptions) {
     EXPECT_THROW(parse_arguments({"bridge", "add", "--wire"}, ""), Usage);
 }
 
+TEST(Arguments, FilesAddUp) {
+    const auto parsed = parse_arguments({"apply", "-f", "a.yaml", "--file=b.yaml", "-f", "-"}, "");
+    EXPECT_EQ(parsed.files, (std::vector<std::string>{"a.yaml", "b.yaml", "-"}));
+    const auto get = parse_arguments({"get", "svc", "apps/web", "-o", "yaml"}, "");
+    EXPECT_EQ(get.output, "yaml");
+    EXPECT_EQ(get.words, (std::vector<std::string>{"get", "svc", "apps/web"}));
+    EXPECT_TRUE(parse_arguments({"delete", "--ignore-not-found"}, "").ignore_absent);
+}
+
 TEST(Table, AlignsNumbersToTheRight) {
     Table table({"NAME", "COUNT"});
     table.add({"a", "5"});
@@ -166,9 +175,10 @@ TEST(Table, AlignsNumbersToTheRight) {
 
 TEST(Objects, ExplainThemselves) {
     for (const auto& object :
-         {link_object(), bridge_object(), port_object(), fdb_object(), pod_object(), stats_object(),
-          log_object(), config_object(), vrf_object(), interface_object(), addr_object(), route_object(),
-          neigh_object(), nat_object(), timeouts_object(), net_object()}) {
+         {link_object(),  bridge_object(), port_object(),   fdb_object(),  pod_object(),
+          stats_object(), log_object(),    config_object(), vrf_object(),  interface_object(),
+          addr_object(),  route_object(),  neigh_object(),  nat_object(),  timeouts_object(),
+          net_object(),   apply_object(),  delete_object(), diff_object(), get_object()}) {
         EXPECT_FALSE(object.summary.empty()) << object.name;
         EXPECT_FALSE(object.examples.empty()) << object.name;
         for (const auto& command : object.commands)

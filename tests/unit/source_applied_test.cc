@@ -28,7 +28,8 @@ std::string service(const std::string& name, int port) {
            ", namespace: apps}\nspec:\n  ports: [{port: " + std::to_string(port) + "}]\n";
 }
 std::string slice(const std::string& name, const std::string& of, const std::string& address) {
-    return "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata:\n  name: " +
+    return "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata:\n  "
+           "name: " +
            name + "\n  namespace: apps\n  labels: {kubernetes.io/service-name: " + of +
            "}\nports: [{port: 80}]\nendpoints: [{addresses: [" + address + "]}]\n";
 }
