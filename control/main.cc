@@ -76,6 +76,9 @@ constexpr const char* kExamples =
 /// it goes.
 constexpr unsigned kApiThreads = 80;
 
+/// How long the dataplane keeps what it has while manifests are read for the first time.
+constexpr std::chrono::seconds kServicesPatience{30};
+
 struct Settings {
     std::string api_socket;
     std::string dataplane_socket;
@@ -318,8 +321,8 @@ void run(const Settings& settings, const sigset_t& signals) {
 
     shares.start();
     taken.start();
+    services.start(kServicesPatience);
     reconciler.start();
-    services.start();
     const std::jthread looking_after(
         [&](const std::stop_token& stopping) { look_after(stopping, attachments); });
     std::optional<docker::Plugin> docker;

@@ -23,7 +23,8 @@ namespace {
 class MemoryFile {
 public:
     explicit MemoryFile(const std::string& text) : descriptor_(::memfd_create("viaduct-diff", 0)) {
-        if (descriptor_ < 0) throw Failure(std::string("cannot make a file in memory: ") + std::strerror(errno));
+        if (descriptor_ < 0)
+            throw Failure(std::string("cannot make a file in memory: ") + std::strerror(errno));
         for (std::size_t at = 0; at < text.size();) {
             const auto written = ::write(descriptor_, text.data() + at, text.size() - at);
             if (written < 0) throw Failure(std::string("cannot write in memory: ") + std::strerror(errno));
@@ -42,8 +43,8 @@ private:
 void print_difference(const std::string& name, const std::string& before, const std::string& after) {
     const MemoryFile from(before);
     const MemoryFile to(after);
-    std::array<std::string, 8> words{"diff",    "-u",         "--label",   "in force: " + name,
-                                     "--label", "to be: " + name, from.path(), to.path()};
+    std::array<std::string, 8> words{"diff",           "-u",        "--label", "in force: " + name, "--label",
+                                     "to be: " + name, from.path(), to.path()};
     std::array<char*, 9> arguments{};
     for (std::size_t at = 0; at < words.size(); ++at)
         arguments[at] = words[at].data();
@@ -73,7 +74,8 @@ int diff(Session& session) {
     for (const auto& object : answer["objects"]) {
         if (text_of(object, "outcome") == "unchanged") continue;
         const auto& before = object["before"];
-        print_difference(object_name(object), before.isNull() ? "" : yaml_of(before), yaml_of(object["after"]));
+        print_difference(object_name(object), before.isNull() ? "" : yaml_of(before),
+                         yaml_of(object["after"]));
     }
     note_passed_over(answer);
     return status;
@@ -82,13 +84,14 @@ int diff(Session& session) {
 }  // namespace
 
 Object diff_object() {
-    return {"diff",
-            "what applying manifests would change",
-            {{"", {}, "-f FILE [-f FILE...]", "compare them with what was applied, line by line", diff}},
-            "Exit status: 0 nothing would change, 1 something would or it failed, 2 not understood. Only what "
-            "the network\nneeds of an object is kept and compared.\n",
-            {"viaduct diff -f web.yaml", "viaduct diff -f web.yaml && echo 'nothing to do'"},
-            true};
+    return {
+        "diff",
+        "what applying manifests would change",
+        {{"", {}, "-f FILE [-f FILE...]", "compare them with what was applied, line by line", diff}},
+        "Exit status: 0 nothing would change, 1 something would or it failed, 2 not understood. Only what "
+        "the network\nneeds of an object is kept and compared.\n",
+        {"viaduct diff -f web.yaml", "viaduct diff -f web.yaml && echo 'nothing to do'"},
+        true};
 }
 
 }  // namespace viaduct::cli

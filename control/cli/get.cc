@@ -247,8 +247,10 @@ Object get_object() {
     return {"get",
             "services, endpoints, pods and nodes as manifests describe them",
             {{"", {}, "KIND [[NAMESPACE/]NAME] [-o yaml|json]", "list them, or show one", get}},
-            "KIND is services (svc), endpointslices (eps), endpoints (ep), pods (po) or nodes (no). Objects of the "
-            "directory\nof manifests and those that \"viaduct apply\" puts are shown together; FROM says whose each "
+            "KIND is services (svc), endpointslices (eps), endpoints (ep), pods (po) or nodes (no). Objects "
+            "of the "
+            "directory\nof manifests and those that \"viaduct apply\" puts are shown together; FROM says "
+            "whose each "
             "is. -o prints\nmanifests that \"viaduct apply\" takes.\n",
             {"viaduct get svc", "viaduct get endpointslices apps/web-4 -o yaml",
              "viaduct get services -o json > services.json"},

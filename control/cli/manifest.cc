@@ -24,8 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kKindNotes =
-    "KIND is service (svc), endpointslice (eps), endpoints (ep), pod (po) or node (no). Without a NAMESPACE it "
-    "is\ndefault. FILE holds Kubernetes manifests, YAML or JSON, as many as there are; \"-\" is standard input, "
+    "KIND is service (svc), endpointslice (eps), endpoints (ep), pod (po) or node (no). Without a NAMESPACE "
+    "it "
+    "is\ndefault. FILE holds Kubernetes manifests, YAML or JSON, as many as there are; \"-\" is standard "
+    "input, "
     "and of a\ndirectory its *.yaml, *.yml and *.json are read. Objects of other kinds are passed over.\n";
 
 std::string read_file(const std::string& path) {
@@ -133,15 +135,16 @@ void note_passed_over(const Json::Value& answer) {
 }
 
 Object apply_object() {
-    return {"apply",
-            "put manifests of services, endpoints, pods and nodes; all that are given, or none",
-            {{"", {}, "-f FILE [-f FILE...]", "make objects what the manifests say", apply}},
-            std::string("What is applied stays until it is deleted, also over restarts. What a manifest in the "
-                        "directory of\nviaduct-control's option --manifests describes is changed there.\n") +
-                kKindNotes,
-            {"viaduct apply -f web.yaml", "viaduct apply -f web.yaml -f slices.yaml --dry-run",
-             "kubectl get services,endpointslices -A -o yaml | viaduct apply -f -"},
-            true};
+    return {
+        "apply",
+        "put manifests of services, endpoints, pods and nodes; all that are given, or none",
+        {{"", {}, "-f FILE [-f FILE...]", "make objects what the manifests say", apply}},
+        std::string("What is applied stays until it is deleted, also over restarts. What a manifest in the "
+                    "directory of\nviaduct-control's option --manifests describes is changed there.\n") +
+            kKindNotes,
+        {"viaduct apply -f web.yaml", "viaduct apply -f web.yaml -f slices.yaml --dry-run",
+         "kubectl get services,endpointslices -A -o yaml | viaduct apply -f -"},
+        true};
 }
 
 Object delete_object() {

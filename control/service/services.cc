@@ -42,14 +42,17 @@ model::Change change_between(const SharedMap<model::ServiceKey, model::Service>&
 }  // namespace
 
 Services::Services(Settings settings, store::Database& database, source::Source* source)
-    : settings_(std::move(settings)), source_(source), allocation_(database, settings_) {}
+    : settings_(std::move(settings)),
+      database_(database),
+      source_(source),
+      allocation_(database, settings_) {}
 
 void Services::use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods) {
     reconciler_ = &reconciler;
     pods_ = std::move(pods);
 }
 
-void Services::start() {
+void Services::start(std::chrono::milliseconds patience) {
     if (source_ == nullptr) return;
     thread_ = std::jthread([this](const std::stop_token& stopping) { run(stopping); });
     source_->start([this](source::SnapshotPtr snapshot) {
@@ -57,6 +60,10 @@ void Services::start() {
         arrived_ = std::move(snapshot);
         bell_.notify_all();
     });
+    std::unique_lock lock(mutex_);
+    if (!bell_.wait_for(lock, patience, [&] { return view_.snapshot != nullptr; }))
+        spdlog::warn("services are still not compiled after {} ms; the rest does not wait for them",
+                     patience.count());
 }
 
 void Services::stop() {
@@ -89,9 +96,16 @@ void Services::run(const std::stop_token& stopping) {
     }
 }
 
+/// In force; before anything is known of that, what is wanted.
+model::Config Services::configuration() const {
+    if (reconciler_->status().comparisons > 0) return reconciler_->in_force();
+    store::Transaction tx(database_);
+    return reconciler_->contributions(tx).back().second;
+}
+
 Services::Around Services::look_around(const kubernetes::Objects& objects) const {
     Around around;
-    const auto config = reconciler_->in_force();
+    const auto config = configuration();
     const auto outer = outer_interfaces(config);
     for (const auto& [name, interface] : config.interfaces) {
         if (interface.vrf != settings_.vrf || !interface.up) continue;
@@ -228,6 +242,7 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     {
         const std::scoped_lock lock(mutex_);
         view_ = std::move(next);
+        bell_.notify_all();
     }
     if (other_checks) health_check_server_.set(health_checks);
     if (!change.empty()) bring_into_force(change);

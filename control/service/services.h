@@ -2,6 +2,7 @@
 // changed, that service alone, and in force some milliseconds later.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -43,7 +44,9 @@ public:
     ~Services() override { stop(); }
     /// The reconciler, which knows this source, and who tells of pods. Before start().
     void use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods);
-    void start();
+    /// Waits at most `patience` for the first picture of the sources to be compiled, so that who starts the
+    /// reconciler afterwards takes nothing away that the dataplane still has from before.
+    void start(std::chrono::milliseconds patience);
     void stop();
     /// Something of this node has changed that services may be made of. Any thread, any lock held.
     void wake();
@@ -75,12 +78,14 @@ private:
     void run(const std::stop_token& stopping);
     void update(const source::SnapshotPtr& snapshot);
     void bring_into_force(const model::Change& change);
+    model::Config configuration() const;
     Around look_around(const kubernetes::Objects& objects) const;
     std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
     void compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
                      const Surroundings& around, View& next);
 
     const Settings settings_;
+    store::Database& database_;
     source::Source* source_;
     reconcile::Reconciler* reconciler_ = nullptr;
     std::function<PodAddresses()> pods_;

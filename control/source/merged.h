@@ -23,7 +23,7 @@ public:
     /// `patience`: how long the first picture waits for a source that has nothing to tell yet and no trouble
     /// to tell of, lest an object is another source's for a moment.
     explicit Merged(std::vector<Source*> sources,
-                    std::chrono::milliseconds patience = std::chrono::milliseconds(2000));
+                    std::chrono::milliseconds patience = std::chrono::milliseconds(30000));
     ~Merged() override { stop(); }
 
     [[nodiscard]] std::string name() const override;

@@ -83,6 +83,32 @@ def test_a_service_is_applied_used_and_deleted(cluster):
     assert cluster.node.api("GET", "/v1/manifests").body["objects"] == []
 
 
+def test_a_restart_of_control_takes_nothing_away(cluster):
+    cluster.write("web.yaml", service(type="NodePort", ports=[{"port": 80, "targetPort": 8080, "nodePort": 30080}]))
+    cluster.slices(READY, READY, READY)
+    others = [service(type="NodePort", ports=[{"port": 80}]) for _ in range(300)]
+    for number, other in enumerate(others):
+        del other["spec"]["clusterIPs"]
+        other["metadata"]["name"] = f"other-{number}"
+    cluster.write("others.yaml", *others)
+    cluster.wait_for_endpoints(6)
+
+    def in_force():
+        return cluster.node.dataplane_api("GET", "/v1/config").body["services"]
+
+    process.wait_until(lambda: len(in_force()) == 301, 10, "all services")
+    cluster.node.wait_in_sync()
+    before = in_force()
+    for _ in range(3):
+        cluster.node.kill_control()
+        said = cluster.node.control.size()
+        cluster.node.start_control()
+        process.wait_until(lambda: cluster.node.api("GET", "/v1/services").body["services"], 10, "services to be read")
+        cluster.node.wait_in_sync()
+        assert "brought up to date" not in cluster.node.control.text(said)
+        assert in_force() == before
+
+
 def test_differences_are_told(cluster):
     path = cluster.file("web.yaml", service())
     done = cluster.node.cli("diff", "-f", path, json=False, check=False)
