@@ -4,11 +4,11 @@
 #include <mutex>
 #include <thread>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -50,7 +50,8 @@ Answer answer_of(const HealthCheck& check) {
 struct HealthCheckServer::State {
     /// One port, while it is one. On the context's thread.
     struct Listener : std::enable_shared_from_this<Listener> {
-        Listener(State& server, std::uint16_t number) : state(server), acceptor(server.context), port(number) {}
+        Listener(State& server, std::uint16_t number)
+            : state(server), acceptor(server.context), port(number) {}
         void open();
         void accept();
 

@@ -2,6 +2,7 @@
 drain and go, manifests that are wrong, and a control process that is killed."""
 import contextlib
 import json
+import threading
 import time
 
 import pytest
@@ -147,6 +148,39 @@ def test_endpoints_that_drain_and_go(cluster):
     with pytest.raises(ConnectionRefusedError):
         hosts.connect(cluster.client, 6, CLUSTER[6], 80, timeout=10).close()
     assert time.monotonic() - started < 5
+
+
+def test_a_rolling_replacement_fails_no_request(cluster):
+    """One after the other drains, goes and comes back, under a client that connects anew for each request."""
+    cluster.write("web.yaml", service())
+    cluster.slices(READY, READY, READY)
+    cluster.wait_for_endpoints(6)
+    failed, done, ended = [], [0], threading.Event()
+
+    def load():
+        while not ended.is_set():
+            try:
+                ask(cluster.client, 4, CLUSTER[4], 80, times=1)
+                done[0] += 1
+            except (OSError, process.Failed) as error:
+                failed.append(repr(error))
+
+    draining = {"ready": False, "serving": True, "terminating": True}
+    with cluster.echoing(4) as servers:
+        client = threading.Thread(target=load)
+        client.start()
+        try:
+            for number in range(3):
+                for state, endpoints in ((draining, 6), (None, 4), (READY, 6)):
+                    cluster.slices(*(state if each == number else READY for each in range(3)))
+                    cluster.wait_for_endpoints(endpoints)
+                    mark = done[0]
+                    process.wait_until(lambda: done[0] > mark + 20, 10, "requests to go on")
+        finally:
+            ended.set()
+            client.join()
+    assert not failed and done[0] > 180, (failed[:3], done)
+    assert all(server.peers for server in servers)
 
 
 def test_manifests_that_are_wrong_hurt_nobody_else(cluster):

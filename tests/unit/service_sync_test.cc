@@ -67,7 +67,7 @@ protected:
             put_service(objects, number, endpoint_of(number));
         services.use(reconciler, [] { return PodAddresses{}; });
         reconciler.start();
-        services.start();
+        services.start({});
         told.tell(objects);
     }
     ~ServiceSync() override {
