@@ -2,20 +2,14 @@
 
 #include <algorithm>
 
+#include "service/name_hash.h"
+
 namespace viaduct::service {
 
 namespace {
 
 using kubernetes::IpFamily;
 using Stored = kubernetes::Stored<kubernetes::Service>;
-
-/// FNV-1a: the same on every node and in every version.
-std::uint64_t hash_of(std::string_view text) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    return hash ^ hash >> 29;
-}
 
 /// Addresses of the range that can be given: not the first one, nor IPv4's last; of a wide range the first
 /// 2^20 suffice (Kubernetes takes no more of an IPv6 range either).
@@ -163,7 +157,7 @@ std::optional<IpAddress> Allocation::cluster_ip(const Stored& service, IpFamily 
     if (has != address_of_.end()) let_go(name, IpAddress(has->second));
     const auto size = size_of(*from);
     for (std::uint64_t i = 0; i < size; ++i) {
-        const auto address = from->network().plus(1 + (hash_of(to_string(name)) + i) % size);
+        const auto address = from->network().plus(1 + (name_hash(to_string(name)) + i) % size);
         if (!address || by_address_.contains(*address)) continue;
         hold(name, *address);
         return address;
@@ -208,7 +202,7 @@ std::uint16_t Allocation::node_port(const Stored& service, const kubernetes::Ser
     if (has != node_port_of_.end() && has->second >= first && has->second <= last) return has->second;
     let_go_port();
     const std::uint64_t size = last - first + 1U;
-    const auto begin = hash_of(to_string(key_of(*service)) + ":" + port_text(port.protocol, port.port));
+    const auto begin = name_hash(to_string(key_of(*service)) + ":" + port_text(port.protocol, port.port));
     for (std::uint64_t i = 0; i < size; ++i) {
         const auto number = static_cast<std::uint16_t>(first + (begin + i) % size);
         if (by_node_port_.contains({port.protocol, number})) continue;

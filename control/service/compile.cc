@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "service/name_hash.h"
+
 namespace viaduct::service {
 
 namespace {
@@ -165,14 +167,6 @@ private:
     std::map<std::pair<IpAddress, std::uint16_t>, model::Frontend> places_;
 };
 
-/// FNV-1a: every node must come to the same.
-std::uint64_t hash_of(const std::string& text) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15U;
-}
-
 /// Nodes of whom one speaks for a balancer's address: those that are ready and, where only endpoints of the
 /// node itself answer, have one.
 std::set<std::string> speakers_for(const kubernetes::Service& service, const Surroundings& around) {
@@ -196,7 +190,7 @@ std::set<std::string> speakers_for(const kubernetes::Service& service, const Sur
 bool is_speaker(const kubernetes::Service& service, const IpAddress& address, const Surroundings& around) {
     if (around.objects.nodes.empty()) return true;
     const auto nodes = speakers_for(service, around);
-    const auto weight = [&](const std::string& node) { return hash_of(node + "/" + address.to_string()); };
+    const auto weight = [&](const std::string& node) { return name_hash(node + "/" + address.to_string()); };
     const auto chosen = std::ranges::max_element(nodes, {}, weight);
     return chosen != nodes.end() && *chosen == around.settings.node_name;
 }
