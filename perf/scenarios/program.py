@@ -11,6 +11,7 @@ from .cni import percentile
 
 SUMMARY = "10,000 services with 100,000 endpoints from nothing, one endpoint changed among them, and the memory for it"
 SERVICES, ENDPOINTS = 10_000, 10
+CHANGES, FEW_CHANGES = 200, 20
 LOAD_MOST, CHANGE_MOST, MEMORY_MOST = 3, 10, 200  # s, ms at p99, MB
 
 
@@ -29,12 +30,14 @@ def measure_once(peer, directory, changes):
 
 def measure(session):
     chosen = session.choose_peers(peers.for_scenario("program"), "program")
-    runs, changes = session.runs(3, 1), 200
+    runs, changes = session.runs(3, 1), CHANGES
     found = {}
     for run in range(1, runs + 1):
         for name, peer in chosen.items():
-            # Of programs that are started for each change a few tell as much.
-            figures = measure_once(peer, session.make_directory(name), changes if name == report.FIRST else 20)
+            # The kernel takes minutes for all and seconds for one: once, and a few changes, tell as much.
+            if run > 1 and name != report.FIRST:
+                continue
+            figures = measure_once(peer, session.make_directory(name), changes if name == report.FIRST else FEW_CHANGES)
             for quantity, figure in figures.items():
                 found.setdefault(quantity, {each: [] for each in chosen})[name].append(figure)
             say(f"program run {run} of {runs}, {name}: all in {figures['all']:.2f} s, one changed in "
@@ -42,7 +45,7 @@ def measure(session):
                 (f", {figures['memory']:.0f} MB" if "memory" in figures else ""))
     titles = {"all": (f"program {SERVICES:,} services with {SERVICES * ENDPOINTS:,} endpoints", "s", LOAD_MOST),
               "p50": ("program one endpoint changed, p50", "ms", None),
-              "p99": (f"program one endpoint changed, p99 of {changes}", "ms", CHANGE_MOST),
+              "p99": (f"program one endpoint changed, p99 of {changes} (the kernel's: of {FEW_CHANGES})", "ms", CHANGE_MOST),
               "memory": ("program memory for it, both processes", "MB", MEMORY_MOST)}
     rows = []
     for quantity, results in found.items():
