@@ -38,6 +38,7 @@ class Probe:
         accept(target, endpoint) takes. {target: when the first such packet was sent, monotonic}; those that were not
         answered in time are missing."""
         found, left = {}, list(targets)
+        first = len(self.sent)  # answers to what was sent before, which come late, are nobody's
         deadline = time.monotonic() + seconds
         next_at = time.monotonic()
         while left and (now := time.monotonic()) < deadline:
@@ -47,19 +48,20 @@ class Probe:
                 self.client.sendto(_NUMBER.pack(len(self.sent) - 1), target)
                 next_at = max(next_at + INTERVAL, now)
                 continue
-            self._turn(max(0, next_at - now), found, accept)
+            self._turn(max(0, next_at - now), first, found, accept)
             left = [target for target in left if target not in found]
         return found
 
-    def _turn(self, wait, found, accept):
+    def _turn(self, wait, first, found, accept):
         self.poll.poll(wait * 1000)
         for data, endpoint in self._received(self.server):
             self.server.sendmsg([data + socket.inet_aton(endpoint[1])],
                                 [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("I4s4s", 0, socket.inet_aton(endpoint[1]), b"\0" * 4))],
                                 0, endpoint[0])
         for data, _ in self._received(self.client):
-            when, target = self.sent[_NUMBER.unpack_from(data)[0]]
-            if target not in found and accept(target, socket.inet_ntoa(data[_NUMBER.size:])):
+            number = _NUMBER.unpack_from(data)[0]
+            when, target = self.sent[number]
+            if number >= first and target not in found and accept(target, socket.inet_ntoa(data[_NUMBER.size:])):
                 found[target] = when
 
     @staticmethod
