@@ -193,3 +193,26 @@ def test_the_directory_comes_first(make_node, make_netns, directory):
         process.wait_until(lambda: not cluster.programmed(), 10, "the service to go")
     finally:
         process.run(["umount", "-l", cluster.node.run_dir / "uplinks.netns"], check=False)
+
+
+def test_requests_that_are_wrong_are_told_why(make_node):
+    node = make_node()
+    for method, body, words in (
+            ("POST", {}, "text: is missing"),
+            ("POST", {"text": 5}, "text: must be a string"),
+            ("POST", {"text": "{ a: [no", "file": "x"}, "x:2: is no YAML"),
+            ("POST", {"text": "", "file": "x"}, "x: holds no manifest"),
+            ("POST", {"files": [{"text": "a: b"}, 5]}, "files/1: must be an object"),
+            ("POST", {"text": "a: b", "nix": 1}, "is not a known key"),
+            ("DELETE", {"kind": "x"}, 'kind: is "x", and must be Service'),
+            ("DELETE", {"kind": "svc"}, "name: is missing"),
+            ("DELETE", {"text": "{ a: [no", "file": "x"}, "x:2: is no YAML")):
+        answer = node.api(method, "/v1/manifests", body)
+        assert answer.status == 400 and words in answer.body["error"], (method, body, answer)
+    assert node.api("GET", "/v1/manifests?kind=x").status == 400
+    assert node.api("POST", "/v1/manifests", {"text": "{kind: Deployment, apiVersion: apps/v1}"}).body["passed_over"] == 1
+    # A service whose manifest has become wrong can still be deleted by it.
+    good = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}"
+    assert node.api("POST", "/v1/manifests", {"text": good}).status == 200
+    answer = node.api("DELETE", "/v1/manifests", {"text": good.replace("80", "70000")})
+    assert answer.status == 200 and answer.body["objects"][0]["outcome"] == "deleted", answer
