@@ -91,6 +91,8 @@ protected:
     static Settings settings() {
         Settings made;
         made.ranges = {*Prefix::parse("10.96.0.0/12")};
+        // The ranges are claimed before there is anything to count.
+        made.always_claims = true;
         return made;
     }
 
