@@ -69,12 +69,12 @@ std::vector<std::string> device_places(const model::Port& port) {
     }
 }
 
-/// Whether two configurations differ in nothing but routes.
-bool differ_in_routes_alone(const model::Config& a, const model::Config& b) {
+/// Whether two configurations differ in nothing but routes and services.
+bool differ_in_destinations_alone(const model::Config& a, const model::Config& b) {
     bool alone = a.timeouts == b.timeouts;
     model::for_each_kind([&](const auto& kind) {
         using Object = typename std::decay_t<decltype(kind)>::Object;
-        if constexpr (!std::is_same_v<Object, model::Route>)
+        if constexpr (!std::is_same_v<Object, model::Route> && !std::is_same_v<Object, model::Service>)
             alone = alone && a.*kind.objects == b.*kind.objects;
     });
     return alone;
@@ -85,6 +85,22 @@ std::vector<RouteKey> touched_routes(const model::Change& change) {
     for (const auto& [key, route] : change.put.routes)
         touched.push_back(key);
     touched.insert(touched.end(), change.delete_routes.begin(), change.delete_routes.end());
+    return touched;
+}
+
+/// Where services that differ are found, now or before; more than kRouteChangesMost when there are many.
+std::set<IpAddress> touched_services(const model::Config& from, const model::Config& to) {
+    std::set<IpAddress> touched;
+    decltype(model::Config::services)::differences(
+        from.services, to.services,
+        [&](const auto&, const model::Service* before, const model::Service* after) {
+            for (const auto* service : {before, after}) {
+                if (service == nullptr) continue;
+                for (const auto& frontend : service->frontends)
+                    touched.insert(frontend.address);
+            }
+            return touched.size() <= kRouteChangesMost;
+        });
     return touched;
 }
 
@@ -370,7 +386,8 @@ void Dataplane::take_over(model::Config next, const std::vector<std::string>& re
     const auto tunnels_before = std::move(s.tunnel_places);
     s.tunnel_places = place_tunnels(next, tunnels_before);
     place_bridges(next);
-    s.only_routes = removed.empty() && differ_in_routes_alone(s.config, next);
+    s.only_destinations = removed.empty() && differ_in_destinations_alone(s.config, next);
+    s.touched_services = touched_services(s.config, next);
     const auto statics_before = std::move(s.config.fdb);
     s.config = std::move(next);
     ++s.revision;

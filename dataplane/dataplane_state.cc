@@ -90,18 +90,23 @@ void Dataplane::State::renew_tables() {
     tables = tables_builder.build(config, interface_places, zone_of, next, touched_routes);
     note_route_changes(next);
     touched_routes.clear();
-    only_routes = false;
+    touched_services.clear();
+    only_destinations = false;
 }
 
 /// `now`: the first generation with them.
 void Dataplane::State::note_route_changes(std::uint32_t now) {
-    if (!only_routes || touched_routes.size() > kRouteChangesMost) {
+    if (!only_destinations || touched_routes.size() + touched_services.size() > kRouteChangesMost) {
         route_changes.clear();
         flows_since = now;
         return;
     }
     for (const auto& [vrf, prefix] : touched_routes)
         route_changes.push_back(route_change(prefix, now));
+    // Of a service's flow each direction has the address at which the service is found: as the one that it
+    // came for, or as the one that answers.
+    for (const auto& address : touched_services)
+        route_changes.push_back(route_change({address, static_cast<std::uint8_t>(address.bits())}, now));
     // Of a generation that is not known whole nothing is known.
     while (route_changes.size() > kRouteChangesMost) {
         flows_since = route_changes.front().generation;

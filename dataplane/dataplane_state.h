@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -86,7 +87,8 @@ struct Dataplane::State {
     TunnelPlaces tunnel_places;        ///< of config.ports' remotes
     TablesBuilder tables_builder;
     std::vector<RouteKey> touched_routes;  ///< that may differ from those of `tables`
-    bool only_routes = false;              ///< nothing else does
+    std::set<IpAddress> touched_services;  ///< where those are found that differ likewise
+    bool only_destinations = false;        ///< nothing else does
     std::uint32_t flows_since = 0;         ///< of topologies, and the next
     std::vector<RouteChange> route_changes;
     std::shared_ptr<const Tables> tables;

@@ -156,7 +156,7 @@ inline bool executable(const Topology& topology, const Parsed<Key>& packet, cons
 }
 
 /// Whether a record of another generation says what resolve would say now, because nothing has changed since
-/// but routes that have nothing to do with it.
+/// but routes and services that have nothing to do with it.
 template <typename Key>
 [[nodiscard]] bool still_holds(const Topology& topology, const FlowRecord<Key>& record);
 /// Gives such a record the present generation, here and in the table.

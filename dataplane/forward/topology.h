@@ -99,7 +99,8 @@ struct InterfaceView {
     PortIndex host_port = kNoPort;  ///< by which the host shares it; kNoPort: it is the router's alone
 };
 
-/// A route that came, went or changed. Flows to and from other addresses have nothing to do with it.
+/// A route that came, went or changed, or the address of a service that did. Flows to and from other
+/// addresses have nothing to do with it.
 struct RouteChange {
     std::uint32_t generation = 0;  ///< the first with it
     bool v4 = true;

@@ -44,6 +44,12 @@ protected:
         backend.local = local;
         return backend;
     }
+    /// Tells of services alone, as control does.
+    void apply_services() {
+        model::Change services;
+        services.put.services = change.put.services;
+        bench.apply(services);
+    }
     /// How many of so many new connections from the world each backend behind "pod" and "peer" gets, by what
     /// stands after '>' in the line.
     std::map<std::string, int> spread(const char* destination, std::uint16_t port, int connections,
@@ -297,6 +303,38 @@ TEST_F(Services, AServiceThatComesLaterLeavesWhatWorks) {
     EXPECT_EQ(pass("up", {"198.51.100.7", "10.0.0.3", kUdp, 1234, 53}, "peer").size(), 1U);
     EXPECT_EQ(pass("up", {"198.51.100.7", "10.0.0.3", kUdp, 1235, 53}, "pod"),
               one("udp 198.51.100.7:1235 > 10.0.0.2:5353 ttl 63"));
+}
+
+TEST_F(Services, AChangeConcernsThatServicesFlowsAlone) {
+    auto& web = service("web", Transport::udp);
+    web.frontends = {at(kCluster, 80)};
+    web.backends = {backend("10.0.0.2", 80)};
+    apply();
+    const PacketSpec out{"198.51.100.7", kCluster, kUdp, 1234, 80};
+    const PacketSpec back{"10.0.0.2", "198.51.100.7", kUdp, 80, 1234};
+    ASSERT_EQ(pass("up", out, "pod").size(), 1U);
+    ASSERT_EQ(pass("pod", back, "up").size(), 1U);
+    const auto said = [&] {
+        std::string text;
+        for (const auto& traced : {bench.dataplane().trace({"up", routed(out, kOut, kWorld)}),
+                                   bench.dataplane().trace({"pod", routed(back, kIn, kPod)})}) {
+            for (const auto& why : traced.why)
+                text += why.text + "\n";
+        }
+        return text;
+    };
+    auto& other = service("other", Transport::udp);
+    other.frontends = {at("10.96.0.11", 80)};
+    other.backends = {backend("10.0.0.3", 80)};
+    apply_services();
+    EXPECT_EQ(said().find("to be resolved again"), std::string::npos) << said();
+    EXPECT_NE(said().find("goes on as it is"), std::string::npos) << said();
+    service("web", Transport::udp).backends = {backend("10.0.0.3", 80)};
+    apply_services();
+    const auto text = said();
+    EXPECT_NE(text.find("to be resolved again"), std::string::npos) << text;
+    EXPECT_EQ(text.find("goes on as it is"), std::string::npos) << text;
+    EXPECT_EQ(pass("up", out, "peer").size(), 1U);
 }
 
 TEST_F(Services, ChangesFarAwayDisturbNothing) {
