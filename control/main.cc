@@ -5,9 +5,9 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
@@ -156,15 +156,14 @@ service::Settings service_settings(const Settings& settings) {
         (made.ranges.size() == 2 && made.ranges[0].address.is_v4() == made.ranges[1].address.is_v4()))
         throw Refused("--service-range", "may hold one network of each family");
     made.node_port_networks = read_networks("--node-port-addresses", settings.node_port_addresses);
-    int first = 0;
-    int last = 0;
-    int length = 0;
     const auto& range = settings.node_port_range;
-    if (std::sscanf(range.c_str(), "%d-%d%n", &first, &last, &length) != 2 ||
-        static_cast<std::size_t>(length) != range.size() || first < 1 || last > 65535 || last < first)
+    const auto* const end = range.data() + range.size();
+    const auto first = std::from_chars(range.data(), end, made.node_port_first);
+    const bool dash = first.ec == std::errc() && first.ptr != end && *first.ptr == '-';
+    const auto last = std::from_chars(dash ? first.ptr + 1 : end, end, made.node_port_last);
+    if (last.ec != std::errc() || last.ptr != end || made.node_port_first == 0 ||
+        made.node_port_last < made.node_port_first)
         throw Refused("--node-port-range", "is \"" + range + "\", and must be such as 30000-32767");
-    made.node_port_first = static_cast<std::uint16_t>(first);
-    made.node_port_last = static_cast<std::uint16_t>(last);
     made.always_claims = !settings.manifests.empty();
     made.node_name = settings.node_name;
     if (made.node_name.empty()) {

@@ -172,11 +172,6 @@ std::uint16_t Allocation::node_port(const Stored& service, const kubernetes::Ser
     const auto first = settings_.node_port_first;
     const auto last = settings_.node_port_last;
     const auto has = node_port_of_.find(key);
-    const auto let_go_port = [&] {
-        if (has == node_port_of_.end()) return;
-        by_node_port_.erase({port.protocol, has->second});
-        node_port_of_.erase(has);
-    };
     if (port.node_port != 0) {
         if (has != node_port_of_.end() && has->second == port.node_port) return port.node_port;
         const auto place = "asks for node port " + port_text(port.protocol, port.node_port);
@@ -195,12 +190,15 @@ std::uint16_t Allocation::node_port(const Stored& service, const kubernetes::Ser
                    faults);
             return 0;
         }
-        let_go_port();
         hold(key, port.node_port);
         return port.node_port;
     }
     if (has != node_port_of_.end() && has->second >= first && has->second <= last) return has->second;
-    let_go_port();
+    // Out of a range that was another before.
+    if (has != node_port_of_.end()) {
+        by_node_port_.erase({port.protocol, has->second});
+        node_port_of_.erase(has);
+    }
     const std::uint64_t size = last - first + 1U;
     const auto begin = name_hash(to_string(key_of(*service)) + ":" + port_text(port.protocol, port.port));
     for (std::uint64_t i = 0; i < size; ++i) {
@@ -216,26 +214,55 @@ std::uint16_t Allocation::node_port(const Stored& service, const kubernetes::Ser
     return 0;
 }
 
+void Allocation::give_up(const Stored& service, const std::vector<kubernetes::ServicePort>& wanted) {
+    const auto name = key_of(*service);
+    for (auto it = node_port_of_.lower_bound({name, model::Transport{}, 0});
+         it != node_port_of_.end() && std::get<0>(it->first) == name;) {
+        const auto asks = std::ranges::find_if(wanted, [&](const kubernetes::ServicePort& port) {
+            return port.protocol == std::get<1>(it->first) && port.port == std::get<2>(it->first);
+        });
+        const bool stays = asks != wanted.end() && (asks->node_port == 0 || asks->node_port == it->second);
+        if (stays) {
+            ++it;
+            continue;
+        }
+        by_node_port_.erase({std::get<1>(it->first), it->second});
+        it = node_port_of_.erase(it);
+        touched_.push_back(name);
+    }
+}
+
 Allocated Allocation::allocate(const Stored& service, std::vector<Fault>& faults) {
     Allocated allocated;
     const auto name = key_of(*service);
-    for (const auto family : families_of(service, faults)) {
+    const auto families = families_of(service, faults);
+    for (const auto family : {IpFamily::ipv4, IpFamily::ipv6}) {
+        const auto has = address_of_.find({name, family});
+        if (has != address_of_.end() && std::ranges::find(families, family) == families.end())
+            let_go(name, IpAddress(has->second));
+    }
+    for (const auto family : families) {
         if (const auto address = cluster_ip(service, family, faults))
             allocated.cluster_ips.push_back(*address);
     }
+    auto wanted = service->ports;
     const bool has_node_ports =
         service->type == kubernetes::ServiceType::node_port ||
         (service->type == kubernetes::ServiceType::load_balancer && service->allocate_node_ports);
-    for (const auto& port : service->ports) {
-        const bool wants = has_node_ports || port.node_port != 0;
-        allocated.node_ports.push_back(wants ? node_port(service, port, faults) : std::uint16_t{0});
-    }
-    if (service->type == kubernetes::ServiceType::load_balancer && service->external_local) {
-        // Of TCP's node ports, as one of a port 0, which no service has.
-        kubernetes::ServicePort health;
-        health.node_port = service->health_check_node_port;
-        allocated.health_check_port = node_port(service, health, faults);
-    }
+    const auto wants = [&](const kubernetes::ServicePort& port) {
+        return has_node_ports || port.node_port != 0;
+    };
+    std::erase_if(wanted, [&](const auto& port) { return !wants(port); });
+    // Of TCP's node ports, as one of a port 0, which no service has.
+    kubernetes::ServicePort health;
+    health.node_port = service->health_check_node_port;
+    const bool is_checked =
+        service->type == kubernetes::ServiceType::load_balancer && service->external_local;
+    if (is_checked) wanted.push_back(health);
+    give_up(service, wanted);
+    for (const auto& port : service->ports)
+        allocated.node_ports.push_back(wants(port) ? node_port(service, port, faults) : std::uint16_t{0});
+    if (is_checked) allocated.health_check_port = node_port(service, health, faults);
     return allocated;
 }
 

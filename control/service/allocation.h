@@ -48,6 +48,10 @@ private:
                                         kubernetes::IpFamily family, std::vector<Fault>& faults);
     std::uint16_t node_port(const kubernetes::Stored<kubernetes::Service>& service,
                             const kubernetes::ServicePort& port, std::vector<Fault>& faults);
+    /// What the service had and does not ask for any more is free: ports that it lost, and with them a number
+    /// that another port of its own now asks for.
+    void give_up(const kubernetes::Stored<kubernetes::Service>& service,
+                 const std::vector<kubernetes::ServicePort>& wanted);
     const Prefix* range(kubernetes::IpFamily family) const;
     void hold(const Name& service, const IpAddress& address);
     void hold(const PortKey& port, std::uint16_t number);

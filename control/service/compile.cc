@@ -73,11 +73,12 @@ void add_slices(const kubernetes::Service& service, const kubernetes::ServicePor
             const auto drains = draining(service, {endpoint.ready, endpoint.serving, endpoint.terminating});
             const auto is_ours = [&](const auto& hint) { return hint == around.zone; };
             if (!drains || endpoint.addresses.empty()) continue;
-            if (hints && !std::ranges::any_of(endpoint.hints_for_zones, is_ours)) continue;
             model::Backend backend;
             backend.address = endpoint.addresses.front();
             backend.port = *number;
-            backend.draining = *drains;
+            // Those for other zones keep the connections that they have, as one that ends does.
+            const bool elsewhere = hints && !std::ranges::any_of(endpoint.hints_for_zones, is_ours);
+            backend.draining = *drains || elsewhere;
             backend.local = is_local(around, endpoint.node_name.str(), backend.address);
             const auto& target = endpoint.target_ref;
             if (!target.name.empty()) {

@@ -129,6 +129,9 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
     std::set<ObjectName> names;
     const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_.node_addresses ||
                      around.local_networks != around_.local_networks || around.zone != around_.zone;
+    // What was refused may be possible now that others have changed.
+    for (const auto& [name, faults] : view().faults)
+        names.insert(name);
     if (all) {
         for (const auto* services : {&objects_.services, &now.services}) {
             for (const auto& [name, service] : *services)
@@ -176,6 +179,8 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
         next.compiled.erase(key);
         it = next.compiled.lower_bound(key);
     }
+    const auto told = next.faults.find(name);
+    const auto before = told == next.faults.end() ? std::vector<Fault>{} : told->second;
     next.faults.erase(name);
     std::erase_if(next.health_checks, [&](const auto& entry) { return entry.second.service == name; });
     const auto found = objects.services.find(name);
@@ -183,6 +188,7 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
     std::vector<Fault> faults;
     const auto& service = found->second;
     const bool has_address = service->type != kubernetes::ServiceType::external_name && !service->headless;
+    if (!has_address) allocation_.release(name);
     const auto allocated = has_address ? allocation_.allocate(service, faults) : Allocated{};
     // Of a dual-stack service each endpoint has two addresses.
     std::array<std::set<IpAddress>, 2> local;
@@ -196,8 +202,10 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
     }
     if (allocated.health_check_port != 0)
         next.health_checks[allocated.health_check_port] = {name, std::max(local[0].size(), local[1].size())};
-    for (const auto& fault : faults)
-        spdlog::warn("{} ({}): {}", fault.object, fault.where, fault.reason);
+    for (const auto& fault : faults) {
+        if (std::ranges::find(before, fault) == before.end())
+            spdlog::warn("{} ({}): {}", fault.object, fault.where, fault.reason);
+    }
     if (!faults.empty()) next.faults[name] = std::move(faults);
 }
 

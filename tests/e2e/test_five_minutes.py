@@ -145,7 +145,11 @@ def test_word_for_word(lone_machine):
 
 def test_services_word_for_word(lone_machine):
     machine = lone_machine
-    said = machine.sh(script("Services from manifests")).stdout
+    made, looked = re.split(r"(?<=\nEOF\n)", script("Services from manifests"))
+    machine.sh(made)
+    process.wait_until(lambda: "default/web-3" in machine.sh("viaduct service show web", check=False).stdout, 10,
+                       "the service to be read, as it is by the time that a person has typed on")
+    said = machine.sh(looked).stdout
     assert said.count(PAGE) == 2, said
     assert all(f"default/web-{number}" in said for number in (1, 2, 3)), said
     page = machine.outside.run("curl", "-s", "--max-time", "5", f"http://{NODE}:30080/index.html").stdout

@@ -229,6 +229,30 @@ def test_addresses_outlive_a_kill(cluster):
         hosts.exchange(kept, b"after")
 
 
+def test_what_is_given_up_is_free_again(cluster):
+    """A port that is renumbered keeps its node port, and who was refused an address gets it when its holder goes."""
+    def node_port(port):
+        frontends = cluster.programmed().get(port, {}).get("frontends", ())
+        return {each["port"] for each in frontends if each.get("external")}
+
+    def written(port, node_port_number=30080):
+        cluster.write("web.yaml", service(type="NodePort", ports=[{"port": port, "nodePort": node_port_number}]))
+
+    written(80)
+    process.wait_until(lambda: node_port("80") == {30080}, 10, "the node port")
+    written(81)
+    process.wait_until(lambda: node_port("81") == {30080}, 10, "the node port to be the other port's")
+    thief = service()
+    thief["metadata"]["name"] = "thief"
+    cluster.write("thief.yaml", thief)
+    def addresses():
+        listed = cluster.node.api("GET", "/v1/services").body["services"]
+        return {each["name"]: (each["cluster_ips"], bool(each.get("faults"))) for each in listed}
+    process.wait_until(lambda: addresses().get("thief") == ([], True), 10, "the second to be refused")
+    (cluster.manifests / "web.yaml").unlink()
+    process.wait_until(lambda: addresses() == {"thief": (list(CLUSTER.values()), False)}, 10, "the second to get its turn")
+
+
 def test_a_balancer_speaks_for_its_address_on_the_link(cluster):
     """An address of the link that nobody has: ARP and ND are answered for it, and a port says how many are here."""
     balancer = {4: "192.0.2.80", 6: "2001:db8:2::80"}
