@@ -253,6 +253,21 @@ def test_what_is_given_up_is_free_again(cluster):
     process.wait_until(lambda: addresses() == {"thief": (list(CLUSTER.values()), False)}, 10, "the second to get its turn")
 
 
+def test_two_services_at_one_place(cluster):
+    """The second is left out and named; the first, and everything else, goes on."""
+    first, second = service(externalIPs=["203.0.113.80"]), service(externalIPs=["203.0.113.80"])
+    second["metadata"]["name"] = "xenon"
+    del second["spec"]["clusterIPs"]
+    cluster.write("web.yaml", first, second)
+    cluster.slices(READY, READY, READY)
+    def left_out():
+        return [each["object"] for each in cluster.node.api("GET", "/v1/health").body["left_out"]]
+    process.wait_until(lambda: left_out() == ["services/apps/xenon/80"], 10, "the second to be left out")
+    with cluster.echoing(4):
+        ask(cluster.client, 4, "203.0.113.80", 80, times=5)
+    cluster.node.cli("bridge", "add", "other")
+
+
 def test_a_balancer_speaks_for_its_address_on_the_link(cluster):
     """An address of the link that nobody has: ARP and ND are answered for it, and a port says how many are here."""
     balancer = {4: "192.0.2.80", 6: "2001:db8:2::80"}
