@@ -36,6 +36,23 @@ std::vector<IpFamily> unique_families(const std::vector<IpAddress>& addresses) {
     return families;
 }
 
+bool has_node_port(const Stored& service, const kubernetes::ServicePort& port) {
+    const bool by_type =
+        service->type == kubernetes::ServiceType::node_port ||
+        (service->type == kubernetes::ServiceType::load_balancer && service->allocate_node_ports);
+    return by_type || port.node_port != 0;
+}
+
+bool is_checked(const Stored& service) {
+    return service->type == kubernetes::ServiceType::load_balancer && service->external_local;
+}
+
+kubernetes::ServicePort health_check_of(const Stored& service) {
+    kubernetes::ServicePort health;
+    health.node_port = service->health_check_node_port;
+    return health;
+}
+
 }  // namespace
 
 const std::vector<store::Migration>& migrations() {
@@ -140,7 +157,6 @@ std::optional<IpAddress> Allocation::cluster_ip(const Stored& service, IpFamily 
                    faults);
             return std::nullopt;
         }
-        if (has != address_of_.end()) let_go(name, IpAddress(has->second));
         hold(name, wanted);
         return wanted;
     }
@@ -232,9 +248,32 @@ void Allocation::give_up(const Stored& service, const std::vector<kubernetes::Se
     }
 }
 
+/// Its ports that have node ports, and what health checks ask at as one of a port 0, which no service has.
+std::vector<kubernetes::ServicePort> Allocation::wanted_node_ports(const Stored& service) {
+    std::vector<kubernetes::ServicePort> wanted;
+    for (const auto& port : service->ports) {
+        if (has_node_port(service, port)) wanted.push_back(port);
+    }
+    if (is_checked(service)) wanted.push_back(health_check_of(service));
+    return wanted;
+}
+
+void Allocation::give_way(const Stored& service) {
+    const auto name = key_of(*service);
+    const auto asked = unique_families(service->cluster_ips);
+    for (const auto family : {IpFamily::ipv4, IpFamily::ipv6}) {
+        const auto has = address_of_.find({name, family});
+        if (has == address_of_.end() || std::ranges::find(asked, family) == asked.end()) continue;
+        if (std::ranges::find(service->cluster_ips, has->second) == service->cluster_ips.end())
+            let_go(name, IpAddress(has->second));
+    }
+    give_up(service, wanted_node_ports(service));
+}
+
 Allocated Allocation::allocate(const Stored& service, std::vector<Fault>& faults) {
     Allocated allocated;
     const auto name = key_of(*service);
+    give_way(service);
     const auto families = families_of(service, faults);
     for (const auto family : {IpFamily::ipv4, IpFamily::ipv6}) {
         const auto has = address_of_.find({name, family});
@@ -245,24 +284,12 @@ Allocated Allocation::allocate(const Stored& service, std::vector<Fault>& faults
         if (const auto address = cluster_ip(service, family, faults))
             allocated.cluster_ips.push_back(*address);
     }
-    auto wanted = service->ports;
-    const bool has_node_ports =
-        service->type == kubernetes::ServiceType::node_port ||
-        (service->type == kubernetes::ServiceType::load_balancer && service->allocate_node_ports);
-    const auto wants = [&](const kubernetes::ServicePort& port) {
-        return has_node_ports || port.node_port != 0;
-    };
-    std::erase_if(wanted, [&](const auto& port) { return !wants(port); });
-    // Of TCP's node ports, as one of a port 0, which no service has.
-    kubernetes::ServicePort health;
-    health.node_port = service->health_check_node_port;
-    const bool is_checked =
-        service->type == kubernetes::ServiceType::load_balancer && service->external_local;
-    if (is_checked) wanted.push_back(health);
-    give_up(service, wanted);
-    for (const auto& port : service->ports)
-        allocated.node_ports.push_back(wants(port) ? node_port(service, port, faults) : std::uint16_t{0});
-    if (is_checked) allocated.health_check_port = node_port(service, health, faults);
+    for (const auto& port : service->ports) {
+        allocated.node_ports.push_back(has_node_port(service, port) ? node_port(service, port, faults)
+                                                                    : std::uint16_t{0});
+    }
+    if (is_checked(service))
+        allocated.health_check_port = node_port(service, health_check_of(service), faults);
     return allocated;
 }
 

@@ -29,6 +29,9 @@ class Allocation {
 public:
     Allocation(store::Database& database, const Settings& settings);
 
+    /// Whatever the service has and does not want any more is free, and so is what it has where it asks for
+    /// something else: before others of the same change get theirs.
+    void give_way(const kubernetes::Stored<kubernetes::Service>& service);
     /// What the service has, or gets now. What it asks for and cannot have is a fault; it has the rest.
     Allocated allocate(const kubernetes::Stored<kubernetes::Service>& service, std::vector<Fault>& faults);
     /// The service is gone, and what it had is free.
@@ -48,6 +51,8 @@ private:
                                         kubernetes::IpFamily family, std::vector<Fault>& faults);
     std::uint16_t node_port(const kubernetes::Stored<kubernetes::Service>& service,
                             const kubernetes::ServicePort& port, std::vector<Fault>& faults);
+    static std::vector<kubernetes::ServicePort> wanted_node_ports(
+        const kubernetes::Stored<kubernetes::Service>& service);
     /// What the service had and does not ask for any more is free: ports that it lost, and with them a number
     /// that another port of its own now asks for.
     void give_up(const kubernetes::Stored<kubernetes::Service>& service,

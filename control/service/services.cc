@@ -30,6 +30,13 @@ std::set<std::string> outer_interfaces(const model::Config& config) {
     return outer;
 }
 
+/// Names addresses or node ports of its own.
+bool asks_for_places(const kubernetes::Service& service) {
+    const auto has_number = [](const kubernetes::ServicePort& port) { return port.node_port != 0; };
+    return !service.cluster_ips.empty() || service.health_check_node_port != 0 ||
+           std::ranges::any_of(service.ports, has_number);
+}
+
 model::Change change_between(const SharedMap<model::ServiceKey, model::Service>& from,
                              const SharedMap<model::ServiceKey, model::Service>& to) {
     model::Config before;
@@ -229,14 +236,20 @@ void Services::update(const source::SnapshotPtr& snapshot) {
             return std::ranges::any_of(around.local_networks,
                                        [&](const Prefix& network) { return network.contains(address); });
         }};
-    // What goes gives up its address first, and who asks for one gets it before those that take any.
+    // Whoever goes or asks for something else gives up what it has first, and who asks for an address or a
+    // port gets it before those that take any.
     for (const auto& name : names) {
-        if (!objects.services.contains(name)) allocation_.release(name);
+        const auto found = objects.services.find(name);
+        if (found == objects.services.end()) {
+            allocation_.release(name);
+        } else {
+            allocation_.give_way(found->second);
+        }
     }
     for (const bool asking : {true, false}) {
         for (const auto& name : names) {
             const auto found = objects.services.find(name);
-            const bool asks = found != objects.services.end() && !found->second->cluster_ips.empty();
+            const bool asks = found != objects.services.end() && asks_for_places(*found->second);
             if (asks == asking) compile_one(name, objects, surroundings, next);
         }
     }

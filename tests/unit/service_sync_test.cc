@@ -7,31 +7,12 @@
 #include "reconcile/reconciler.h"
 #include "service/services.h"
 #include "store/config_history.h"
+#include "told_source.h"
 
 namespace viaduct::service {
 namespace {
 
 using test::eventually;
-
-/// Tells what it is told to.
-class Told : public source::Source {
-public:
-    [[nodiscard]] std::string name() const override { return "a test"; }
-    void start(Listener listener) override { listener_ = std::move(listener); }
-    void stop() override {}
-    [[nodiscard]] source::SnapshotPtr latest() const override { return latest_; }
-    [[nodiscard]] std::string trouble() const override { return {}; }
-    void tell(const kubernetes::Objects& objects) {
-        auto snapshot = std::make_shared<source::Snapshot>();
-        snapshot->objects = objects;
-        latest_ = snapshot;
-        listener_(latest_);
-    }
-
-private:
-    Listener listener_;
-    source::SnapshotPtr latest_;
-};
 
 std::string name_of(int number) {
     return "s" + std::to_string(number);
@@ -100,7 +81,7 @@ protected:
     test::FakeDataplane dataplane{directory.file("dataplane.sock")};
     store::Database database{directory.file("v.db"), all_migrations()};
     reconcile::ConfigSource configuration;
-    Told told;
+    test::ToldSource told;
     kubernetes::Objects objects;
     Services services{settings(), database, &told};
     reconcile::Reconciler reconciler{
