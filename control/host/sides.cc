@@ -1,7 +1,11 @@
 #include "host/sides.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
 #include <set>
+#include <tuple>
 
 #include "node/netns.h"
 #include "node/sysctl.h"
@@ -76,31 +80,84 @@ Prefix everything(bool v4) {
     return *Prefix::parse(v4 ? "0.0.0.0/0" : "::/0");
 }
 
-/// Own addresses of a VRF, and by IPv4 the loopback addresses, by which programs know the node, too. (IPv6's
-/// loopback address never leaves its interface: RFC 4291 2.5.3, which Linux enforces.)
-std::vector<node::PublishedPlace> published_in(const model::Config& config, const model::Interface& shared) {
-    const auto& vrf = shared.vrf;
-    static const auto loopback = *Prefix::parse("127.0.0.0/8");
-    std::set<node::PublishedPlace> places;
-    for (const auto& [name, forward] : config.port_forwards) {
-        if (forward.vrf != vrf) continue;
-        const Prefix at{forward.address, static_cast<std::uint8_t>(forward.address.bits())};
-        places.insert({forward.protocol, at, forward.port, forward.port_last});
-        if (forward.address.is_v4())
-            places.insert({forward.protocol, loopback, forward.port, forward.port_last});
-    }
-    // Each place is a rule that the kernel looks at one by one: a node of thousands of services has others'.
-    for (const auto& [key, service] : config.services) {
-        for (const auto& frontend : service.frontends) {
-            if (service.vrf != vrf || !frontend.external || places.size() >= kPlacesMost) continue;
-            const Prefix at{frontend.address, static_cast<std::uint8_t>(frontend.address.bits())};
-            places.insert({service.protocol, at, frontend.port, frontend.port});
-            const auto is_its = [&](const Prefix& own) { return own.address == frontend.address; };
-            if (frontend.address.is_v4() && std::ranges::any_of(shared.addresses, is_its))
-                places.insert({service.protocol, loopback, frontend.port, frontend.port});
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;
+    friend auto operator<=>(const PortRange&, const PortRange&) = default;
+};
+using Places = std::map<std::tuple<model::Transport, Prefix>, std::set<PortRange>>;
+
+/// Those that touch are one, and so are those with the smallest gaps until there are few.
+std::vector<PortRange> joined(const std::set<PortRange>& ranges) {
+    std::vector<PortRange> apart;
+    for (const auto& range : ranges) {
+        if (!apart.empty() && range.first <= apart.back().last + 1) {
+            apart.back().last = std::max(apart.back().last, range.last);
+        } else {
+            apart.push_back(range);
         }
     }
-    return {places.begin(), places.end()};
+    if (apart.size() <= kPortRulesMost) return apart;
+    // The widest gaps stay, each known by the range behind it.
+    std::vector<std::size_t> behind(apart.size() - 1);
+    std::iota(behind.begin(), behind.end(), 1U);
+    const auto gap = [&](std::size_t i) { return apart[i].first - apart[i - 1].last; };
+    const auto kept = behind.begin() + (kPortRulesMost - 1);
+    std::ranges::nth_element(behind, kept, std::greater<>(), gap);
+    std::sort(behind.begin(), kept);
+    std::vector<PortRange> result;
+    std::size_t first = 0;
+    for (auto it = behind.begin(); it != kept; ++it) {
+        result.push_back({apart[first].first, apart[*it - 1].last});
+        first = *it;
+    }
+    result.push_back({apart[first].first, apart.back().last});
+    return result;
+}
+
+/// Own addresses of a VRF, and by IPv4 the loopback addresses, by which programs know the node, too. (IPv6's
+/// loopback address never leaves its interface: RFC 4291 2.5.3, which Linux enforces.) `elsewhere`: addresses
+/// of services that no interface here has, each as a network.
+std::vector<node::PublishedPlace> published_in(const model::Config& config, const model::Interface& shared,
+                                               std::set<Prefix>& elsewhere) {
+    static const auto loopback = *Prefix::parse("127.0.0.0/8");
+    const auto& vrf = shared.vrf;
+    std::set<IpAddress> own;
+    for (const auto& [name, interface] : config.interfaces) {
+        if (interface.vrf != vrf) continue;
+        for (const auto& one : interface.addresses)
+            own.insert(one.address);
+    }
+    Places places;
+    const auto publish = [&](model::Transport protocol, const IpAddress& address, PortRange ports,
+                             bool loops) {
+        places[{protocol, {address, static_cast<std::uint8_t>(address.bits())}}].insert(ports);
+        if (loops && address.is_v4()) places[{protocol, loopback}].insert(ports);
+    };
+    for (const auto& [name, forward] : config.port_forwards) {
+        if (forward.vrf == vrf)
+            publish(forward.protocol, forward.address, {forward.port, forward.port_last}, true);
+    }
+    for (const auto& [key, service] : config.services) {
+        if (service.vrf != vrf) continue;
+        for (const auto& frontend : service.frontends) {
+            const auto& address = frontend.address;
+            if (!frontend.external) continue;
+            const bool is_its =
+                std::ranges::find(shared.addresses, address, &Prefix::address) != shared.addresses.end();
+            if (own.contains(address)) {
+                publish(service.protocol, address, {frontend.port, frontend.port}, is_its);
+            } else {
+                elsewhere.insert({address, static_cast<std::uint8_t>(address.bits())});
+            }
+        }
+    }
+    std::vector<node::PublishedPlace> published;
+    for (const auto& [at, ranges] : places) {
+        for (const auto& range : joined(ranges))
+            published.push_back({std::get<0>(at), std::get<1>(at), range.first, range.last});
+    }
+    return published;
 }
 
 /// By which of its addresses the host speaks to what lies behind the router: one that the router knows.
@@ -129,7 +186,16 @@ Side side_of(const model::Config& config, const model::Port& port, bool first) {
     if (!first) return side;
     for (const auto& network : networks_behind(config, shared.vrf, side.left_out))
         side.interface.routes.push_back(route_by_router(network));
-    side.published = published_in(config, shared);
+    std::set<Prefix> elsewhere;
+    side.published = published_in(config, shared, elsewhere);
+    std::size_t addresses = 0;
+    for (const auto& address : elsewhere) {
+        if (++addresses <= kServiceAddressesMost) {
+            side.interface.routes.push_back(route_by_router(address));
+        } else {
+            ++side.left_out;
+        }
+    }
     for (const bool v4 : {true, false}) {
         const auto of_family = [v4](const auto& place) { return place.at.address.is_v4() == v4; };
         if (std::ranges::none_of(*side.published, of_family)) continue;

@@ -24,8 +24,12 @@ inline constexpr std::uint32_t kPublishedTable = 9300;
 /// as one: the host's own default route.
 inline constexpr std::size_t kNetworksMost = 1000;
 
-/// Nor more places of services than these by rules of its own.
-inline constexpr std::size_t kPlacesMost = 512;
+/// Nor routes of its own to more addresses of services that are nobody's on this node.
+inline constexpr std::size_t kServiceAddressesMost = 16384;
+/// The kernel asks its rules one by one. Of more ports than these, of one address and protocol, those that
+/// are closest together become one rule with what is between them: of a thousand node ports, most of their
+/// range.
+inline constexpr std::size_t kPortRulesMost = 32;
 
 struct Side {
     std::string port;
@@ -35,7 +39,7 @@ struct Side {
     std::vector<Prefix> kept;  ///< addresses that the host keeps or loses by itself
     /// Nothing: another port of the namespace, the first, sees to its rules.
     std::optional<std::vector<node::PublishedPlace>> published;
-    std::size_t left_out = 0;  ///< networks beyond kNetworksMost
+    std::size_t left_out = 0;  ///< networks and addresses beyond kNetworksMost and kServiceAddressesMost
 };
 
 /// Of each port with a host that is up, in the order of their names.

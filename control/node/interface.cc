@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <set>
 #include <thread>
+#include <tuple>
 
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
@@ -239,6 +241,11 @@ std::vector<Message> stale_addresses(Netlink& netlink, const Link& link, const I
 
 std::vector<Message> stale_routes(Netlink& netlink, const Link& link, const InterfaceConfig& config) {
     std::vector<Message> stale;
+    std::set<std::tuple<std::uint32_t, Prefix>> wanted;
+    for (const auto& route : config.routes) {
+        const auto& to = route.destination;
+        wanted.emplace(route.table.value_or(RT_TABLE_MAIN), Prefix{to.network(), to.length});
+    }
     for (const auto family : kFamilies) {
         Message question;
         auto* header = question.start(RTM_GETROUTE, 0);
@@ -255,13 +262,10 @@ std::vector<Message> stale_routes(Netlink& netlink, const Link& link, const Inte
                 if (type == RTA_DST) destination = ip_of(attribute);
             });
             if (out != static_cast<std::uint32_t>(link.index)) return;
-            const auto same = [&](const Route& wanted) {
-                const auto& to = wanted.destination;
-                return family_of(to.address) == family && to.length == info->rtm_dst_len &&
-                       (to.length == 0 || destination == to.network()) &&
-                       wanted.table.value_or(RT_TABLE_MAIN) == table;
-            };
-            if (std::ranges::none_of(config.routes, same)) stale.push_back(deletion_of(answer, RTM_DELROUTE));
+            // A default route is told without a destination.
+            const auto to = destination.value_or(*IpAddress::parse(family == AF_INET ? "0.0.0.0" : "::"));
+            if (!wanted.contains({table, Prefix{to, info->rtm_dst_len}}))
+                stale.push_back(deletion_of(answer, RTM_DELROUTE));
         });
     }
     return stale;

@@ -121,6 +121,70 @@ TEST(Sides, PublishInOneTableByRulesOfTheNamespacesFirstPort) {
     EXPECT_TRUE(sides[1].interface.routes.empty());
 }
 
+/// A service of the VRF "default" that answers from outside at one place.
+void add_external(model::Config& config, const std::string& name, const char* address, std::uint16_t port) {
+    model::Service service;
+    service.namespace_ = "default";
+    service.name = name;
+    service.vrf = "default";
+    model::Frontend frontend;
+    frontend.address = ip(address);
+    frontend.port = port;
+    frontend.external = true;
+    service.frontends = {frontend};
+    config.services.insert_or_assign(model::ServiceKey(service.key()), service);
+}
+
+TEST(Sides, LeadToServicesAddressesThatAreNobodysByRoutes) {
+    auto config = two_networks();
+    for (unsigned i = 0; i < 3000; ++i) {
+        const auto address = "203.0." + std::to_string(113 + i / 200) + "." + std::to_string(i % 200);
+        add_external(config, "s" + std::to_string(i), address.c_str(), 80);
+    }
+    const auto side = sides_of(config).at(0);
+    EXPECT_TRUE(side.published->empty());
+    EXPECT_TRUE(has_route(side, "203.0.113.0/32"));
+    EXPECT_TRUE(has_route(side, "203.0.127.199/32"));
+    EXPECT_EQ(side.interface.routes.size(), 3001U);  // and the pods' network
+    EXPECT_EQ(side.left_out, 0U);
+}
+
+TEST(Sides, AThousandNodePortsAreAFewRulesThatCoverAllOfThem) {
+    auto config = two_networks();
+    std::set<std::uint16_t> ports{80, 443};
+    for (unsigned i = 0; i < 1000; ++i)
+        ports.insert(static_cast<std::uint16_t>(30000 + i * 2719 % 2768));
+    for (const auto port : ports)
+        add_external(config, "s" + std::to_string(port), "192.0.2.2", port);
+    const auto side = sides_of(config).at(0);
+    ASSERT_TRUE(side.published.has_value());
+    EXPECT_EQ(side.published->size(), 2 * kPortRulesMost);  // the address, and those that loop back
+    for (const auto port : ports) {
+        for (const char* at : {"192.0.2.2/32", "127.0.0.0/8"}) {
+            const auto holds = [&](const node::PublishedPlace& place) {
+                return place.at == prefix(at) && place.first <= port && port <= place.last;
+            };
+            EXPECT_EQ(std::ranges::count_if(*side.published, holds), 1) << port << " at " << at;
+        }
+    }
+    for (const auto& place : *side.published) {
+        EXPECT_TRUE(place.first >= 30000 || place.first == place.last)
+            << "what lies between 443 and 30000 is the node's own";
+    }
+}
+
+TEST(Sides, FewNodePortsAreRulesOfTheirOwn) {
+    auto config = two_networks();
+    for (const std::uint16_t port : std::initializer_list<std::uint16_t>{30000, 30001, 30005})
+        add_external(config, "s" + std::to_string(port), "192.0.2.2", port);
+    const std::vector<node::PublishedPlace> expected{
+        {model::Transport::tcp, prefix("127.0.0.0/8"), 30000, 30001},
+        {model::Transport::tcp, prefix("127.0.0.0/8"), 30005, 30005},
+        {model::Transport::tcp, prefix("192.0.2.2/32"), 30000, 30001},
+        {model::Transport::tcp, prefix("192.0.2.2/32"), 30005, 30005}};
+    EXPECT_EQ(sides_of(config).at(0).published, expected);
+}
+
 node::InterfaceState kernel_state() {
     node::InterfaceState state;
     state.mac = MacAddress::parse("02:00:00:00:00:01").value();

@@ -94,13 +94,9 @@ TEST_F(ServiceAllocation, TwoServicesExchangeTheirNodePorts) {
     };
     using Ports = std::map<std::string, std::uint16_t>;
     tell(service("a", with(30001)) + service("b", with(30002)));
-    ASSERT_TRUE(eventually([&] {
-        return ports() == Ports{{"a", 30001}, {"b", 30002}};
-    }));
+    ASSERT_TRUE(eventually([&] { return ports() == Ports{{"a", 30001}, {"b", 30002}}; }));
     tell(service("a", with(30002)) + service("b", with(30001)));
-    EXPECT_TRUE(eventually([&] {
-        return ports() == Ports{{"a", 30002}, {"b", 30001}};
-    }));
+    EXPECT_TRUE(eventually([&] { return ports() == Ports{{"a", 30002}, {"b", 30001}}; }));
     EXPECT_TRUE(services.view().faults.empty());
 }
 
