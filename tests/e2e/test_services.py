@@ -272,7 +272,7 @@ def test_a_balancer_speaks_for_its_address_on_the_link(cluster):
     """An address of the link that nobody has: ARP and ND are answered for it, and a port says how many are here."""
     balancer = {4: "192.0.2.80", 6: "2001:db8:2::80"}
     lb = service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000,
-                 loadBalancerSourceRanges=["0.0.0.0/0", f"{OUTSIDE[6]}/128"])
+                 loadBalancerSourceRanges=["0.0.0.0/0", f"{OUTSIDE[6]}/128", f"{NODE[6]}/128"])
     lb["status"] = {"loadBalancer": {"ingress": [{"ip": address} for address in balancer.values()]}}
     cluster.write("web.yaml", lb)
     cluster.slices(READY, None, None)
@@ -285,6 +285,10 @@ def test_a_balancer_speaks_for_its_address_on_the_link(cluster):
         with cluster.echoing(family) as servers:
             ask(outside, family, balancer[family], 80, times=5)
             assert servers[0].peers == [OUTSIDE[family]] * 5
+            process.wait_until(lambda: balancer[family] in cluster.machine.space.output("ip", f"-{family}", "route"), 10,
+                               "the node to know the way to the balancer's address")
+            ask(cluster.machine.host, family, balancer[family], 80, times=5)
+            assert servers[0].peers[5:] == [NODE[family]] * 5
     assert asked() == (1, "200")
     cluster.slices(None, None, None)
     process.wait_until(lambda: asked() == (0, "503"), 10, "nobody to be here")
