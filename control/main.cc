@@ -46,6 +46,7 @@
 #include "service/services.h"
 #include "source/applied.h"
 #include "source/directory.h"
+#include "source/kept.h"
 #include "source/merged.h"
 #include "store/config_history.h"
 #include "store/database.h"
@@ -256,6 +257,11 @@ void look_after(const std::stop_token& stopping, pod::Attachments& attachments) 
     }
 }
 
+/// Beside the store: "control.manifests.db".
+std::string manifests_store(const Settings& settings) {
+    return std::filesystem::path(settings.store).replace_extension("manifests.db");
+}
+
 void run(const Settings& settings, const sigset_t& signals) {
     make_directory(settings.run_dir);
     make_directory(std::filesystem::path(settings.api_socket).parent_path());
@@ -269,11 +275,16 @@ void run(const Settings& settings, const sigset_t& signals) {
     pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     host::Absent absent;
+    std::optional<store::Database> kept_database;
+    std::optional<source::Kept> kept;
     std::optional<source::Directory> directory;
     source::Applied applied(database);
     std::vector<source::Source*> sources;
-    if (!settings.manifests.empty())
-        sources.push_back(&directory.emplace(source::DirectoryOptions{.path = settings.manifests}));
+    if (!settings.manifests.empty()) {
+        kept_database.emplace(manifests_store(settings), source::Kept::migrations());
+        kept.emplace(*kept_database, settings.manifests);
+        sources.push_back(&directory.emplace(source::DirectoryOptions{.path = settings.manifests}, &*kept));
+    }
     sources.push_back(&applied);
     source::Merged manifests(sources);
     service::Services services(service_settings(settings), database, &manifests);

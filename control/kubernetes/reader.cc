@@ -341,6 +341,10 @@ void erase(Objects& objects, const AnyObject& object) {
     std::visit(Erase{objects}, object);
 }
 
+AnyObject moved(const AnyObject& object, const Origin& origin) {
+    return std::visit([&](const auto& stored) -> AnyObject { return Stored(*stored, origin); }, object);
+}
+
 Objects objects_of(const Documents& documents) {
     Objects objects;
     for (const auto& document : documents.documents) {

@@ -71,6 +71,8 @@ Documents read_documents(std::string_view text, const std::string& file);
 /// Puts an object into its map, in place of what has its key; takes what has its key away.
 void put(Objects& objects, const AnyObject& object);
 void erase(Objects& objects, const AnyObject& object);
+/// The same object from another place.
+AnyObject moved(const AnyObject& object, const Origin& origin);
 /// All that was read.
 Objects objects_of(const Documents& documents);
 

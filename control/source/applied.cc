@@ -24,12 +24,6 @@ Fault fault_of(const DocumentFault& fault) {
     return {"", to_string(fault)};
 }
 
-/// The same object from another place.
-AnyObject moved(const AnyObject& object, const kubernetes::Origin& origin) {
-    return std::visit([&](const auto& stored) -> AnyObject { return kubernetes::Stored(*stored, origin); },
-                      object);
-}
-
 }  // namespace
 
 const std::vector<store::Migration>& migrations() {
@@ -97,7 +91,7 @@ Applied::Objects Applied::read(const std::string& text, std::vector<DocumentFaul
     Objects objects;
     for (const auto& document : read.documents) {
         for (const auto& object : document.objects)
-            objects.push_back(moved(object, {place_, 0}));
+            objects.push_back(kubernetes::moved(object, {place_, 0}));
     }
     return objects;
 }

@@ -23,6 +23,7 @@
 #include "viaduct/http.h"
 
 #include "source/files.h"
+#include "source/kept.h"
 #include "source/manifests.h"
 
 namespace viaduct::source {
@@ -41,7 +42,7 @@ constexpr std::size_t kLoggedMost = 10;
 
 class Directory::Watch {
 public:
-    explicit Watch(DirectoryOptions options) : options_(std::move(options)) {
+    Watch(DirectoryOptions options, Kept* kept) : options_(std::move(options)), kept_(kept) {
         if (!inotify_.valid())
             throw std::runtime_error("the kernel gives no inotify to watch " + options_.path +
                                      " by: " + std::strerror(errno));
@@ -98,10 +99,14 @@ private:
     void read_one(const std::string& name);
     void forget(const std::string& name);
     void in_trouble(std::string trouble);
+    void recall(const Manifests::FileName& name);
+    void recall_all();
     void deliver();
+    void keep();
     void log_faults(const Snapshot& before, const Snapshot& now) const;
 
     const DirectoryOptions options_;
+    Kept* const kept_;  ///< null: nothing is kept
     const http::Descriptor inotify_{::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
     const http::Descriptor bell_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     Listener listener_;
@@ -125,8 +130,9 @@ private:
     Clock::time_point path_checked_;
     Clock::time_point links_checked_;
     Clock::time_point all_checked_;
-    std::string text_;  ///< of the file that is being read; kept for its memory
-    std::string told_;  ///< the trouble in the latest snapshot
+    std::string text_;                 ///< of the file that is being read; kept for its memory
+    std::string told_;                 ///< the trouble in the latest snapshot
+    bool recalls_ = kept_ != nullptr;  ///< what was kept before the start still counts
 
     mutable std::mutex mutex_;
     SnapshotPtr latest_;
@@ -284,7 +290,8 @@ void Directory::Watch::follow_path() {
 }
 
 void Directory::Watch::let_go(const std::string& why) {
-    const bool before = latest() != nullptr;
+    recall_all();
+    const bool before = latest() != nullptr || manifests_.files() > 0;
     in_trouble("the directory " + options_.path + " is not there to be read (" + why + "); " +
                (before ? "what it said last stays in force until it is back"
                        : "nothing comes from it until it is there"));
@@ -306,6 +313,7 @@ bool Directory::Watch::read_everything(const std::stop_token& stopping) {
     }
     read_all_ = false;
     all_checked_ = Clock::now();
+    if (there.empty()) recall_all();
     if (replaced_ && there.empty() && manifests_.files() > 0) {
         in_trouble("the directory " + options_.path +
                    " was replaced by an empty one; what it said last stays in force until there is a "
@@ -370,12 +378,16 @@ void Directory::Watch::read_one(const std::string& name) {
         return;
     }
     if (file.found == Found::nothing) return forget(name);
+    const bool first = !seen_.contains(name);
     auto& seen = seen_[name];
     if (seen.name == nullptr) seen.name = std::make_shared<const std::string>(name);
     if (file.found == Found::unreadable) {
+        if (first) recall(seen.name);
         manifests_.put_unreadable(seen.name, file.reason);
     } else {
-        manifests_.put(seen.name, kubernetes::read_documents(text_, seen.name, pool_));
+        auto documents = kubernetes::read_documents(text_, seen.name, pool_);
+        if (first && !documents.faults.empty()) recall(seen.name);
+        manifests_.put(seen.name, std::move(documents));
     }
     seen.signature = file.signature;
     seen.looked_at = file.looked_at;
@@ -405,11 +417,51 @@ void Directory::Watch::in_trouble(std::string trouble) {
     trouble_ = std::move(trouble);
 }
 
+/// What a file said before the start is in force until it says something else.
+void Directory::Watch::recall(const Manifests::FileName& name) {
+    if (!recalls_) return;
+    try {
+        manifests_.put(name, kept_->documents(name, pool_));
+        manifests_.snapshot();
+    } catch (const store::Error& error) {
+        recalls_ = false;
+        spdlog::error("{}: what it said before the start is lost: {}", this->name(), error.what());
+    }
+}
+
+/// What the directory said before the start, unless this is the same one, which has lost its files one by one
+/// then.
+void Directory::Watch::recall_all() {
+    if (!recalls_ || manifests_.files() > 0) return;
+    try {
+        const auto before = kept_->identity();
+        if (!before ||
+            (directory_.valid() && *before == DirectoryIdentity{identity_.device, identity_.inode}))
+            return;
+        for (const auto& file : kept_->files()) {
+            auto& seen = seen_[file];
+            seen.name = std::make_shared<const std::string>(file);
+            recall(seen.name);
+        }
+    } catch (const store::Error& error) {
+        recalls_ = false;
+        spdlog::error("{}: what it said before the start is lost: {}", name(), error.what());
+    }
+}
+
+/// Only of what is really there: what stays in force for want of it is kept already.
+void Directory::Watch::keep() {
+    if (kept_ == nullptr || !directory_.valid() || read_all_ || !told_.empty()) return;
+    recalls_ = false;
+    kept_->note({identity_.device, identity_.inode}, manifests_.take_changes());
+}
+
 /// Where there is something new.
 void Directory::Watch::deliver() {
     const auto before = latest();
-    // Before everything has been read once there is nothing to tell.
-    if (before == nullptr && (!directory_.valid() || read_all_)) return;
+    // Before everything has been read once there is nothing to tell but what was kept.
+    const bool whole = directory_.valid() ? !read_all_ : manifests_.files() > 0;
+    if (before == nullptr && !whole) return;
     auto trouble = this->trouble();
     if (before != nullptr && !manifests_.changed() && trouble == told_) return;
     auto now = std::make_shared<Snapshot>(manifests_.snapshot());
@@ -426,6 +478,7 @@ void Directory::Watch::deliver() {
         latest_ = now;
     }
     if (is_new) listener_(std::move(now));
+    keep();
 }
 
 void Directory::Watch::log_faults(const Snapshot& before, const Snapshot& now) const {
@@ -443,7 +496,8 @@ void Directory::Watch::log_faults(const Snapshot& before, const Snapshot& now) c
     if (count > kLoggedMost) spdlog::warn("{}: and {} more faults", name(), count - kLoggedMost);
 }
 
-Directory::Directory(DirectoryOptions options) : watch_(std::make_unique<Watch>(std::move(options))) {}
+Directory::Directory(DirectoryOptions options, Kept* kept)
+    : watch_(std::make_unique<Watch>(std::move(options), kept)) {}
 Directory::~Directory() = default;
 
 std::string Directory::name() const {

@@ -10,7 +10,8 @@
 //
 // A directory that is not there any more, or is replaced by an empty one (an unmounted volume leaves one),
 // takes nothing away: what it said last stays, and `trouble` says so. Files that are deleted one by one are
-// deleted objects, also when the directory follows them.
+// deleted objects, also when the directory follows them. All this holds over a restart as well, where there
+// is a copy (kept.h) of what it said before.
 #pragma once
 
 #include <chrono>
@@ -20,6 +21,8 @@
 #include "source/source.h"
 
 namespace viaduct::source {
+
+class Kept;
 
 struct DirectoryOptions {
     std::string path;  ///< may be a link; need not be there yet
@@ -36,7 +39,8 @@ struct DirectoryOptions {
 
 class Directory final : public Source {
 public:
-    explicit Directory(DirectoryOptions options);
+    /// `kept`: of this directory, and outlives this; null: nothing stays over a restart.
+    explicit Directory(DirectoryOptions options, Kept* kept = nullptr);
     ~Directory() override;
 
     [[nodiscard]] std::string name() const override;

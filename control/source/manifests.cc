@@ -118,6 +118,7 @@ void Manifests::settle(const ObjectId& id) {
     for (const auto& object : in_force)
         kubernetes::erase(now_.objects, object);
     in_force.clear();
+    changed_.insert(id);
     if (document == nullptr) {
         claims_.erase(found);
         return;
@@ -151,6 +152,16 @@ void Manifests::tell_faults(const std::string& name) {
     } else {
         now_.faults.insert_or_assign(name, std::move(faults));
     }
+}
+
+std::vector<InForce> Manifests::take_changes() {
+    std::vector<InForce> changes;
+    changes.reserve(changed_.size());
+    for (const auto& id : std::exchange(changed_, {})) {
+        const auto claim = claims_.find(id);
+        changes.push_back({id, claim == claims_.end() ? std::vector<AnyObject>() : claim->second.in_force});
+    }
+    return changes;
 }
 
 Snapshot Manifests::snapshot() {

@@ -16,6 +16,7 @@
 
 #include "kubernetes/objects.h"
 #include "kubernetes/reader.h"
+#include "source/kept.h"
 #include "source/source.h"
 
 namespace viaduct::source {
@@ -35,6 +36,8 @@ public:
     /// Brings the objects to what files say since the last call, and returns everything; `trouble` and
     /// `read_at` are the caller's to say.
     Snapshot snapshot();
+    /// What is in force of the objects that snapshots changed since the last call.
+    std::vector<InForce> take_changes();
     /// Whether a file was put or erased since.
     [[nodiscard]] bool changed() const { return !touched_.empty() || !files_touched_.empty(); }
     [[nodiscard]] std::size_t files() const { return files_.size(); }
@@ -66,6 +69,7 @@ private:
     std::map<kubernetes::ObjectId, Claim> claims_;
     std::set<kubernetes::ObjectId> touched_;  ///< objects that may have to change
     std::set<std::string> files_touched_;     ///< files whose faults may have to change
+    std::set<kubernetes::ObjectId> changed_;  ///< objects that did change
     Snapshot now_;
 };
 
