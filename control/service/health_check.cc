@@ -9,6 +9,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -27,6 +28,7 @@ using Tcp = asio::ip::tcp;
 namespace {
 
 constexpr std::chrono::seconds kIdle{10};
+constexpr std::chrono::milliseconds kAcceptAgain{100};
 constexpr unsigned kConnectionsMost = 256;
 constexpr std::uint32_t kHeaderMost = 8192;
 
@@ -54,9 +56,11 @@ struct HealthCheckServer::State {
             : state(server), acceptor(server.context), port(number) {}
         void open();
         void accept();
+        void accept_later();
 
         State& state;
         Tcp::acceptor acceptor;
+        asio::steady_timer pause{state.context};
         const std::uint16_t port;
     };
     struct Connection : std::enable_shared_from_this<Connection> {
@@ -115,9 +119,18 @@ void HealthCheckServer::State::Listener::open() {
 void HealthCheckServer::State::Listener::accept() {
     acceptor.async_accept([self = shared_from_this()](error_code error, Tcp::socket socket) {
         if (!self->acceptor.is_open()) return;
-        if (!error && self->state.connections < kConnectionsMost)
+        if (error) return self->accept_later();
+        if (self->state.connections < kConnectionsMost)
             std::make_shared<Connection>(self->state, std::move(socket), self->port)->read();
         self->accept();
+    });
+}
+
+/// Whoever waits stays in the kernel's queue; descriptors that are all taken come back by and by.
+void HealthCheckServer::State::Listener::accept_later() {
+    pause.expires_after(kAcceptAgain);
+    pause.async_wait([self = shared_from_this()](error_code) {
+        if (self->acceptor.is_open()) self->accept();
     });
 }
 

@@ -1,9 +1,9 @@
 // What a directory of manifests said last, on disk: a node that starts while its directory is not there (a
 // volume that is not mounted yet), or while somebody has spoilt a file in it, has the services that it had.
 //
-// The directory is the truth, and this a copy that follows it a moment later, whatever was said at one instant
-// in one transaction. It lies in a file of its own, so that tens of thousands of manifests that are read anew
-// keep nobody waiting who is about to plug a pod in.
+// The directory is the truth, and this a copy that follows it a moment later, whatever was said at one
+// instant in one transaction. It lies in a file of its own, so that tens of thousands of manifests that are
+// read anew keep nobody waiting who is about to plug a pod in.
 #pragma once
 
 #include <condition_variable>
