@@ -441,6 +441,11 @@ std::vector<Port*> Dataplane::ports_to_tend() const {
     return found;
 }
 
+void Dataplane::wake_workers() {
+    const std::scoped_lock lock(state_->mutex);
+    state_->wake_all();
+}
+
 void Dataplane::tick() {
     auto& s = *state_;
     s.crew.now.store(options_.clock(), std::memory_order_relaxed);

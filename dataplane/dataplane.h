@@ -175,6 +175,10 @@ public:
     /// and that is no configuration has changed, such as a neighbour's address. Never waits.
     void request_resolve();
 
+    /// Has every worker look at its queues and at the clock now, and not at the end of a sleep: for whoever
+    /// waits for that. Never waits.
+    void wake_workers();
+
     /// Slow work, to be called about ten times a second by one thread: ageing, link changes, spreading of
     /// queues.
     void tick();

@@ -129,6 +129,7 @@ void Bench::settle() {
             if (dataplane_->workers()[i].turns >= turns[i] + 2) ++i;
             if (std::chrono::steady_clock::now() > deadline)
                 throw std::runtime_error("the dataplane does not come to rest");
+            dataplane_->wake_workers();
             std::this_thread::yield();
         }
         if (before && quiet()) return;
@@ -157,6 +158,7 @@ void Bench::advance_clock(std::uint32_t seconds) {
         if (std::none_of(workers.begin(), workers.end(), behind)) break;
         if (std::chrono::steady_clock::now() > deadline)
             throw std::runtime_error("the workers do not look for flows that have timed out");
+        dataplane_->wake_workers();
         std::this_thread::yield();
     }
 }
