@@ -137,6 +137,7 @@ def test_endpoints_that_drain_and_go(cluster):
         hosts.exchange(kept, b"still there")
         cluster.slices({"ready": False, "serving": False}, READY, READY)
         cluster.wait_for_endpoints(4)
+        kept.settimeout(2)
         with pytest.raises((OSError, process.Failed)):
             hosts.exchange(kept, b"gone")
     # Nobody is left: refused at once, and not after a time-out.

@@ -371,15 +371,15 @@ TYPED_TEST(FlowTableTest, TheWorstGivesWayFirst) {
 }
 
 TYPED_TEST(FlowTableTest, EstablishedFlowsOutliveAFlood) {
-    constexpr std::uint32_t kEntries = 50'000;
-    constexpr std::uint32_t kEstablished = 500;
+    constexpr std::uint32_t kEntries = 20'000;
+    constexpr std::uint32_t kEstablished = 200;
     this->make(kEntries);
     for (std::uint32_t number = 0; number < kEstablished; ++number) {
         const auto pair = enter(*this->table, numbered_key<TypeParam>(number, kTcp));
         this->establish(pair, 0);
     }
     for (std::uint32_t number = 0; number < 10 * kEntries; ++number) {
-        const auto pair = enter(*this->table, numbered_key<TypeParam>(1'000'000 + number), number / 10'000);
+        const auto pair = enter(*this->table, numbered_key<TypeParam>(1'000'000 + number), number / 4'000);
         ASSERT_EQ(pair.result, TestFixture::Inserted::yes);
     }
     for (std::uint32_t number = 0; number < kEstablished; ++number)

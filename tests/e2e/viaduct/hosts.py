@@ -129,6 +129,7 @@ class EchoServer:
     def __init__(self, host, family, port):
         self.listener = listen(host, family, port)
         self.peers = []
+        self.served = None  # the connection that it is at
         self.thread = threading.Thread(target=self._serve)
 
     def _serve(self):
@@ -140,6 +141,7 @@ class EchoServer:
             except OSError:
                 return  # shut down
             self.peers.append(peer[0])
+            self.served = connection
             with connection:
                 connection.settimeout(20)
                 with contextlib.suppress(OSError):
@@ -152,6 +154,9 @@ class EchoServer:
 
     def __exit__(self, *_):
         self.listener.shutdown(socket.SHUT_RDWR)
+        # Its client may be one that nobody hears any more.
+        with contextlib.suppress(AttributeError, OSError):
+            self.served.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
 
