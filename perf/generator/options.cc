@@ -51,6 +51,7 @@ constexpr const char* kExamples =
     "    viaduct-pktgen --paths /tmp/vh0,/tmp/vh1 --flows 10000,10000 --watch --flood 10000000\n";
 
 constexpr std::uint32_t kPortsEnd = 65536;
+constexpr double kSliceLeast = 0.001;
 
 [[noreturn]] void refuse(const std::string& option, const std::string& reason) {
     throw Refused("--" + option, reason);
@@ -157,8 +158,17 @@ po::options_description described() {
     options.add_options()(
         "once", po::bool_switch(),
         "a measurement sends one frame of each flow, without a warm-up: how fast flows begin");
-    options.add_options()("watch", po::bool_switch(),
-                          "port 1 counts flows whose translated source changes, which lost their connection");
+    options.add_options()(
+        "watch", po::bool_switch(),
+        "port 1 counts flows whose translated addresses change, which lost their connection");
+    add("watch-destination", "", "IP",
+        "tell when port 1 heard nothing for this address for longer than 0.1 s, once it had heard any");
+    add("heard", "", "FILE",
+        "write for which address port 1 heard each flow last: 4 bytes a flow in network order, 0 for never; "
+        "a "
+        "block a measurement");
+    add("slice", "0", "S",
+        "count what comes back by destination in slices of so many seconds, from 0.001; 0: do not");
     add("flood", "0", "N",
         "beside the last measurement, flows of one frame each, which port 1 does not send back; it lasts "
         "until "
@@ -198,6 +208,12 @@ void read_kind(const Values& values, Options& options) {
     options.one_way = values.given("one-way");
     options.once = values.given("once");
     options.watch = values.given("watch");
+    if (!values.text("watch-destination").empty())
+        options.watch_destination = values.address("watch-destination");
+    options.heard = values.text("heard");
+    options.slice_seconds = values.seconds("slice", 0, 3600);
+    if (options.slice_seconds > 0 && options.slice_seconds < kSliceLeast)
+        refuse("slice", "must be 0 or at least 0.001");
     const auto room = std::uint64_t{options.source_addresses} * (kPortsEnd - kFloodPort);
     constexpr std::uint64_t most = 1'000'000'000;
     options.flood = values.whole("flood", 0, static_cast<std::uint32_t>(std::min(room, most)));

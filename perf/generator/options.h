@@ -34,12 +34,15 @@ struct Options {
     std::uint32_t destination_addresses = 1;  ///< from destination_ip on, flows in turn
     std::uint16_t source_port = 1024;         ///< first
     std::uint16_t destination_port = 9;
-    bool one_way = false;                ///< port 1 does not send back what it hears
-    bool once = false;                   ///< a measurement is one frame of each flow, without a warm-up
-    bool watch = false;                  ///< port 1 counts flows whose source address and port change
-    std::uint32_t flood = 0;             ///< flows of one frame each, beside the last measurement
-    std::uint32_t flood_rate = 500'000;  ///< of them a second
-    std::string device_arguments;        ///< of net_virtio_user, besides the generator's own
+    bool one_way = false;                 ///< port 1 does not send back what it hears
+    bool once = false;                    ///< a measurement is one frame of each flow, without a warm-up
+    bool watch = false;                   ///< port 1 counts flows whose addresses and ports change
+    std::uint32_t watch_destination = 0;  ///< silences of this address are told; host byte order, 0: none
+    std::string heard;                    ///< file to write where port 1 heard each flow, empty for none
+    double slice_seconds = 0;             ///< what comes back is counted in slices of so long; 0: it is not
+    std::uint32_t flood = 0;              ///< flows of one frame each, beside the last measurement
+    std::uint32_t flood_rate = 500'000;   ///< of them a second
+    std::string device_arguments;         ///< of net_virtio_user, besides the generator's own
     std::string file_prefix;
     std::string json;  ///< file to write, "-" for standard output, empty for none
 };

@@ -40,6 +40,28 @@ Json::Value sample_json(const Sample& sample) {
     return json;
 }
 
+Json::Value silences_json(const SeenFlows& seen) {
+    Json::Value json(Json::arrayValue);
+    for (const auto& silence : seen.silences) {
+        auto& one = json.append(Json::objectValue);
+        one["begin"] = silence.begin;
+        one["end"] = silence.end;
+    }
+    return json;
+}
+
+Json::Value slices_json(const SeenFlows& seen) {
+    if (seen.slices.empty()) return {};
+    Json::Value json(Json::objectValue);
+    json["begin"] = seen.slices_begin;
+    for (const auto& slices : seen.slices) {
+        auto& returned = json["returned"].append(Json::arrayValue);
+        for (const auto frames : slices)
+            returned.append(frames);
+    }
+    return json;
+}
+
 }  // namespace
 
 std::string to_text(const Measurement& measurement) {
@@ -75,6 +97,8 @@ Json::Value to_json(const Measurement& measurement) {
     json["idle"] = idle_share(measurement);
     json["on_cpu"] = measurement.on_cpu;
     json["sample"] = sample_json(measurement.sample);
+    json["silences"] = silences_json(measurement.seen);
+    json["slices"] = slices_json(measurement.seen);
     auto& latency = json["latency_us"] = Json::objectValue;
     constexpr std::array<std::pair<const char*, double>, 4> shares{
         {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}}};

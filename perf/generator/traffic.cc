@@ -48,7 +48,7 @@ struct ArpFrame {
 }  // namespace
 
 Traffic::Traffic(const Options& options, rte_mempool* frames, const std::atomic<bool>& stopped)
-    : options_(options), frames_(frames), stopped_(stopped) {}
+    : options_(options), frames_(frames), stopped_(stopped), sightings_(options) {}
 
 Traffic::~Traffic() {
     rte_pktmbuf_free_bulk(stock_.data(), stocked_);
@@ -68,28 +68,20 @@ void Traffic::keep(rte_mbuf* frame) {
     }
 }
 
-void Traffic::watch(const Frame& frame) {
-    if (frame.mark.flow >= sources_.size()) return;
-    auto& before = sources_[frame.mark.flow];
-    const auto source = std::uint64_t{frame.ip.src_addr} << 16U | frame.udp.src_port;
-    if (before != 0 && before != source) ++counts_.moved;
-    before = source;
-}
-
 /// Counts a frame at port 1, and turns it round if it is to go back.
-bool Traffic::hear_far(rte_mbuf* heard) {
+bool Traffic::hear_far(rte_mbuf* heard, std::uint64_t now) {
     auto* const data = rte_pktmbuf_mtod(heard, void*);
     auto* const frame = our_frame(data, heard->data_len);
     if (frame == nullptr) {
         answer_foreign(Ports::kFar, heard);
         return false;
     }
+    if (sightings_.heard_far(*frame, now)) ++counts_.moved;
     if (frame->mark.flow == Mark::kFlood) {
         ++counts_.flood_reached;
         keep(heard);
         return false;
     }
-    if (options_.watch) watch(*frame);
     if (!sample_.taken) [[unlikely]]
         sample_ = {true, frame != data, *frame};
     const bool counts = is_since(frame->mark.sequence, first_);
@@ -111,7 +103,7 @@ bool Traffic::reflect_far(std::uint64_t now) {
     if (count == 0) return false;
     std::uint16_t back = 0;
     for (std::uint16_t i = 0; i < count; ++i)
-        if (hear_far(heard[i])) heard[back++] = heard[i];
+        if (hear_far(heard[i], now)) heard[back++] = heard[i];
     if (options_.one_way) last_heard_ = now;
     const auto sent = rte_eth_tx_burst(Ports::kFar, 0, heard.data(), back);
     if (sent < back) {
@@ -135,6 +127,7 @@ bool Traffic::hear_near(std::uint64_t now) {
         }
         if (is_since(frame.mark.sequence, first_)) {
             ++counts_.returned;
+            sightings_.heard_near(frame, now);
             acknowledge(frame.mark.sequence);
             if (!timed) {
                 latency_->add(static_cast<std::uint32_t>(now) - frame.mark.time);
@@ -349,7 +342,7 @@ bool Traffic::ended(const Flows& flows, std::uint64_t now, std::uint64_t end) co
 }
 
 Measurement Traffic::measure(Flows& flows, bool flood) {
-    if (options_.watch && sources_.size() != flows.count()) sources_.assign(flows.count(), 0);
+    sightings_.begin(flows.count(), rte_rdtsc());
     sample_ = {};
     if (!options_.once) warm_up(flows);
     Measurement result;
@@ -362,6 +355,7 @@ Measurement Traffic::measure(Flows& flows, bool flood) {
     const auto cpu_start = cpu_seconds();
     const auto start = rte_rdtsc();
     const auto end = start + cycles(options_.seconds);
+    sightings_.begin(flows.count(), start);
     auto next_second = start + second;
     flood_start_ = flood ? start : 0;
     first_round_ = options_.once ? 0 : flows.count();
@@ -380,7 +374,9 @@ Measurement Traffic::measure(Flows& flows, bool flood) {
     result.carried = carried();
     result.idle_cycles = counts_.idle_cycles;
     flood_start_ = 0;
+    result.seen = sightings_.end(now);
     drain();
+    sightings_.write_heard();
     latency_ = nullptr;
     result.counts = counts_;
     result.sample = sample_;

@@ -12,6 +12,7 @@
 #include "frame.h"
 #include "latency.h"
 #include "options.h"
+#include "sightings.h"
 
 struct rte_mbuf;
 struct rte_mempool;
@@ -25,7 +26,7 @@ struct Counts {
     std::uint64_t returned = 0;     ///< heard by port 0
     std::uint64_t far_dropped = 0;  ///< heard by port 1, whose queue had no room to send them back
     std::uint64_t foreign = 0;      ///< heard by either, and none of ours
-    std::uint64_t moved = 0;        ///< heard by port 1 with another source than before of the same flow
+    std::uint64_t moved = 0;        ///< heard by port 1 with other addresses than before of the same flow
     std::uint64_t flood_sent = 0;   ///< not in `sent`
     std::uint64_t flood_reached = 0;
     std::uint64_t stalls = 0;       ///< times that the window stayed full for 20 ms and was given up for lost
@@ -49,6 +50,8 @@ struct Measurement {
     std::vector<double> second_mpps;  ///< both ways added, of each whole second
     Sample sample;
     Latency latency;  ///< there and back, one frame of each burst
+
+    SeenFlows seen;
 
     bool one_way = false;
 
@@ -77,11 +80,10 @@ private:
 
     bool reflect_far(std::uint64_t now);
     bool hear_near(std::uint64_t now);
-    bool hear_far(rte_mbuf* heard);
+    bool hear_far(rte_mbuf* heard, std::uint64_t now);
     bool send(Flows& flows, std::uint64_t now);
     bool send_flood(const Flows& flows, std::uint64_t now);
     void acknowledge(std::uint32_t sequence);
-    void watch(const Frame& frame);
     void keep(rte_mbuf* frame);
     std::span<rte_mbuf*> take(std::uint16_t count);
     std::uint16_t transmit(std::span<rte_mbuf*> frames);
@@ -103,12 +105,12 @@ private:
     Counts counts_;
     Latency* latency_ = nullptr;
     Sample sample_;
-    std::uint32_t next_ = 0;                     ///< sequence number of the next frame
-    std::uint32_t first_ = 0;                    ///< of this measurement
-    std::uint32_t acknowledged_ = 0;             ///< all before this one came back or are lost
-    std::uint64_t first_round_ = 0;              ///< frames sent of the warm-up's round of all flows
-    std::uint64_t flood_start_ = 0;              ///< TSC; 0: no flood
-    std::vector<std::uint64_t> sources_;         ///< with --watch: last source address and port of each flow
+    std::uint32_t next_ = 0;          ///< sequence number of the next frame
+    std::uint32_t first_ = 0;         ///< of this measurement
+    std::uint32_t acknowledged_ = 0;  ///< all before this one came back or are lost
+    std::uint64_t first_round_ = 0;   ///< frames sent of the warm-up's round of all flows
+    std::uint64_t flood_start_ = 0;   ///< TSC; 0: no flood
+    Sightings sightings_;
     std::uint64_t last_heard_ = 0;               ///< TSC
     std::array<rte_mbuf*, kBurstMost> stock_{};  ///< frames that came back, to be sent again
     std::uint16_t stocked_ = 0;
