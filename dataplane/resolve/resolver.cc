@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bitset>
 #include <optional>
+#include <span>
 
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
@@ -16,6 +17,7 @@
 #include "resolve/packet.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
+#include "resolve/service.h"
 
 namespace viaduct::dataplane {
 
@@ -199,6 +201,9 @@ void Resolver::resolve_flows(const Item* items, std::uint16_t count) {
         Entry<Key> entry;
     };
     const auto& table = forwarder_.flows().of<Key>();
+    std::array<const Packet*, kBurst> packets;
+    std::transform(items, items + count, packets.begin(), [](const Item& item) { return &item.packet; });
+    fetch_services(tables(), std::span(packets).first(count));
     std::array<Decision, kBurst> decisions;
     std::bitset<kBurst> later;
     std::bitset<kBurst> crowded;

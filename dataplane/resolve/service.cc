@@ -1,6 +1,7 @@
 #include "resolve/service.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include <spdlog/fmt/fmt.h>
@@ -81,7 +82,7 @@ std::uint16_t balanced(const Context& context, const ServiceEntry& service, cons
             return least_loaded(context, service, pool);
     }
     const auto hash = maglev_hash(context.packet, service);
-    return pool.members[pool.maglev[maglev_slot(hash, pool.maglev.size())]];
+    return pool.maglev[maglev_slot(hash, pool.maglev.size())];
 }
 
 /// The one that the client had last, if it still takes new flows.
@@ -103,6 +104,36 @@ Step refuse_for(Context& context, const ServiceEntry& service, Drop why, std::st
 }
 
 }  // namespace
+
+void fetch_services(const Tables& tables, std::span<const Packet* const> packets) {
+    const auto* services = tables.services.get();
+    if (services == nullptr || services->empty() || packets.size() < 2) return;
+    std::array<Services::Lookup, kBurst> lookups;
+    std::array<const std::uint16_t*, kBurst> slots{};
+    std::array<Services::Match, kBurst> matches;
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+        const auto& packet = *packets[i];
+        lookups[i] = {0, tables.interfaces[packet.routed.interface].zone, packet.protocol,
+                      packet.destination_port, &packet.destination};
+        services->fetch(lookups[i]);
+    }
+    for (std::size_t i = 0; i < packets.size(); ++i)
+        services->fetch_slots(lookups[i]);
+    for (std::size_t i = 0; i < packets.size(); ++i)
+        services->fetch_entry(lookups[i]);
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+        const auto [service, frontend] = matches[i] = services->find(lookups[i]);
+        if (service == nullptr) continue;
+        __builtin_prefetch(&service->counters(), 1);
+        const auto& pool = service->pool(packets[i]->v4, *frontend);
+        if (pool.maglev.empty()) continue;
+        slots[i] = &pool.maglev[maglev_slot(maglev_hash(*packets[i], *service), pool.maglev.size())];
+        __builtin_prefetch(slots[i]);
+    }
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+        if (slots[i] != nullptr) __builtin_prefetch(&matches[i].service->config().backends[*slots[i]]);
+    }
+}
 
 Services::Match service_at(const Context& context, const IpAddress& address, std::uint16_t port) {
     const auto* services = context.tables.services.get();

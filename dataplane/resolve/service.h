@@ -1,10 +1,16 @@
 // Which backend of a service a flow goes to: part of the destination stage.
 #pragma once
 
+#include <span>
+
 #include "resolve/nat.h"
 #include "tables/services.h"
 
 namespace viaduct::dataplane {
+
+/// Starts the loads of what `service_at` and `choose_backend` will read for packets of a burst (kBurst at
+/// most), step by step for all of them: so they wait for memory once a step, and not each for itself.
+void fetch_services(const Tables& tables, std::span<const Packet* const> packets);
 
 /// The service that is found at the packet's destination; `address` as rules know it.
 Services::Match service_at(const Context& context, const IpAddress& address, std::uint16_t port);

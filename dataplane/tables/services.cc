@@ -11,6 +11,8 @@ namespace viaduct::dataplane {
 
 namespace {
 
+constexpr std::size_t kCacheLine = 64;
+
 std::string label_of(const model::Service& service) {
     return service.namespace_ + "/" + service.name + "/" + service.port;
 }
@@ -29,8 +31,8 @@ ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_
     : config_(config),
       zone_(zone),
       id_(id_of(config)),
-      label_(label_of(config)),
-      counters_(std::move(counters)) {
+      counters_(std::move(counters)),
+      label_(label_of(config)) {
     const auto& frontends = config_.frontends;
     for (const bool v4 : {false, true}) {
         for (const bool local_only : {false, true}) {
@@ -38,7 +40,7 @@ ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_
                 return frontend.address.is_v4() == v4 && frontend.local_only == local_only;
             };
             if (std::ranges::any_of(frontends, asks))
-                fill(pools_[v4 ? 1 : 0][local_only ? 1 : 0], v4, local_only);
+                fill(pools_[v4 ? 0 : 1][local_only ? 1 : 0], v4, local_only);
         }
     }
 }
@@ -60,11 +62,20 @@ void ServiceEntry::fill(BackendPool& pool, bool v4, bool local_only) const {
         for (const auto i : pool.members)
             members.push_back({identity_of(backends[i]), backends[i].weight});
         pool.maglev = maglev_table(members);
+        for (auto& slot : pool.maglev)
+            slot = pool.members[slot];
     } else if (config_.balance != model::Balance::least_connections) {
         std::uint32_t sum = 0;
         for (const auto i : pool.members)
             pool.weights.push_back(sum += backends[i].weight);
     }
+}
+
+void ServiceEntry::fetch() const {
+    const auto* const first = reinterpret_cast<const std::byte*>(&config_.protocol);
+    const auto* const last = reinterpret_cast<const std::byte*>(&pools_) + sizeof(BackendPool);
+    for (const auto* line = first; line < last + kCacheLine - 1; line += kCacheLine)
+        __builtin_prefetch(line);
 }
 
 const model::Backend* ServiceEntry::backend(const IpAddress& address, std::uint16_t port) const {
@@ -81,15 +92,38 @@ std::uint64_t Services::hash_place(Zone zone, std::uint8_t protocol, const IpAdd
 
 Services::Match Services::find(Zone zone, std::uint8_t protocol, const IpAddress& address,
                                std::uint16_t port) const {
-    const auto hash = hash_place(zone, protocol, address, port);
-    const auto* shard = by_place_[shard_of(hash)].get();
+    return find({hash_place(zone, protocol, address, port), zone, protocol, port, &address});
+}
+
+void Services::fetch(Lookup& lookup) const {
+    lookup.hash = hash_place(lookup.zone, lookup.protocol, *lookup.address, lookup.port);
+    __builtin_prefetch(by_place_[shard_of(lookup.hash)].get());
+}
+
+void Services::fetch_slots(const Lookup& lookup) const {
+    const auto* shard = by_place_[shard_of(lookup.hash)].get();
+    if (shard == nullptr) return;
+    for (const auto& slot : *shard)
+        __builtin_prefetch(&slot);
+}
+
+void Services::fetch_entry(const Lookup& lookup) const {
+    const auto* shard = by_place_[shard_of(lookup.hash)].get();
+    if (shard == nullptr) return;
+    const auto found = std::ranges::find(*shard, lookup.hash, &Slot::hash);
+    if (found != shard->end()) found->service->fetch();
+}
+
+Services::Match Services::find(const Lookup& lookup) const {
+    const auto* shard = by_place_[shard_of(lookup.hash)].get();
     if (shard == nullptr) return {};
     for (const auto& slot : *shard) {
-        if (slot.hash != hash) continue;
+        if (slot.hash != lookup.hash) continue;
+        const auto& frontend = slot.frontend;
         const auto& service = *slot.service;
-        const auto& frontend = service.config().frontends[slot.frontend];
-        if (frontend.port == port && frontend.address == address && service.zone() == zone &&
-            static_cast<std::uint8_t>(service.config().protocol) == protocol)
+        if (frontend.port == lookup.port && frontend.address == *lookup.address &&
+            service.zone() == lookup.zone &&
+            static_cast<std::uint8_t>(service.config().protocol) == lookup.protocol)
             return {&service, &frontend};
     }
     return {};
@@ -192,14 +226,13 @@ std::shared_ptr<const Services> ServicesBuilder::build(const model::Config& conf
         if (is_new) zone->second = zone_of(service.vrf);
         if (counters == nullptr) counters = std::make_shared<ServiceCounters>();
         const auto entry = std::make_shared<const ServiceEntry>(service, zone->second, std::move(counters));
-        std::uint16_t index = 0;
         for (const auto& frontend : service.frontends) {
             const auto hash = Services::hash_place(entry->zone(), static_cast<std::uint8_t>(service.protocol),
                                                    frontend.address, frontend.port);
-            places[Services::shard_of(hash)].push_back({hash, entry, index++});
+            places[Services::shard_of(hash)].push_back({hash, entry, frontend});
         }
         const auto hash = mix(entry->id(), 0);
-        ids[Services::shard_of(hash)].push_back({hash, entry, 0});
+        ids[Services::shard_of(hash)].push_back({hash, entry, {}});
         ++next->size_;
     };
     auto announced = *built_->announced_;

@@ -28,7 +28,7 @@ struct ServiceCounters {
 /// One service's backends that take new flows, of one family.
 struct BackendPool {
     std::vector<std::uint16_t> members;  ///< indices into the service's backends
-    std::vector<std::uint16_t> maglev;   ///< slots, indices into `members`; for Balance::maglev
+    std::vector<std::uint16_t> maglev;   ///< slots, indices into the service's backends; for Balance::maglev
     std::vector<std::uint32_t> weights;  ///< sums up to and with each member; for random and round robin
 };
 
@@ -47,20 +47,23 @@ public:
     /// Those of whom one is chosen for what comes to the frontend. Those that drain are among them only
     /// where all do.
     [[nodiscard]] const BackendPool& pool(bool v4, const model::Frontend& frontend) const {
-        return pools_[v4 ? 1 : 0][frontend.local_only ? 1 : 0];
+        return pools_[v4 ? 0 : 1][frontend.local_only ? 1 : 0];
     }
+    /// Starts the loads of what choosing for a new flow reads of the entry itself.
+    void fetch() const;
     /// Whoever it is, draining too; null: it is none of them.
     [[nodiscard]] const model::Backend* backend(const IpAddress& address, std::uint16_t port) const;
 
 private:
     void fill(BackendPool& pool, bool v4, bool local_only) const;
 
+    // What choosing reads lies together, from the middle of the first to the first pool: fetch().
     model::Service config_;
     Zone zone_;
     std::uint32_t id_;
-    std::string label_;
     std::shared_ptr<ServiceCounters> counters_;
-    std::array<std::array<BackendPool, 2>, 2> pools_;  ///< IPv6, IPv4; all, those of this node
+    std::array<std::array<BackendPool, 2>, 2> pools_;  ///< IPv4, IPv6; all, those of this node
+    std::string label_;
 };
 
 using ServiceEntryPtr = std::shared_ptr<const ServiceEntry>;
@@ -76,6 +79,19 @@ public:
     /// Port in host order. The match lives as long as this picture. Any thread.
     [[nodiscard]] Match find(Zone zone, std::uint8_t protocol, const IpAddress& address,
                              std::uint16_t port) const;
+    /// The same in steps for a burst, whose look-ups wait for memory together then: each step starts the
+    /// loads of what the next one reads.
+    struct Lookup {
+        std::uint64_t hash = 0;
+        Zone zone = 0;
+        std::uint8_t protocol = 0;
+        std::uint16_t port = 0;
+        const IpAddress* address = nullptr;
+    };
+    void fetch(Lookup& lookup) const;  ///< first: fills in `hash`
+    void fetch_slots(const Lookup& lookup) const;
+    void fetch_entry(const Lookup& lookup) const;
+    [[nodiscard]] Match find(const Lookup& lookup) const;
     /// By ServiceEntry::id; null: there is none. Of two with the same one, which is as likely as one in 2^32,
     /// either.
     [[nodiscard]] const ServiceEntry* find(std::uint32_t id) const;
@@ -100,7 +116,7 @@ private:
     struct Slot {
         std::uint64_t hash;
         ServiceEntryPtr service;
-        std::uint16_t frontend;  ///< its index; unused in by_id_
+        model::Frontend frontend;  ///< unused in by_id_
     };
     using Shard = std::vector<Slot>;
     /// A change copies the list of shards, and of them those that it touches.
