@@ -48,10 +48,14 @@ MASQUERADED = {**ROUTED, "source": lambda address: in_pool(address)}
 ENCAPSULATED = {"tunnelled": lambda tunnelled: tunnelled, "ttl": lambda ttl: ttl == 64}
 
 
-def endpoints(number=0):
+def endpoints(number=0, count=ENDPOINTS):
     """Of the service of this number; addresses go round in DESTINATIONS, which has fewer than all together."""
     first = int(ipaddress.ip_address(DESTINATION))
-    return [str(ipaddress.ip_address(first + (number * ENDPOINTS + each) % 65_000)) for each in range(ENDPOINTS)]
+    return [str(ipaddress.ip_address(first + (number * count + each) % 65_000)) for each in range(count)]
+
+
+def endpoint_number(address):
+    return int(ipaddress.ip_address(address)) - int(ipaddress.ip_address(DESTINATION))
 
 
 def service_address(number):

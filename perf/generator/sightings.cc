@@ -33,8 +33,10 @@ Sightings::Sightings(const Options& options)
 }
 
 double Sightings::monotonic(std::uint64_t tsc) const {
-    const auto since = static_cast<double>(static_cast<std::int64_t>(tsc - begin_tsc_));
-    return begin_monotonic_ + since / static_cast<double>(rte_get_tsc_hz());
+    const auto now_tsc = rte_rdtsc();
+    const auto now = monotonic_seconds();
+    const auto share = static_cast<double>(tsc - begin_tsc_) / static_cast<double>(now_tsc - begin_tsc_);
+    return begin_monotonic_ + share * (now - begin_monotonic_);
 }
 
 void Sightings::begin(std::uint32_t flows, std::uint64_t now) {

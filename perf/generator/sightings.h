@@ -62,6 +62,8 @@ private:
     bool note_addresses(const Frame& frame);
     void note_watched(std::uint64_t now);
     void note_slice(const Frame& frame, std::uint64_t now);
+    /// Of a time since begin(). Between two readings of both clocks: DPDK's idea of the TSC's frequency is a
+    /// millisecond wrong after some seconds.
     double monotonic(std::uint64_t tsc) const;
 
     const Options& options_;

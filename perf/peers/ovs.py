@@ -187,10 +187,14 @@ def add_group(ovs, group):
 
 
 def service(directory, paths):
-    """What a new connection's hash says, of ten buckets; those that are known need one look-up of connections."""
+    return balanced(directory, paths, network.endpoints())
+
+
+def balanced(directory, paths, endpoints):
+    """What a new connection's hash says, a bucket an endpoint; those that are known need one look-up of connections."""
     buckets = ",".join(
-        f"bucket=actions=ct(commit,zone=1,nat(dst={address}:{network.BACKEND_PORT}),table=2)"
-        for address in network.endpoints())
+        f"bucket=bucket_id={network.endpoint_number(address)},"
+        f"actions=ct(commit,zone=1,nat(dst={address}:{network.BACKEND_PORT}),table=2)" for address in endpoints)
     is_service = f"udp,nw_dst={network.SERVICE},tp_dst={network.SERVICE_PORT}"
     return router(directory, paths, [
         f"{FROM_NEAR},{is_service} actions=ct(zone=1,nat,table=1)",

@@ -121,16 +121,28 @@ def dnat(directory, paths, **options):
     return router(directory, paths, port_forwards=[PORT_FORWARD], **options)
 
 
+def service_of(number, endpoints):
+    return {"namespace": "perf", "name": f"service-{number}", "port": "main", "protocol": "udp",
+            "frontends": [{"address": network.service_address(number), "port": network.SERVICE_PORT}],
+            "backends": [{"address": address, "port": network.BACKEND_PORT} for address in endpoints]}
+
+
 def services_of(count):
     """So many services, each with endpoints of its own."""
-    return [{"namespace": "perf", "name": f"service-{number}", "port": "main", "protocol": "udp",
-             "frontends": [{"address": network.service_address(number), "port": network.SERVICE_PORT}],
-             "backends": [{"address": address, "port": network.BACKEND_PORT} for address in network.endpoints(number)]}
-            for number in range(count)]
+    return [service_of(number, network.endpoints(number)) for number in range(count)]
 
 
 def service(directory, paths, count=1, **options):
     return router(directory, paths, services=services_of(count), **options)
+
+
+def balanced(directory, paths, endpoints, **options):
+    """One service with these endpoints; put_endpoints(node, endpoints) gives it others."""
+    return router(directory, paths, services=[service_of(0, endpoints)], **options)
+
+
+def put_endpoints(node, endpoints):
+    put(node, services=[service_of(0, endpoints)])
 
 
 def masquerade(directory, paths, **options):
