@@ -20,6 +20,7 @@ SOURCES, DESTINATIONS = "10.1.0.0/16", "10.2.0.0/16"
 DESTINATION = "10.2.0.1"
 SERVICE, SERVICE_PORT = "10.96.0.10", 53  # destination NAT leads from here ...
 BACKEND, BACKEND_PORT = DESTINATION, 5353  # ... to here
+SERVICE_NETWORK = "10.96.0.0/16"
 ENDPOINTS = 10  # of each service of the scenario `service`
 SERVICES = 10_000  # of its variant, from SERVICE on
 # 64 addresses with 64,512 ports each: the flows of every scenario fit twice, all to one destination.

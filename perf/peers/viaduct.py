@@ -101,14 +101,15 @@ def change(node, number):
 
 
 @contextlib.contextmanager
-def router(directory, paths, table=FLOWS, **objects):
+def router(directory, paths, table=FLOWS, more_routes=(), **objects):
     """Two bridges with a port and an interface each, static neighbours and routes, and `objects`. `table`: directions
     of flows that it has room for."""
     near, far = paths
     with dataplane(directory, dataplane_options=table_options(table)) as node:
         put(node, bridges=[{"name": "br0"}, {"name": "br1"}],
             ports=[vhost_user_port(near.name, near, "br0"), vhost_user_port(far.name, far, "br1")],
-            interfaces=[NEAR_INTERFACE, FAR_INTERFACE], neighbours=[NEAR_NEIGHBOUR, FAR_NEIGHBOUR], routes=ROUTES,
+            interfaces=[NEAR_INTERFACE, FAR_INTERFACE], neighbours=[NEAR_NEIGHBOUR, FAR_NEIGHBOUR],
+            routes=[*ROUTES, *more_routes],
             **objects)
         yield device(node)
 
@@ -139,6 +140,19 @@ def service(directory, paths, count=1, **options):
 def balanced(directory, paths, endpoints, **options):
     """One service with these endpoints; put_endpoints(node, endpoints) gives it others."""
     return router(directory, paths, services=[service_of(0, endpoints)], **options)
+
+
+def cluster_services(directory, paths, count, **options):
+    """So many services in a network of which they are all that can be reached, as control makes it."""
+    unreachable = {"prefix": network.SERVICE_NETWORK, "kind": "unreachable"}
+    return router(directory, paths, more_routes=[unreachable], services=services_of(count), **options)
+
+
+def delete_service(node, number):
+    key = {key: service_of(number, [])[key] for key in ("namespace", "name", "port")}
+    answer = node.dataplane_api("POST", "/v1/transactions", {"delete": {"services": [key]}})
+    if answer.status != 200:
+        raise process.Failed(f"viaduct: the service was not deleted: {answer.body}")
 
 
 def put_endpoints(node, endpoints):

@@ -45,8 +45,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def http_request(path, method, target, body=None, timeout=API_SECONDS):
-    """One request on a Unix socket. `body` is sent as JSON unless it is bytes, which go as they are."""
+def http_request(path, method, target, body=None, timeout=API_SECONDS, parse=True):
+    """One request on a Unix socket. `body` is sent as JSON unless it is bytes, which go as they are. Unless `parse`, the
+    answer stays text."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection = _UnixConnection(path, timeout)
     try:
@@ -56,6 +57,8 @@ def http_request(path, method, target, body=None, timeout=API_SECONDS):
         text = answer.read().decode()
     finally:
         connection.close()
+    if not parse:
+        return Answer(answer.status, text)
     try:
         return Answer(answer.status, json.loads(text) if text else None)
     except ValueError:
