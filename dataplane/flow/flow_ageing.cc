@@ -153,6 +153,31 @@ void FlowTable<Key>::fetch_tails(std::uint32_t bucket) const {
     }
 }
 
+/// To be read only: the tails stay in the caches of the workers that write them.
+template <typename Key>
+void FlowTable<Key>::fetch_entries(std::uint32_t bucket) const {
+    for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
+        if (buckets_[bucket].signature(place) == 0) continue;
+        fetch_record(index_of(bucket, place));
+        rte_prefetch0(&entries_[index_of(bucket, place)].tail);
+    }
+}
+
+/// Of the flows that begin here, whose own entries are there by now.
+template <typename Key>
+void FlowTable<Key>::fetch_peers(std::uint32_t bucket) const {
+    constexpr auto kFlags = offsetof(Record, flags);
+    for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
+        const auto index = index_of(bucket, place);
+        if (buckets_[bucket].signature(place) == 0) continue;
+        const auto flags = load(words(index) + kFlags / 8) >> (kFlags % 8 * 8);
+        const auto peer = tail(index).peer.load(std::memory_order_relaxed);
+        if ((flags & kFlowInitiator) == 0 || peer >= capacity()) continue;
+        fetch_record(peer);
+        rte_prefetch0(&entries_[peer].tail);
+    }
+}
+
 /// From whichever direction it is met first; the pair goes as one.
 template <typename Key>
 bool FlowTable<Key>::expire_entry(FlowIndex index, Deadline deadline, std::uint32_t shortest) {
@@ -228,7 +253,15 @@ std::uint32_t FlowTable<Key>::visit(std::uint32_t first, std::uint32_t count,
     const auto end =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{first} + count, bucket_count_));
     Seen seen{};
+    const auto fetch_ahead = [&](std::uint32_t bucket) {
+        if (bucket + 2 < end) rte_prefetch0(&buckets_[bucket + 2]);
+        if (bucket + 1 < end) fetch_entries(bucket + 1);
+        if (bucket < end) fetch_peers(bucket);
+    };
+    if (first < end) fetch_entries(first);
+    fetch_ahead(first);
     for (auto bucket = first; bucket < end; ++bucket) {
+        fetch_ahead(bucket + 1);
         for (std::uint32_t place = 0; place < FlowBucket::kPlaces; ++place) {
             if (see(index_of(bucket, place), seen) && !visit(seen)) return bucket + 1;
         }

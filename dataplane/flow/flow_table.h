@@ -292,6 +292,8 @@ private:
                                  Deadline deadline) const;
     bool expire_entry(FlowIndex index, Deadline deadline, std::uint32_t shortest);
     void fetch_tails(std::uint32_t bucket) const;
+    void fetch_entries(std::uint32_t bucket) const;
+    void fetch_peers(std::uint32_t bucket) const;
     void compare_front();
     bool see(FlowIndex index, Seen& seen) const;
     [[nodiscard]] bool sound(FlowIndex index) const;
