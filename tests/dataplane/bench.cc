@@ -16,6 +16,7 @@
 
 #include "viaduct/json.h"
 
+#include "flow/flow_memory.h"
 #include "port/gro_port.h"
 #include "port/mac_filter_port.h"
 #include "traced_pool.h"
@@ -54,6 +55,10 @@ Bench::Bench(BenchOptions options) {
     real.poll = options.poll;
     real.clock = [this] { return seconds_.load(); };
     real.fdb_seed = 42;
+    if (options.flows != 0) {
+        real.flow_memory = std::make_shared<FlowMemory>(
+            FlowMemoryOptions{.entries4 = options.flows, .entries6 = 1024, .seed = 42});
+    }
     real.make_port = [this](const model::Port& port, PortIndex index, rte_mempool* pool,
                             PortListener& listener) -> std::unique_ptr<Port> {
         auto wire = std::make_unique<Wire>(index, pool, listener, WireOptions{.queues = port.queues});

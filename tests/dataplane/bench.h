@@ -25,6 +25,7 @@ struct BenchOptions {
     unsigned workers = 1;
     std::uint32_t packet_buffers = 8192;
     dataplane::PollMode poll = dataplane::PollMode::adaptive;
+    std::uint32_t flows = 0;  ///< directions of IPv4 flows that the table has room for; 0: a small one
 };
 
 class Bench {

@@ -29,7 +29,7 @@ inline IpAddress ip(const char* text) {
 /// 2001:db8::/64; port up). All neighbours are known.
 class RouterTest : public ::testing::Test {
 protected:
-    RouterTest() {
+    explicit RouterTest(BenchOptions options = {}) : bench(options) {
         auto& c = change.put;
         for (const char* name : {"inside", "outside"})
             c.bridges[name].name = name;
