@@ -20,8 +20,8 @@ struct Size {
     std::size_t members;
     std::uint32_t slots;
 };
-constexpr std::array<Size, 6> kSizes{
-    {{2, 251}, {10, 1021}, {40, 4093}, {160, 32749}, {1280, 262139}, {SIZE_MAX, 524287}}};
+constexpr std::array<Size, 5> kSizes{
+    {{10, 1021}, {40, 4093}, {160, 32749}, {1280, 262139}, {SIZE_MAX, 524287}}};
 
 std::uint32_t size_for(std::size_t members) {
     return std::ranges::find_if(kSizes, [&](const Size& size) { return members <= size.members; })->slots;

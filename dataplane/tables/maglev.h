@@ -18,7 +18,7 @@ struct MaglevMember {
 /// Slots, each an index into `members`; empty when there are none. Members in another order make the same
 /// choice of members. Each has its share of slots by weight and one at least: a light one's may be larger by
 /// less than a slot, at the heavier ones' cost. Of a hundred members that lose or get one less than 2 % of
-/// the slots are another's afterwards; but where the number of slots changes, from 2, 10, 40, 160 or 1280
+/// the slots are another's afterwards; but where the number of slots changes, from 10, 40, 160 or 1280
 /// members to one more or back, nearly all are. At most 65535 members.
 std::vector<std::uint16_t> maglev_table(std::span<const MaglevMember> members);
 

@@ -1,5 +1,5 @@
-// A service that is deleted with very many live flows: none of them is translated any more, their memory is free once their
-// clients have tried again, and whoever has nothing to do with it goes on.
+// A service that is deleted with very many live flows: none of them is translated any more, their memory is
+// free once their clients have tried again, and whoever has nothing to do with it goes on.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -50,7 +50,9 @@ protected:
         s.frontends[0].port = 53;
         s.backends = std::move(backends);
     }
-    static std::string client(std::uint32_t flow) { return "198.51.100." + std::to_string(flow / kPorts + 1); }
+    static std::string client(std::uint32_t flow) {
+        return "198.51.100." + std::to_string(flow / kPorts + 1);
+    }
     static std::uint16_t port_of(std::uint32_t flow) {
         return static_cast<std::uint16_t>(kFirstPort + flow % kPorts);
     }

@@ -105,6 +105,15 @@ TEST(Maglev, FewSlotsOfTheOthersMoveWhateverTheNumber) {
     }
 }
 
+// As many slots for all numbers of them: nobody but the newcomer gets more than a little.
+TEST(Maglev, SmallServicesGrowAtLittleCost) {
+    for (std::size_t count = 1; count < 10; ++count) {
+        const auto before = owners(members(count, 3));
+        EXPECT_LE(moved(before, owners(members(count + 1, 3))), 1.0 / static_cast<double>(count + 1) + 0.04)
+            << count;
+    }
+}
+
 TEST(Maglev, SlotsGoByWeight) {
     for (const std::vector<std::uint32_t>& weights :
          std::vector<std::vector<std::uint32_t>>{{1, 3},
