@@ -1,6 +1,8 @@
 // What must hold of services: places that only one can have, backends that can be reached.
 #include <algorithm>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "model_check.h"
 
@@ -27,9 +29,10 @@ void check_service(const Config& config, const Service& service, Faults& faults)
     }
 }
 
-/// Where services are found, and whose that is.
+/// Where services are found, and whose that is. They outlive it.
 class Places {
 public:
+    /// Of a service whose places may be others' too.
     void add(const Service& service, Faults& faults) {
         for (const auto& frontend : service.frontends) {
             const auto [holder, is_new] = holders_.emplace(
@@ -38,7 +41,16 @@ public:
             refuse(service, frontend, "service " + place_of_object(*holder->second).substr(9), faults);
         }
     }
-    void add(const PortForward& forward, Faults& faults) const {
+    /// Of one that had its places before those that were added came.
+    void compare(const Service& service, Faults& faults) const {
+        for (const auto& frontend : service.frontends) {
+            const auto found =
+                holders_.find({service.vrf, service.protocol, frontend.address, frontend.port});
+            if (found == holders_.end()) continue;
+            refuse(*found->second, frontend, "service " + place_of_object(service).substr(9), faults);
+        }
+    }
+    void compare(const PortForward& forward, Faults& faults) const {
         for (unsigned port = forward.port; port <= forward.port_last; ++port) {
             const auto number = static_cast<std::uint16_t>(port);
             const auto found = holders_.find({forward.vrf, forward.protocol, forward.address, number});
@@ -52,7 +64,7 @@ public:
 
 private:
     struct Place {
-        std::string vrf;
+        std::string_view vrf;
         Transport protocol;
         IpAddress address;
         std::uint16_t port;
@@ -64,7 +76,7 @@ private:
             const auto word = static_cast<std::uint64_t>(number ^ number >> 64) ^
                               std::uint64_t{place.port} << 40 ^
                               std::uint64_t{static_cast<std::uint8_t>(place.protocol)} << 56;
-            return std::hash<std::string>()(place.vrf) ^ (word * 0x9e3779b97f4a7c15U >> 7);
+            return std::hash<std::string_view>()(place.vrf) ^ (word * 0x9e3779b97f4a7c15U >> 7);
         }
     };
 
@@ -79,16 +91,26 @@ private:
     std::unordered_map<Place, const Service*, Hash> holders_;
 };
 
-/// Whether no place can have come to be taken twice since `sound`: services that differ have the places that
-/// they had, or fewer.
-bool places_are_as(const Config& sound, const Config& config) {
-    if (!(sound.port_forwards == config.port_forwards)) return false;
-    return SharedMap<ServiceKey, Service>::differences(
-        sound.services, config.services, [](const ServiceKey&, const Service* before, const Service* after) {
-            if (after == nullptr) return true;
-            return before != nullptr && before->vrf == after->vrf && before->protocol == after->protocol &&
-                   before->frontends == after->frontends;
+/// Those whose places may have come to be taken twice since `sound`, whose own are no two services' and no
+/// port forward's: that have come, or have other places than before. All, where nothing is sound or the port
+/// forwards have changed.
+std::unordered_set<const Service*> newly_placed(const Config& config, const Config* sound) {
+    std::unordered_set<const Service*> services;
+    if (sound == nullptr || !(sound->port_forwards == config.port_forwards)) {
+        for (const auto& [key, service] : config.services)
+            services.insert(&service);
+        return services;
+    }
+    SharedMap<ServiceKey, Service>::differences(
+        sound->services, config.services,
+        [&](const ServiceKey&, const Service* before, const Service* after) {
+            const bool as_before = after == nullptr || (before != nullptr && before->vrf == after->vrf &&
+                                                        before->protocol == after->protocol &&
+                                                        before->frontends == after->frontends);
+            if (!as_before) services.insert(after);
+            return true;
         });
+    return services;
 }
 
 }  // namespace
@@ -104,12 +126,19 @@ void check_services(const Config& config, Faults& faults, const Config* sound) {
         for (const auto& [key, service] : config.services)
             check_service(config, service, faults);
     }
-    if (config.services.empty() || (sound != nullptr && places_are_as(*sound, config))) return;
+    const auto newcomers = newly_placed(config, sound);
+    if (newcomers.empty()) return;
+    // A map of all places takes milliseconds where there are ten thousand: that of the newcomers' is asked
+    // for all.
     Places places;
-    for (const auto& [key, service] : config.services)
-        places.add(service, faults);
+    for (const auto& [key, service] : config.services) {
+        if (newcomers.contains(&service)) places.add(service, faults);
+    }
+    for (const auto& [key, service] : config.services) {
+        if (!newcomers.contains(&service)) places.compare(service, faults);
+    }
     for (const auto& [name, forward] : config.port_forwards)
-        places.add(forward, faults);
+        places.compare(forward, faults);
 }
 
 }  // namespace viaduct::model

@@ -216,6 +216,25 @@ TEST(ModelService, ACheckLooksAgainOnlyAtWhatHasChanged) {
     next.port_forwards["ssh"].port = 80;
     expect_in(faults(), {"ssh", "web", "10.96.0.10 port 80"});
     next = sound;
+    // Whoever comes is at fault, wherever his name stands in the order; and of two that come the second.
+    const auto come = [&](const char* name) {
+        auto late = sound.services.at({"apps", "web", "http"});
+        late.name = name;
+        late.backends.clear();
+        next.services[late.key()] = late;
+    };
+    for (const char* name : {"api", "zone"}) {
+        come(name);
+        EXPECT_TRUE(faults().starts_with("services/apps/" + std::string(name) + "/http/frontends"))
+            << faults();
+        expect_in(faults(), {"10.96.0.10 port 80", "which service apps/web/http has"});
+        next = sound;
+    }
+    come("api");
+    come("zone");
+    next.services.erase({"apps", "web", "http"});
+    expect_in(faults(), {"services/apps/zone/http/frontends", "which service apps/api/http has"});
+    next = sound;
     // A VRF that goes from under a service that stays.
     next.vrfs.erase("blue");
     expect_in(faults(), {"https", "blue"});
