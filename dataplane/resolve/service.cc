@@ -16,6 +16,8 @@ namespace viaduct::dataplane {
 namespace {
 
 constexpr std::string_view kStage = "service";
+/// Fewer are in the caches anyway.
+constexpr std::size_t kServicesFetched = 50;
 
 /// For those outside a backend elsewhere must answer by this node.
 bool needs_own_source(const Context& context, const model::Frontend& frontend,
@@ -107,7 +109,7 @@ Step refuse_for(Context& context, const ServiceEntry& service, Drop why, std::st
 
 void fetch_services(const Tables& tables, std::span<const Packet* const> packets) {
     const auto* services = tables.services.get();
-    if (services == nullptr || services->empty() || packets.size() < 2) return;
+    if (services == nullptr || services->size() < kServicesFetched || packets.size() < 2) return;
     std::array<Services::Lookup, kBurst> lookups;
     std::array<const std::uint16_t*, kBurst> slots{};
     std::array<Services::Match, kBurst> matches;

@@ -134,7 +134,7 @@ void first_packets(benchmark::State& state) {
 }
 
 BENCHMARK(first_packets)->Name("FirstPackets/masquerade")->Arg(0);
-BENCHMARK(first_packets)->Name("FirstPackets/service")->Arg(1)->Arg(10'000);
+BENCHMARK(first_packets)->Name("FirstPackets/service")->Arg(1)->Arg(100)->Arg(10'000);
 
 }  // namespace
 }  // namespace viaduct::dataplane::micro

@@ -145,6 +145,38 @@ TEST_F(Services, LeastConnectionsCountsFlowsWhoseSourceIsTranslatedAnew) {
     EXPECT_EQ(spread(kCluster, 53, 10, 30000), (std::map<std::string, int>{{"10.0.0.3:53", 10}}));
 }
 
+// What is read of many services is fetched for a whole burst, of all kinds.
+TEST_F(Services, ABurstToManyServicesFindsEachItsOwn) {
+    constexpr std::uint16_t kServices = 120;
+    const auto backend_port = [](std::uint16_t number) { return static_cast<std::uint16_t>(5000 + number); };
+    for (std::uint16_t number = 1; number <= kServices; ++number) {
+        auto& dns = service(("dns-" + std::to_string(number)).c_str(), Transport::udp);
+        dns.frontends = {at(kCluster, number), at(kCluster6, number)};
+        dns.balance = static_cast<model::Balance>(number % 4);
+        if (number % 5 != 0) dns.backends = {backend("10.0.0.2", backend_port(number))};
+        if (number % 7 != 0) dns.backends.push_back(backend("fd00::2", backend_port(number)));
+    }
+    apply();
+    std::vector<Bytes> burst;
+    std::multiset<std::string> wanted;
+    const auto add = [&](const char* from, const char* to, std::uint16_t number, const std::string& arrives) {
+        burst.push_back(routed({from, to, kUdp, 1234, number}, kOut, kWorld));
+        if (!arrives.empty())
+            wanted.insert("udp " + arrives + ":" + std::to_string(backend_port(number)) + " ttl 63");
+    };
+    for (std::uint16_t number = 1; number <= kServices; ++number) {
+        add("198.51.100.7", kCluster, number, number % 5 != 0 ? "198.51.100.7:1234 > 10.0.0.2" : "");
+        add("2001:db8:1::7", kCluster6, number, number % 7 != 0 ? "[2001:db8:1::7]:1234 > [fd00::2]" : "");
+        if (number % 10 == 0)
+            burst.push_back(routed({"198.51.100.7", "10.0.0.3", kUdp, 7, number}, kOut, kWorld));
+    }
+    ASSERT_TRUE(bench.wire("up").inject(0, burst));
+    const auto got = collect("pod");
+    EXPECT_EQ(std::multiset<std::string>(got.begin(), got.end()), wanted);
+    EXPECT_EQ(collect("peer").size(), kServices / 10U);
+    EXPECT_EQ(bench.drops("up", Drop::no_endpoint), 24U + 17U);
+}
+
 TEST_F(Services, WeightsShareInProportion) {
     using model::Balance;
     for (const auto balance : {Balance::maglev, Balance::random, Balance::round_robin}) {
