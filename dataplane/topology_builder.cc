@@ -23,6 +23,8 @@ void view_port(Topology& topology, const PlacedPort& placed, const BridgeView* b
                    (placed.device->active_queues() > 0 || config.kind == model::PortKind::vxlan);
     view.frame_most = config.mtu + kEthernetHeader;
     view.fdb_limit = config.fdb_limit;
+    topology.outer[placed.index] =
+        config.kind == model::PortKind::uplink || config.kind == model::PortKind::vxlan;
     if (config.kind == model::PortKind::vxlan) {
         topology.tunnel_sets.push_back(std::make_unique<std::vector<TunnelIndex>>());
         view.tunnels = topology.tunnel_sets.back().get();

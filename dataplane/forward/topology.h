@@ -144,7 +144,9 @@ struct Topology {
     std::vector<std::shared_ptr<const Guard>> guards;
     std::vector<WorkerView> workers;
     std::vector<InterfaceView> interfaces;  ///< by InterfaceIndex, as in `tables`
-    std::vector<Tunnel> tunnels;            ///< by TunnelIndex; there may be holes
+    /// Ports that lead out of the node: uplinks and tunnels. Behind all others are pods, guests or the host.
+    std::bitset<kPortsMost> outer;
+    std::vector<Tunnel> tunnels;  ///< by TunnelIndex; there may be holes
     std::vector<std::unique_ptr<std::vector<TunnelIndex>>> tunnel_sets;
     TunnelEnds tunnel_ends;                ///< of `tunnels`
     std::shared_ptr<const Tables> tables;  ///< never null once the dataplane has started

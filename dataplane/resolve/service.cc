@@ -19,10 +19,22 @@ constexpr std::string_view kStage = "service";
 /// Fewer are in the caches anyway.
 constexpr std::size_t kServicesFetched = 50;
 
-/// For those outside a backend elsewhere must answer by this node.
+/// Whether the client is a pod of this node or the node itself.
+bool is_inside(const Context& context) {
+    return !context.topology.outer[context.packet.routed.from];
+}
+
+/// What comes from inside to an address that is for those outside goes to any backend, as it would by the
+/// cluster's own address: Kubernetes' Service API, externalTrafficPolicy.
+bool wants_local(const Context& context, const model::Frontend& frontend) {
+    return frontend.local_only && !(frontend.external && is_inside(context));
+}
+
+/// For those outside a backend elsewhere must answer by this node. Of a policy Local only those inside come
+/// to one elsewhere, and its backends see who their clients are.
 bool needs_own_source(const Context& context, const model::Frontend& frontend,
                       const model::Backend& backend) {
-    return frontend.external && !backend.local && !context.from_host;
+    return frontend.external && !backend.local && !context.from_host && !frontend.local_only;
 }
 
 bool may_come(const Services::Match& match, const IpAddress& client) {
@@ -127,7 +139,7 @@ void fetch_services(const Tables& tables, std::span<const Packet* const> packets
         const auto [service, frontend] = matches[i] = services->find(lookups[i]);
         if (service == nullptr) continue;
         __builtin_prefetch(&service->counters(), 1);
-        const auto& pool = service->pool(packets[i]->v4, *frontend);
+        const auto& pool = service->pool(packets[i]->v4, frontend->local_only);
         if (pool.maglev.empty()) continue;
         slots[i] = &pool.maglev[maglev_slot(maglev_hash(*packets[i], *service), pool.maglev.size())];
         __builtin_prefetch(slots[i]);
@@ -150,8 +162,9 @@ bool service_keeps(Context& context, const Services::Match& match, const FlowEnd
     // A service that came later does not break what works without it.
     if (!changed) return context.reply || is_answered(context);
     const auto* backend = service->backend(ends.became.destination, ends.became.destination_port);
-    if (backend == nullptr || (frontend->local_only && !backend->local) || !may_come(match, ends.source))
-        return false;
+    if (backend == nullptr || !may_come(match, ends.source)) return false;
+    // An answer does not tell from where its client came; the client's own next packet does.
+    if (!context.reply && !backend->local && wants_local(context, *frontend)) return false;
     context.as_node = needs_own_source(context, *frontend, *backend);
     return true;
 }
@@ -176,9 +189,10 @@ Step choose_backend(Context& context, const Services::Match& match) {
     const auto& packet = context.packet;
     if (!may_come(match, packet.source))
         return refuse_for(context, service, Drop::service_client, "the client is not among those that may");
-    const auto& pool = service.pool(packet.v4, frontend);
+    const bool local_only = wants_local(context, frontend);
+    const auto& pool = service.pool(packet.v4, local_only);
     if (pool.members.empty()) {
-        if (frontend.local_only)
+        if (local_only && service.has_backend(packet.v4))
             return refuse_for(context, service, Drop::no_local_endpoint, "no backend is on this node");
         return refuse_for(context, service, Drop::no_endpoint, "nobody is behind it");
     }
@@ -210,7 +224,7 @@ Step choose_backend(Context& context, const Services::Match& match) {
             backend.port, backend.name.empty() ? "" : " (" + backend.name + ")",
             kept != nullptr ? "which the client had last,"
                             : "chosen by " + std::string(to_string(service.config().balance)),
-            pool.members.size(), frontend.local_only ? "local " : "", pool.members.size() == 1 ? "" : "s");
+            pool.members.size(), local_only ? "local " : "", pool.members.size() == 1 ? "" : "s");
     });
     return Step::go_on;
 }

@@ -37,7 +37,8 @@ ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_
     for (const bool v4 : {false, true}) {
         for (const bool local_only : {false, true}) {
             const auto asks = [&](const model::Frontend& frontend) {
-                return frontend.address.is_v4() == v4 && frontend.local_only == local_only;
+                return frontend.address.is_v4() == v4 &&
+                       (frontend.local_only == local_only || (frontend.external && !local_only));
             };
             if (std::ranges::any_of(frontends, asks))
                 fill(pools_[v4 ? 0 : 1][local_only ? 1 : 0], v4, local_only);
@@ -76,6 +77,11 @@ void ServiceEntry::fetch() const {
     const auto* const last = reinterpret_cast<const std::byte*>(&pools_) + sizeof(BackendPool);
     for (const auto* line = first; line < last + kCacheLine - 1; line += kCacheLine)
         __builtin_prefetch(line);
+}
+
+bool ServiceEntry::has_backend(bool v4) const {
+    return std::ranges::any_of(config_.backends,
+                               [&](const model::Backend& backend) { return backend.address.is_v4() == v4; });
 }
 
 const model::Backend* ServiceEntry::backend(const IpAddress& address, std::uint16_t port) const {

@@ -44,11 +44,14 @@ public:
     [[nodiscard]] const std::string& label() const { return label_; }  ///< "apps/web/http"
     [[nodiscard]] ServiceCounters& counters() const { return *counters_; }
     [[nodiscard]] const std::shared_ptr<ServiceCounters>& shared_counters() const { return counters_; }
-    /// Those of whom one is chosen for what comes to the frontend. Those that drain are among them only
-    /// where all do.
-    [[nodiscard]] const BackendPool& pool(bool v4, const model::Frontend& frontend) const {
-        return pools_[v4 ? 0 : 1][frontend.local_only ? 1 : 0];
+    /// Those of whom one is chosen; `local_only`: of this node, as a frontend says. Those that drain are
+    /// among them only where all do. One that no frontend asks for is empty; one that is for those outside
+    /// asks for both, because those inside may go anywhere.
+    [[nodiscard]] const BackendPool& pool(bool v4, bool local_only) const {
+        return pools_[v4 ? 0 : 1][local_only ? 1 : 0];
     }
+    /// Whether there is anybody at all, of this family and on whatever node.
+    [[nodiscard]] bool has_backend(bool v4) const;
     /// Starts the loads of what choosing for a new flow reads of the entry itself.
     void fetch() const;
     /// Whoever it is, draining too; null: it is none of them.

@@ -241,6 +241,7 @@ TEST_F(Services, WithoutEndpointsItRefusesAtOnce) {
 }
 
 TEST_F(Services, LocalOnlyFrontendsAskBackendsOfThisNode) {
+    change.put.ports["up"].kind = model::PortKind::uplink;
     auto& web = service("web", Transport::udp);
     auto external = at("192.0.2.1", 30080);
     external.external = external.local_only = true;

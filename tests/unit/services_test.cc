@@ -232,11 +232,7 @@ TEST_F(Built, PoolsAreByFamilyAndNodeAndLeaveOutThoseThatDrain) {
     const auto* found = entry("10.96.0.1", 80);
     ASSERT_NE(found, nullptr);
     using Members = std::vector<std::uint16_t>;
-    const auto members = [&](bool v4, bool local_only) {
-        model::Frontend frontend;
-        frontend.local_only = local_only;
-        return found->pool(v4, frontend).members;
-    };
+    const auto members = [&](bool v4, bool local_only) { return found->pool(v4, local_only).members; };
     EXPECT_EQ(members(true, false), (Members{0, 1}));
     EXPECT_EQ(members(true, true), (Members{0}));
     EXPECT_EQ(members(false, false), (Members{3}));
