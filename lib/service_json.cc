@@ -48,6 +48,7 @@ std::optional<Backend> backend_from(const Json::Value& json, const std::string& 
     set_integer(reader, "weight", 1, kWeightMost, backend.weight);
     set_boolean(reader, "local", backend.local);
     set_boolean(reader, "draining", backend.draining);
+    set_boolean(reader, "distant", backend.distant);
     if (auto name = reader.string("name", kBackendNameMost)) backend.name = std::move(*name);
     reader.done();
     return whole ? std::optional(std::move(backend)) : std::nullopt;
@@ -96,6 +97,7 @@ Json::Value backend_json(const Backend& backend) {
     if (backend.weight != 1) json["weight"] = backend.weight;
     if (backend.local) json["local"] = true;
     if (backend.draining) json["draining"] = true;
+    if (backend.distant) json["distant"] = true;
     if (!backend.name.empty()) json["name"] = backend.name;
     return json;
 }

@@ -83,6 +83,7 @@ const Json::Value& figures_of(const Json::Value& answer, const Json::Value& prog
 
 std::string state_words(const Json::Value& backend) {
     std::string text = bool_of(backend, "draining") ? "draining" : "ready";
+    if (bool_of(backend, "distant")) text += ",distant";
     return bool_of(backend, "local") ? text + ",local" : text;
 }
 

@@ -32,7 +32,7 @@ inline constexpr std::uint32_t kAffinitySecondsMost = 86400;
 inline constexpr std::size_t kSliceEndpointsMost = 1000;
 inline constexpr std::size_t kSlicePortsMost = 100;
 inline constexpr std::size_t kEndpointAddressesMost = 100;
-inline constexpr std::size_t kHintZonesMost = 8;
+inline constexpr std::size_t kHintsMost = 8;  ///< of each sort
 
 /// Which service a slice is of.
 inline constexpr std::string_view kServiceNameLabel = "kubernetes.io/service-name";
@@ -137,6 +137,7 @@ struct Endpoint {
     SharedText node_name;
     SharedText zone;
     std::vector<SharedText> hints_for_zones;
+    std::vector<SharedText> hints_for_nodes;
     TargetReference target_ref;
     friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };

@@ -66,11 +66,15 @@ Endpoint read_endpoint(const Value& value, IpFamily family, TextPool& pool) {
     read_host(value, pool, endpoint);
     endpoint.zone = pool.share(value["zone"].text_or_empty());
     const auto hints = value.mapping("hints");
-    hints["forZones"].each_mapping(kHintZonesMost, [&](const Value& zone) {
-        const auto name = zone["name"];
-        if (name.absent()) return name.fault("is missing; a zone's name is wanted");
-        endpoint.hints_for_zones.push_back(pool.share(name.text_or_empty()));
-    });
+    const auto read_hints = [&](const char* key, const char* missing, std::vector<SharedText>& into) {
+        hints[key].each_mapping(kHintsMost, [&](const Value& hint) {
+            const auto name = hint["name"];
+            if (name.absent()) return name.fault(missing);
+            into.push_back(pool.share(name.text_or_empty()));
+        });
+    };
+    read_hints("forZones", "is missing; a zone's name is wanted", endpoint.hints_for_zones);
+    read_hints("forNodes", "is missing; a node's name is wanted", endpoint.hints_for_nodes);
     return endpoint;
 }
 

@@ -119,11 +119,15 @@ Json::Value endpoint_json(const Endpoint& endpoint) {
     json["conditions"]["terminating"] = endpoint.terminating;
     set_host(json, endpoint);
     set_text(json, "zone", endpoint.zone.str());
-    for (const auto& zone : endpoint.hints_for_zones) {
-        Json::Value entry;
-        entry["name"] = zone.str();
-        json["hints"]["forZones"].append(std::move(entry));
-    }
+    const auto set_hints = [&](const char* key, const std::vector<SharedText>& hints) {
+        for (const auto& hint : hints) {
+            Json::Value entry;
+            entry["name"] = hint.str();
+            json["hints"][key].append(std::move(entry));
+        }
+    };
+    set_hints("forZones", endpoint.hints_for_zones);
+    set_hints("forNodes", endpoint.hints_for_nodes);
     return json;
 }
 

@@ -34,21 +34,38 @@ bool is_local(const Surroundings& around, std::string_view node, const IpAddress
     return node.empty() ? around.is_here(address) : node == around.settings.node_name;
 }
 
-/// Endpoints of slices that are for one zone count there alone, where all of them are for some and one of
-/// them for this one ("Topology Aware Routing", "Safeguards").
-bool uses_hints(const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
-                const std::string& zone) {
-    if (zone.empty()) return false;
+/// A backend, and for which nodes and zones it is meant, where somebody says so.
+struct Candidate {
+    model::Backend backend;
+    bool has_zones = false;
+    bool has_nodes = false;
+    bool of_zone = false;  ///< this node's
+    bool of_node = false;
+};
+using Candidates = std::vector<Candidate>;
+
+/// Whether hints of one sort count: each candidate that takes new flows has some, and one of them is for us.
+bool counts(const Candidates& candidates, bool v4, bool Candidate::*has, bool Candidate::*is_ours) {
     bool any_here = false;
-    for (const auto& slice : slices) {
-        for (const auto& endpoint : slice->endpoints) {
-            if (!endpoint.ready) continue;
-            if (endpoint.hints_for_zones.empty()) return false;
-            any_here = any_here || std::ranges::any_of(endpoint.hints_for_zones,
-                                                       [&](const auto& hint) { return hint == zone; });
-        }
+    for (const auto& one : candidates) {
+        if (one.backend.draining || one.backend.address.is_v4() != v4) continue;
+        if (!(one.*has)) return false;
+        any_here = any_here || one.*is_ours;
     }
     return any_here;
+}
+
+/// Hints count by the family and port, those for nodes before those for zones; the others are distant then
+/// ("Topology Aware Routing", "Safeguards"; "Traffic distribution").
+void follow_hints(Candidates& candidates) {
+    for (const bool v4 : {false, true}) {
+        const bool by_node = counts(candidates, v4, &Candidate::has_nodes, &Candidate::of_node);
+        if (!by_node && !counts(candidates, v4, &Candidate::has_zones, &Candidate::of_zone)) continue;
+        for (auto& one : candidates) {
+            if (one.backend.address.is_v4() == v4)
+                one.backend.distant = !(by_node ? one.of_node : one.of_zone);
+        }
+    }
 }
 
 /// The number that a slice has for a service's port; nothing: none.
@@ -63,30 +80,40 @@ std::optional<std::uint16_t> number_in(const kubernetes::EndpointSlice& slice,
     return std::nullopt;
 }
 
+Candidate candidate_of(const kubernetes::Service& service, const kubernetes::Endpoint& endpoint,
+                       const Surroundings& around) {
+    Candidate candidate;
+    auto& backend = candidate.backend;
+    backend.address = endpoint.addresses.front();
+    backend.local = is_local(around, endpoint.node_name.str(), backend.address);
+    const auto& target = endpoint.target_ref;
+    if (!target.name.empty()) {
+        const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
+                                                     : std::string_view(target.namespace_.str());
+        backend.name = std::string(space) + "/" + target.name;
+    }
+    const auto names = [](const auto& hints, const std::string& ours) {
+        return std::ranges::any_of(hints, [&](const auto& hint) { return hint == ours; });
+    };
+    candidate.has_zones = !endpoint.hints_for_zones.empty();
+    candidate.has_nodes = !endpoint.hints_for_nodes.empty();
+    candidate.of_zone = !around.zone.empty() && names(endpoint.hints_for_zones, around.zone);
+    candidate.of_node = names(endpoint.hints_for_nodes, around.settings.node_name);
+    return candidate;
+}
+
 void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices, bool hints,
-                const Surroundings& around, Backends& backends) {
+                const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
+                const Surroundings& around, Candidates& candidates) {
     for (const auto& slice : slices) {
         const auto number = number_in(*slice, port);
         if (!number) continue;
         for (const auto& endpoint : slice->endpoints) {
             const auto drains = draining(service, {endpoint.ready, endpoint.serving, endpoint.terminating});
-            const auto is_ours = [&](const auto& hint) { return hint == around.zone; };
             if (!drains || endpoint.addresses.empty()) continue;
-            model::Backend backend;
-            backend.address = endpoint.addresses.front();
+            auto& backend = candidates.emplace_back(candidate_of(service, endpoint, around)).backend;
             backend.port = *number;
-            // Those for other zones keep the connections that they have, as one that ends does.
-            const bool elsewhere = hints && !std::ranges::any_of(endpoint.hints_for_zones, is_ours);
-            backend.draining = *drains || elsewhere;
-            backend.local = is_local(around, endpoint.node_name.str(), backend.address);
-            const auto& target = endpoint.target_ref;
-            if (!target.name.empty()) {
-                const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
-                                                             : std::string_view(target.namespace_.str());
-                backend.name = std::string(space) + "/" + target.name;
-            }
-            backends.push_back(std::move(backend));
+            backend.draining = *drains;
         }
     }
 }
@@ -100,9 +127,23 @@ std::optional<std::uint16_t> number_of(const kubernetes::Pod& pod, const kuberne
     return std::nullopt;
 }
 
+/// Whose endpoint is for whom by the service's trafficDistribution, as the endpoint controller has it: for
+/// their own zone and, where that is preferred, their own node.
+void hint_selected(const kubernetes::Service& service, const std::string& node, const Surroundings& around,
+                   Candidate& candidate) {
+    if (service.traffic_distribution.empty()) return;
+    const auto found = around.objects.nodes.find(node);
+    const bool here = candidate.backend.local;
+    candidate.has_zones =
+        here ? !around.zone.empty() : found != around.objects.nodes.end() && !found->second->zone.empty();
+    candidate.of_zone = candidate.has_zones && (here || found->second->zone == around.zone);
+    candidate.has_nodes = service.traffic_distribution == "PreferSameNode";
+    candidate.of_node = candidate.has_nodes && here;
+}
+
 /// What a cluster's endpoint controller does, for a node without one.
 void add_selected(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                  const Surroundings& around, Backends& backends) {
+                  const Surroundings& around, Candidates& candidates) {
     const auto& pods = around.objects.pods;
     const auto& space = service.meta.namespace_;
     for (auto it = pods.lower_bound({space, ""}); it != pods.end() && it->first.namespace_ == space; ++it) {
@@ -116,13 +157,14 @@ void add_selected(const kubernetes::Service& service, const kubernetes::ServiceP
         const auto drains = draining(service, {ready, pod.ready || !given.empty(), pod.terminating});
         if (!number || !drains) continue;
         for (const auto& address : pod.pod_ips.empty() ? given : pod.pod_ips) {
-            model::Backend backend;
+            auto& candidate = candidates.emplace_back();
+            auto& backend = candidate.backend;
             backend.address = address;
             backend.port = *number;
             backend.draining = *drains;
             backend.local = !given.empty() || is_local(around, pod.node_name, address);
             backend.name = to_string(it->first);
-            backends.push_back(std::move(backend));
+            hint_selected(service, pod.node_name, around, candidate);
         }
     }
 }
@@ -130,12 +172,27 @@ void add_selected(const kubernetes::Service& service, const kubernetes::ServiceP
 /// Sorted, each place once: an endpoint may be in two slices while it moves, and is as good as the better.
 void tidy(Backends& backends) {
     std::ranges::sort(backends, {}, [](const model::Backend& backend) {
-        return std::tuple(backend.address, backend.port, backend.draining);
+        return std::tuple(backend.address, backend.port, backend.draining, backend.distant);
     });
     const auto same = [](const model::Backend& a, const model::Backend& b) {
         return a.address == b.address && a.port == b.port;
     };
     backends.erase(std::unique(backends.begin(), backends.end(), same), backends.end());
+}
+
+Backends backends_of(const kubernetes::Service& service, const kubernetes::ServicePort& port,
+                     const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
+                     const Surroundings& around) {
+    Candidates candidates;
+    add_slices(service, port, slices, around, candidates);
+    if (slices.empty() && service.selector) add_selected(service, port, around, candidates);
+    follow_hints(candidates);
+    Backends backends;
+    backends.reserve(candidates.size());
+    for (auto& candidate : candidates)
+        backends.push_back(std::move(candidate.backend));
+    tidy(backends);
+    return backends;
 }
 
 /// Places, each once, in order.
@@ -245,7 +302,6 @@ std::vector<model::Service> compile(const Stored& service, const Allocated& allo
                                     const Surroundings& around, std::vector<Fault>& faults) {
     if (service->type == ServiceType::external_name || service->headless) return {};
     const auto slices = slices_of(around.objects, key_of(*service));
-    const bool hints = uses_hints(slices, around.zone);
     const auto balance = balance_of(service, faults);
     std::vector<model::Service> compiled;
     for (std::size_t i = 0; i < service->ports.size(); ++i) {
@@ -261,9 +317,7 @@ std::vector<model::Service> compile(const Stored& service, const Allocated& allo
         one.allow_from = service->load_balancer_source_ranges;
         std::ranges::sort(one.allow_from);
         one.frontends = frontends_of(*service, allocated, port, allocated.node_ports.at(i), around);
-        add_slices(*service, port, slices, hints, around, one.backends);
-        if (slices.empty() && service->selector) add_selected(*service, port, around, one.backends);
-        tidy(one.backends);
+        one.backends = backends_of(*service, port, slices, around);
     }
     std::ranges::sort(compiled, {}, &model::Service::port);
     return compiled;

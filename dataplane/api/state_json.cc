@@ -172,11 +172,12 @@ void write_backend(std::string& text, const model::Backend& backend, const Backe
     // The one text here that may be any.
     if (!backend.name.empty())
         fmt::format_to(out, R"("name":{},)", Json::valueToQuotedString(backend.name.c_str()));
-    fmt::format_to(out,
-                   R"("weight":{},"local":{},"draining":{},"connections":{},"tx_packets":{},"tx_bytes":{},)"
-                   R"("rx_packets":{},"rx_bytes":{}}})",
-                   backend.weight, backend.local, backend.draining, traffic.connections, traffic.tx_packets,
-                   traffic.tx_bytes, traffic.rx_packets, traffic.rx_bytes);
+    fmt::format_to(
+        out,
+        R"("weight":{},"local":{},"draining":{},"distant":{},"connections":{},"tx_packets":{},"tx_bytes":{},)"
+        R"("rx_packets":{},"rx_bytes":{}}})",
+        backend.weight, backend.local, backend.draining, backend.distant, traffic.connections,
+        traffic.tx_packets, traffic.tx_bytes, traffic.rx_packets, traffic.rx_bytes);
 }
 
 void write_service(std::string& text, const ServiceTraffic& traffic) {

@@ -35,9 +35,9 @@ Json::Value ports_json(const std::vector<PortState>& ports);
 /// {"rules": [...], "addresses": [...], "mappings", "exhausted"}
 Json::Value nat_json(const NatState& nat);
 /// {"services": [{"namespace", "name", "port", "vrf", "protocol", "flows", "refused", "backends":
-/// [{"address", "port", "name", "weight", "local", "draining", "connections", and of these what went to the
-/// backend in "tx_packets" and "tx_bytes" and came from it in "rx_packets" and "rx_bytes"}]}]} as text, as
-/// the FDB below. Nothing: there is none.
+/// [{"address", "port", "name", "weight", "local", "draining", "distant", "connections", and of these what
+/// went to the backend in "tx_packets" and "tx_bytes" and came from it in "rx_packets" and "rx_bytes"}]}]} as
+/// text, as the FDB below. Nothing: there is none.
 std::optional<std::string> services_text(const Dataplane& dataplane, const std::optional<ServiceName>& only);
 Json::Value ledger_json(const Ledger& ledger);
 Json::Value workers_json(const Identity& identity, const std::vector<WorkerState>& workers);

@@ -48,14 +48,16 @@ ServiceEntry::ServiceEntry(const model::Service& config, Zone zone, std::shared_
 
 void ServiceEntry::fill(BackendPool& pool, bool v4, bool local_only) const {
     const auto& backends = config_.backends;
-    for (const bool draining : {false, true}) {
-        for (std::size_t i = 0; i < backends.size(); ++i) {
-            const auto& backend = backends[i];
-            if (backend.address.is_v4() == v4 && backend.draining == draining &&
-                (backend.local || !local_only))
-                pool.members.push_back(static_cast<std::uint16_t>(i));
-        }
-        if (!pool.members.empty()) break;
+    const auto rank = [&](const model::Backend& backend) {
+        return backend.draining ? 2 : backend.distant && !local_only ? 1 : 0;
+    };
+    int best = 2;
+    for (std::size_t i = 0; i < backends.size(); ++i) {
+        const auto& backend = backends[i];
+        if (backend.address.is_v4() != v4 || (local_only && !backend.local) || rank(backend) > best) continue;
+        if (rank(backend) < best) pool.members.clear();
+        best = rank(backend);
+        pool.members.push_back(static_cast<std::uint16_t>(i));
     }
     if (config_.balance == model::Balance::maglev) {
         std::vector<MaglevMember> members;

@@ -45,8 +45,9 @@ public:
     [[nodiscard]] ServiceCounters& counters() const { return *counters_; }
     [[nodiscard]] const std::shared_ptr<ServiceCounters>& shared_counters() const { return counters_; }
     /// Those of whom one is chosen; `local_only`: of this node, as a frontend says. Those that drain are
-    /// among them only where all do. One that no frontend asks for is empty; one that is for those outside
-    /// asks for both, because those inside may go anywhere.
+    /// among them only where all do, and distant ones where all others do, or where it is this node that
+    /// counts. A pool that no frontend asks for is empty; one for those outside asks for both, because those
+    /// inside may go anywhere.
     [[nodiscard]] const BackendPool& pool(bool v4, bool local_only) const {
         return pools_[v4 ? 0 : 1][local_only ? 1 : 0];
     }

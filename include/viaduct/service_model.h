@@ -45,6 +45,9 @@ struct Backend {
     bool local = false;        ///< on this node
     /// Gets no new flows while another one does; those that it has stay.
     bool draining = false;
+    /// Others are nearer: gets no new flows while one of those does, but by frontends that are `local_only`,
+    /// which ask whoever is on this node.
+    bool distant = false;
     std::string name;  ///< for people ("apps/web-1"); may be empty
     friend auto operator<=>(const Backend&, const Backend&) = default;
 };

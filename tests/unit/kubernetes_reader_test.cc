@@ -153,7 +153,7 @@ endpoints:
   hostname: web-0
   nodeName: node-1
   zone: z1
-  hints: {forZones: [{name: z1}, {name: z2}]}
+  hints: {forZones: [{name: z1}, {name: z2}], forNodes: [{name: node-1}]}
   targetRef: {kind: Pod, namespace: apps, name: web-0, uid: x}
 - {addresses: ["fd00::3"], conditions: {ready: false}}
 - {addresses: ["fd00::4"], conditions: {ready: false, serving: true, terminating: true}}
@@ -172,6 +172,7 @@ endpoints:
     EXPECT_EQ(first.zone, "z1");
     EXPECT_EQ(first.hostname, "web-0");
     EXPECT_EQ(first.hints_for_zones, (std::vector<SharedText>{"z1", "z2"}));
+    EXPECT_EQ(first.hints_for_nodes, (std::vector<SharedText>{"node-1"}));
     EXPECT_EQ(first.target_ref, (TargetReference{"Pod", "apps", "web-0"}));
     EXPECT_FALSE(slice.endpoints[1].ready || slice.endpoints[1].serving);
     EXPECT_TRUE(slice.endpoints[2].serving && slice.endpoints[2].terminating);

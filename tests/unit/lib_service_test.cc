@@ -19,7 +19,7 @@ constexpr const char* kServices = R"({
                    {"address": "192.0.2.2", "port": 30080, "external": true, "local_only": true,
                     "restricted": true}],
      "backends": [{"address": "10.1.0.8", "port": 8080, "weight": 3, "local": true, "name": "apps/web-2"},
-                  {"address": "10.1.0.7", "port": 8080, "draining": true}],
+                  {"address": "10.1.0.7", "port": 8080, "draining": true, "distant": true}],
      "balance": "least-connections", "affinity": 10800, "allow_from": ["198.51.100.0/24", "192.0.2.0/24"]},
     {"namespace": "apps", "name": "web", "port": "https", "vrf": "blue",
      "frontends": [{"address": "10.96.0.10", "port": 80}]},
@@ -92,7 +92,7 @@ TEST(ModelService, IsSortedAndHasDefaults) {
     EXPECT_TRUE(std::ranges::is_sorted(web.allow_from));
     EXPECT_EQ(web.backends[1].weight, 3U);
     EXPECT_EQ(web.backends[1].name, "apps/web-2");
-    EXPECT_TRUE(web.backends[0].draining && !web.backends[0].local);
+    EXPECT_TRUE(web.backends[0].draining && web.backends[0].distant && !web.backends[0].local);
     EXPECT_EQ(web.affinity, 10800U);
     const auto& https = config.services.at({"apps", "web", "https"});
     EXPECT_EQ(https.protocol, Transport::tcp);

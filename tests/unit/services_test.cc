@@ -240,6 +240,16 @@ TEST_F(Built, PoolsAreByFamilyAndNodeAndLeaveOutThoseThatDrain) {
     EXPECT_EQ(found->backend(ip("10.0.0.4"), 80), &found->config().backends[2]) << "draining or not";
     EXPECT_EQ(found->backend(ip("10.0.0.4"), 81), nullptr);
     EXPECT_EQ(found->backend(ip("10.0.0.5"), 80), nullptr);
+    // Those that are distant come after those that are not, but where it is the node that counts.
+    service("web").backends[0].distant = true;
+    build();
+    found = entry("10.96.0.1", 80);
+    EXPECT_EQ(members(true, false), (Members{1}));
+    EXPECT_EQ(members(true, true), (Members{0}));
+    service("web").backends[1].draining = true;
+    build();
+    found = entry("10.96.0.1", 80);
+    EXPECT_EQ(members(true, false), (Members{0})) << "before those that drain";
     // When all drain, they are all that there is.
     for (auto& one : service("web").backends)
         one.draining = true;
