@@ -293,6 +293,16 @@ Allocated Allocation::allocate(const Stored& service, std::vector<Fault>& faults
     return allocated;
 }
 
+const Allocation::Name* Allocation::holder(const IpAddress& cluster_ip) const {
+    const auto found = by_address_.find(cluster_ip);
+    return found == by_address_.end() ? nullptr : &found->second;
+}
+
+const Allocation::Name* Allocation::holder(model::Transport protocol, std::uint16_t node_port) const {
+    const auto found = by_node_port_.find({protocol, node_port});
+    return found == by_node_port_.end() ? nullptr : &std::get<0>(found->second);
+}
+
 void Allocation::release(const Name& service) {
     for (const auto family : {IpFamily::ipv4, IpFamily::ipv6}) {
         const auto found = address_of_.find({service, family});

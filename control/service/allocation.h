@@ -36,6 +36,10 @@ public:
     Allocated allocate(const kubernetes::Stored<kubernetes::Service>& service, std::vector<Fault>& faults);
     /// The service is gone, and what it had is free.
     void release(const kubernetes::ObjectName& service);
+    /// Which service has the ClusterIP, or the node port; null: none.
+    [[nodiscard]] const kubernetes::ObjectName* holder(const IpAddress& cluster_ip) const;
+    [[nodiscard]] const kubernetes::ObjectName* holder(model::Transport protocol,
+                                                       std::uint16_t node_port) const;
     /// Makes durable what was allocated and released since. Throws store::Error.
     void save();
 

@@ -253,18 +253,35 @@ bool is_speaker(const kubernetes::Service& service, const IpAddress& address, co
     return chosen != nodes.end() && *chosen == around.settings.node_name;
 }
 
-std::vector<model::Frontend> frontends_of(const kubernetes::Service& service, const Allocated& allocated,
+/// Whether the service has a place that it asks for by hand; another one's is a fault.
+bool has_place(const Stored& service, const IpAddress& address, const kubernetes::ServicePort& port,
+               const Surroundings& around, std::vector<Fault>& faults) {
+    const auto holder = around.holder_of(address, port.protocol, port.port);
+    if (holder == key_of(*service)) return true;
+    faults.push_back({"Service " + to_string(key_of(*service)), to_string(service.origin()),
+                      "asks for " + address.to_string() + " port " + std::to_string(port.port) + "/" +
+                          std::string(kubernetes::api_name(port.protocol)) + ", which Service " +
+                          to_string(holder) + " has; give it another address or port"});
+    return false;
+}
+
+std::vector<model::Frontend> frontends_of(const Stored& stored, const Allocated& allocated,
                                           const kubernetes::ServicePort& port, std::uint16_t node_port,
-                                          const Surroundings& around) {
+                                          const Surroundings& around, std::vector<Fault>& faults) {
+    const auto& service = *stored;
     Places places(port.port);
     places.add(allocated.cluster_ips, false, service.internal_local);
     const bool local = service.external_local;
     if (service.type == ServiceType::load_balancer) {
-        for (const auto& address : service.load_balancer_ips)
+        for (const auto& address : service.load_balancer_ips) {
+            if (!has_place(stored, address, port, around, faults)) continue;
             places.add_balancer(address, local, !service.load_balancer_source_ranges.empty(),
                                 is_speaker(service, address, around));
+        }
     }
-    places.add(service.external_ips, true, local);
+    for (const auto& address : service.external_ips) {
+        if (has_place(stored, address, port, around, faults)) places.add(address, port.port, true, local);
+    }
     for (const auto& address : around.node_addresses) {
         const bool of_family = std::ranges::any_of(
             allocated.cluster_ips, [&](const IpAddress& own) { return own.is_v4() == address.is_v4(); });
@@ -316,7 +333,7 @@ std::vector<model::Service> compile(const Stored& service, const Allocated& allo
         one.affinity = service->session_affinity_seconds;
         one.allow_from = service->load_balancer_source_ranges;
         std::ranges::sort(one.allow_from);
-        one.frontends = frontends_of(*service, allocated, port, allocated.node_ports.at(i), around);
+        one.frontends = frontends_of(service, allocated, port, allocated.node_ports.at(i), around, faults);
         one.backends = backends_of(*service, port, slices, around);
     }
     std::ranges::sort(compiled, {}, &model::Service::port);

@@ -25,6 +25,8 @@ struct Surroundings {
     std::function<std::vector<IpAddress>(const kubernetes::ObjectName& pod)> addresses_of;
     /// Whether an endpoint of no node that is told is on this one.
     std::function<bool(const IpAddress&)> is_here;
+    /// Which service has a place that is asked for by hand.
+    std::function<kubernetes::ObjectName(const IpAddress&, model::Transport, std::uint16_t)> holder_of;
 };
 
 /// One for each port, in the order of their names; none for services without a virtual IP.

@@ -177,8 +177,32 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
     return names;
 }
 
-void Services::compile_one(const ObjectName& name, const kubernetes::Objects& objects,
-                           const Surroundings& around, View& next) {
+/// What is allocated comes before what is asked for by hand: nobody takes another one's ClusterIP or node port
+/// by naming it.
+ObjectName Services::holder_of(const IpAddress& address, model::Transport protocol, std::uint16_t port,
+                               const Around& around) const {
+    if (const auto* holder = allocation_.holder(address)) return *holder;
+    const auto* at_node = allocation_.holder(protocol, port);
+    const bool is_node = std::ranges::find(around.node_addresses, address) != around.node_addresses.end();
+    if (at_node != nullptr && is_node) return *at_node;
+    const auto* asking = external_places_.holder({address, protocol, port});
+    return asking == nullptr ? ObjectName{} : *asking;
+}
+
+/// Those that ask by hand for places at addresses that the service has by allocation.
+std::set<ObjectName> Services::disturbed(const Allocated& allocated, const kubernetes::Service& service,
+                                         const Surroundings& around) const {
+    std::set<ObjectName> others;
+    const auto add = [&](const IpAddress& address) { others.merge(external_places_.asking(address)); };
+    std::ranges::for_each(allocated.cluster_ips, add);
+    const bool at_node = std::ranges::any_of(allocated.node_ports, [](auto port) { return port != 0; });
+    if (at_node) std::ranges::for_each(around.node_addresses, add);
+    others.erase(key_of(service));
+    return others;
+}
+
+std::set<ObjectName> Services::compile_one(const ObjectName& name, const kubernetes::Objects& objects,
+                                           const Surroundings& around, View& next) {
     for (auto it = next.compiled.lower_bound({name.namespace_, name.name, ""});
          it != next.compiled.end() && std::get<0>(it->first) == name.namespace_ &&
          std::get<1>(it->first) == name.name;) {
@@ -191,7 +215,7 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
     next.faults.erase(name);
     std::erase_if(next.health_checks, [&](const auto& entry) { return entry.second.service == name; });
     const auto found = objects.services.find(name);
-    if (found == objects.services.end()) return;
+    if (found == objects.services.end()) return {};
     std::vector<Fault> faults;
     const auto& service = found->second;
     const bool has_address = service->type != kubernetes::ServiceType::external_name && !service->headless;
@@ -214,12 +238,17 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
             spdlog::warn("{} ({}): {}", fault.object, fault.where, fault.reason);
     }
     if (!faults.empty()) next.faults[name] = std::move(faults);
+    return disturbed(allocated, *service, around);
 }
 
 void Services::update(const source::SnapshotPtr& snapshot) {
     const auto& objects = snapshot->objects;
     auto around = look_around(objects);
-    const auto names = touched(objects, around);
+    auto names = touched(objects, around);
+    for (const auto& name : std::set<ObjectName>(names)) {
+        const auto found = objects.services.find(name);
+        names.merge(external_places_.ask(name, found == objects.services.end() ? nullptr : &*found->second));
+    }
     auto next = view();
     const auto before = next.compiled;
     next.snapshot = snapshot;
@@ -235,6 +264,9 @@ void Services::update(const source::SnapshotPtr& snapshot) {
         [&](const IpAddress& address) {
             return std::ranges::any_of(around.local_networks,
                                        [&](const Prefix& network) { return network.contains(address); });
+        },
+        [&](const IpAddress& address, model::Transport protocol, std::uint16_t port) {
+            return holder_of(address, protocol, port, around);
         }};
     // Whoever goes or asks for something else gives up what it has first, and who asks for an address or a
     // port gets it before those that take any.
@@ -246,13 +278,16 @@ void Services::update(const source::SnapshotPtr& snapshot) {
             allocation_.give_way(found->second);
         }
     }
+    std::set<ObjectName> again;
     for (const bool asking : {true, false}) {
         for (const auto& name : names) {
             const auto found = objects.services.find(name);
             const bool asks = found != objects.services.end() && asks_for_places(*found->second);
-            if (asks == asking) compile_one(name, objects, surroundings, next);
+            if (asks == asking) again.merge(compile_one(name, objects, surroundings, next));
         }
     }
+    for (const auto& name : again)
+        compile_one(name, objects, surroundings, next);
     allocation_.save();
     objects_ = objects;
     around_ = std::move(around);

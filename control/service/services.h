@@ -19,6 +19,7 @@
 #include "reconcile/reconciler.h"
 #include "service/allocation.h"
 #include "service/compile.h"
+#include "service/external_places.h"
 #include "service/health_check.h"
 #include "service/settings.h"
 #include "source/source.h"
@@ -81,7 +82,13 @@ private:
     model::Config configuration() const;
     Around look_around(const kubernetes::Objects& objects) const;
     std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
-    void compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
+    kubernetes::ObjectName holder_of(const IpAddress& address, model::Transport protocol, std::uint16_t port,
+                                     const Around& around) const;
+    std::set<kubernetes::ObjectName> disturbed(const Allocated& allocated,
+                                               const kubernetes::Service& service,
+                                               const Surroundings& around) const;
+    /// Returns the other services that its ClusterIPs and node ports take an external place from.
+    std::set<kubernetes::ObjectName> compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
                      const Surroundings& around, View& next);
 
     const Settings settings_;
@@ -92,6 +99,7 @@ private:
 
     // The thread's own.
     Allocation allocation_;
+    ExternalPlaces external_places_;
     HealthCheckServer health_check_server_;
     kubernetes::Objects objects_;  ///< of the last compilation
     Around around_;
