@@ -1,6 +1,6 @@
 // Places that services ask for by hand: externalIPs and load balancers' addresses. Nobody allocates them, so
-// two services may ask for one, by mistake or to do harm. The one whose name comes first has it, on every node
-// the same; the others are without that place and keep the rest of theirs.
+// two services may ask for one, by mistake or to do harm. The one whose name comes first has it, on every
+// node the same; the others are without that place and keep the rest of theirs.
 #pragma once
 
 #include <cstdint>

@@ -177,8 +177,8 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
     return names;
 }
 
-/// What is allocated comes before what is asked for by hand: nobody takes another one's ClusterIP or node port
-/// by naming it.
+/// What is allocated comes before what is asked for by hand: nobody takes another one's ClusterIP or node
+/// port by naming it.
 ObjectName Services::holder_of(const IpAddress& address, model::Transport protocol, std::uint16_t port,
                                const Around& around) const {
     if (const auto* holder = allocation_.holder(address)) return *holder;

@@ -84,12 +84,12 @@ private:
     std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
     kubernetes::ObjectName holder_of(const IpAddress& address, model::Transport protocol, std::uint16_t port,
                                      const Around& around) const;
-    std::set<kubernetes::ObjectName> disturbed(const Allocated& allocated,
-                                               const kubernetes::Service& service,
+    std::set<kubernetes::ObjectName> disturbed(const Allocated& allocated, const kubernetes::Service& service,
                                                const Surroundings& around) const;
     /// Returns the other services that its ClusterIPs and node ports take an external place from.
-    std::set<kubernetes::ObjectName> compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
-                     const Surroundings& around, View& next);
+    std::set<kubernetes::ObjectName> compile_one(const kubernetes::ObjectName& name,
+                                                 const kubernetes::Objects& objects,
+                                                 const Surroundings& around, View& next);
 
     const Settings settings_;
     store::Database& database_;

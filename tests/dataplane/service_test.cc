@@ -1,4 +1,5 @@
 // Services through the worker loop: who answers, what is kept, what is refused, in both families.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -255,6 +256,28 @@ TEST_F(Services, LocalOnlyFrontendsAskBackendsOfThisNode) {
     EXPECT_TRUE(spread("192.0.2.1", 30080, 4, 40000).empty());
     EXPECT_EQ(bench.drops("up", Drop::no_local_endpoint), 4U);
     EXPECT_TRUE(collect("up").empty()) << "nothing is said";
+}
+
+TEST_F(Services, ThoseInsideComeToAnyBackendByAnExternalAddress) {
+    change.put.ports["up"].kind = model::PortKind::uplink;
+    auto& web = service("web", Transport::udp);
+    auto external = at("203.0.113.80", 80);
+    external.external = external.local_only = true;
+    web.frontends = {external};
+    web.backends = {backend("192.0.2.254", 8080, false)};
+    apply();
+    const PacketSpec query{"10.0.0.2", "203.0.113.80", kUdp, 1234, 80};
+    const PacketSpec answer{"192.0.2.254", "10.0.0.2", kUdp, 8080, 1234};
+    ASSERT_EQ(pass("pod", query, "up"), one("udp 10.0.0.2:1234 > 192.0.2.254:8080 ttl 63"));
+    ASSERT_EQ(pass("up", answer, "pod"), one("udp 203.0.113.80:80 > 10.0.0.2:1234 ttl 63"));
+    // An answer that is the first packet after a change is one still.
+    web.backends.push_back(backend("192.0.2.253", 8080, false));
+    std::ranges::sort(web.backends);
+    apply();
+    EXPECT_EQ(pass("up", answer, "pod"), one("udp 203.0.113.80:80 > 10.0.0.2:1234 ttl 63"));
+    EXPECT_EQ(pass("pod", query, "up"), one("udp 10.0.0.2:1234 > 192.0.2.254:8080 ttl 63"));
+    EXPECT_TRUE(pass("up", {"198.51.100.7", "203.0.113.80", kUdp, 1234, 80}, "up").empty());
+    EXPECT_EQ(bench.drops("up", Drop::no_local_endpoint), 1U);
 }
 
 TEST_F(Services, BackendsElsewhereSeeTheNode) {
