@@ -132,9 +132,8 @@ Expected read_expected(const Words& words, bool wanted) {
     Expected expected;
     if (words.has("reach")) expected.reach = words.set("reach");
     if (words.has("refused")) {
-        const auto kind =
-            words.choice("refused", {"rst", "port-unreachable", "protocol-unreachable", "host-unreachable"});
-        static_cast<void>(kind);
+        static_cast<void>(
+            words.choice("refused", {"rst", "port-unreachable", "protocol-unreachable", "host-unreachable"}));
         expected.refused = words.text("refused");
     }
     if (words.has("dropped")) {
