@@ -92,6 +92,7 @@ void RoutedBursts<Key>::carry_out(Forwarder& forwarder) {
         auto& packet = *at;
         if (!look_up(table, packet, record) ||
             (!executable(topology, packet, record) && !renewed(table, topology, packet, record)) ||
+            (record.has(kFlowTcp) && opens_another(table, packet.flow, record, transport_of(packet)[13])) ||
             !rewrite(packet, record, transport_of(packet))) [[unlikely]] {
             burst.put_aside(*packet.routed);
             continue;

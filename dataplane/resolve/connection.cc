@@ -4,6 +4,8 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "forward/execute.h"
+#include "forward/parse.h"
+#include "resolve/nat.h"
 #include "resolve/packet_key.h"
 #include "resolve/pipeline.h"
 
@@ -28,6 +30,12 @@ Step look_up(Context& context) {
     context.flow = table.find(key, context.hash, record);
     if (context.flow == kNoFlow) {
         context.say(kStage, [] { return std::string("none yet: this packet may start a flow"); });
+        return Step::go_on;
+    }
+    if (packet.protocol == kTcp && opens_another(table, context.flow, record, packet.tcp_flags)) {
+        forget_flow(context);
+        context.say(kStage,
+                    [] { return std::string("the one that was is over: this packet opens another"); });
         return Step::go_on;
     }
     context.reply = !record.has(kFlowInitiator);

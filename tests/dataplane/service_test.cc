@@ -227,6 +227,58 @@ TEST_F(Services, DrainingKeepsConnectionsAndGetsNoNewOnes) {
     EXPECT_EQ(spread(kCluster, 80, 40, 40000).size(), 2U);
 }
 
+/// A client that uses its port again while the flow of the last connection is still kept.
+TEST_F(Services, AConnectionAfterOneThatIsOverIsANewOne) {
+    constexpr std::uint8_t kFin = 1;
+    constexpr std::uint8_t kSyn = 2;
+    constexpr std::uint8_t kReset = 4;
+    constexpr std::uint8_t kAck = 16;
+    auto& web = service("web");
+    web.frontends = {at(kCluster, 80), at(kCluster6, 80)};
+    const auto take_turns = [&](const char* draining, const char* ready) {
+        web.backends = {backend(draining, 80), backend(ready, 80)};
+        web.backends[0].draining = true;
+        std::ranges::sort(web.backends);
+        apply();
+    };
+    struct Ends {
+        const char* client;
+        const char* service;
+        const char* first;
+        const char* second;
+    };
+    for (const auto& [client, cluster, first, second] :
+         {Ends{"198.51.100.7", kCluster, "10.0.0.2", "10.0.0.3"},
+          Ends{"2001:db8:1::7", kCluster6, "fd00::2", "fd00::3"}}) {
+        const auto from_client = [&](std::uint8_t flags, const char* to) {
+            PacketSpec spec{client, cluster, kTcp, 1234, 80};
+            spec.tcp_flags = flags;
+            return pass("up", spec, to).size();
+        };
+        const auto from_server = [&](const char* server, const char* port, std::uint8_t flags) {
+            PacketSpec spec{server, client, kTcp, 80, 1234};
+            spec.tcp_flags = flags;
+            return pass(port, spec, "up").size();
+        };
+        web.backends = {backend(first, 80)};
+        apply();
+        ASSERT_EQ(from_client(kSyn, "pod"), 1U);
+        ASSERT_EQ(from_server(first, "pod", kSyn | kAck), 1U);
+        ASSERT_EQ(from_client(kAck, "pod"), 1U);
+        take_turns(first, second);
+        EXPECT_EQ(from_client(kAck, "pod"), 1U) << "the connection goes on";
+        EXPECT_EQ(from_client(kSyn, "pod"), 1U) << "a SYN that comes late opens nothing while it does";
+        ASSERT_EQ(from_server(first, "pod", kFin | kAck), 1U);
+        EXPECT_EQ(from_client(kSyn, "pod"), 1U) << "nor while one side has closed";
+        ASSERT_EQ(from_client(kFin | kAck, "pod"), 1U);
+        EXPECT_EQ(from_client(kAck, "pod"), 1U) << "the last of the old one";
+        EXPECT_EQ(from_client(kSyn, "peer"), 1U) << "the next connection, in " << second;
+        EXPECT_EQ(from_server(second, "peer", kReset | kAck), 1U);
+        take_turns(second, first);
+        EXPECT_EQ(from_client(kSyn, "pod"), 1U) << "and after one that was reset";
+    }
+}
+
 TEST_F(Services, WithoutEndpointsItRefusesAtOnce) {
     service("web").frontends = {at(kCluster, 80)};
     service("dns", Transport::udp).frontends = {at(kCluster, 53), at(kCluster6, 53)};
