@@ -212,6 +212,21 @@ def test_the_same_port_of_the_host_and_of_a_pod(published):
         assert of_pod.recv(100) == b"to the pod" and of_host.recv(100) == b"to the host"
 
 
+@both_families
+def test_what_comes_in_fragments_reaches_the_host(taking, family):
+    machine = taking
+    machine.take()
+    sent = bytes(range(256)) * 20
+    with hosts.open_socket(machine.host, family, socket.SOCK_DGRAM) as here, \
+            hosts.open_socket(machine.outside, family, socket.SOCK_DGRAM) as there:
+        here.bind((NODE[family], 5353))
+        there.sendto(sent, (NODE[family], 5353))
+        data, peer = here.recvfrom(65536)
+        assert data == sent
+        here.sendto(data, peer)
+        assert there.recv(65536) == sent
+
+
 def test_addresses_that_the_host_gets_are_followed(published):
     """As when a lease is renewed with another address: the router knows it, and no longer the old one."""
     machine, pod, servers, _ = published
