@@ -62,15 +62,15 @@ class Podman:
     def remove_network(self, name):
         (self.networks / f"{name}.conflist").unlink()
 
-    def run(self, name, network, *command, ip=None, mac=None, publish=(), options=()):
-        """Starts a container in the background."""
+    def run(self, name, network, *command, ip=None, mac=None, publish=(), options=(), of=image.NAME):
+        """Starts a container of the image `of` in the background."""
         settings = [f"ip={ip}"] * bool(ip) + [f"mac={mac}"] * bool(mac)
         network += ":" + ",".join(settings) if settings else ""
         words = ["run", "-d", "--name", name, "--network", network,
                  "--cgroup-parent", self.isolation.cgroup, "--cgroups", "no-conmon"]
         for mapping in publish:
             words += ["-p", mapping]
-        return self.podman(*words, *options, image.NAME, *command)
+        return self.podman(*words, *options, of, *command)
 
     def exec(self, name, *command, check=True):
         return self.podman("exec", name, *command, check=check)
