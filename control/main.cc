@@ -78,6 +78,8 @@ constexpr unsigned kApiThreads = 80;
 
 /// How long the dataplane keeps what it has while manifests are read for the first time.
 constexpr std::chrono::seconds kServicesPatience{30};
+/// How long a change of labels waits until services know of it.
+constexpr std::chrono::seconds kServicesSettle{2};
 
 struct Settings {
     std::string api_socket;
@@ -174,21 +176,10 @@ service::Settings service_settings(const Settings& settings) {
     return made;
 }
 
-/// Of those that say which pod they are (K8S_POD_NAMESPACE and K8S_POD_NAME among CNI_ARGS), and of
-/// containers attached by hand, by their names.
-service::PodAddresses pod_addresses(const pod::Attachments& attachments) {
-    service::PodAddresses pods;
-    for (const auto& record : attachments.list()) {
-        if (record.state == pod::State::removing) continue;
-        const auto& labels = record.request.labels;
-        auto name = labels.find("K8S_POD_NAME");
-        const auto space = labels.find("K8S_POD_NAMESPACE");
-        if (name == labels.end()) name = labels.find("name");
-        if (name == labels.end()) continue;
-        auto& addresses = pods[{space == labels.end() ? "default" : space->second, name->second}];
-        for (const auto& own : record.attached.addresses)
-            addresses.push_back(own.address.address);
-    }
+service::AttachedPods attached_pods(const pod::Attachments& attachments) {
+    service::AttachedPods pods;
+    for (auto& [name, pod] : attachments.pods())
+        pods[{name.namespace_, name.name}] = {pod.addresses, pod.labels};
     return pods;
 }
 
@@ -285,7 +276,8 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
-    services.use(reconciler, [&] { return pod_addresses(attachments); });
+    services.use(reconciler, [&] { return attached_pods(attachments); });
+    attachments.on_change([&] { services.wake(); });
     networks.use(reconciler, attachments);
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
@@ -311,7 +303,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     api::add_config_routes(router, database, reconciler, changes);
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
-    pod::register_routes(router, attachments);
+    pod::register_routes(router, attachments, [&] { services.settle(kServicesSettle); });
     network::register_routes(router, networks, attachments);
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);

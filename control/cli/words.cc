@@ -95,6 +95,7 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
         {"--dry-run", &parsed.dry_run},
         {"--dataplane", &parsed.dataplane},
         {"--ignore-not-found", &parsed.ignore_absent},
+        {"--overwrite", &parsed.overwrite},
     };
     const std::map<std::string, std::string*, std::less<>> values = {
         {"--socket", &parsed.socket}, {"--comment", &parsed.comment}, {"-f", &parsed.file},

@@ -60,6 +60,7 @@ struct Arguments {
     bool dry_run = false;
     bool dataplane = false;  ///< --dataplane, of "log level"
     std::string comment;
+    bool overwrite = false;          ///< of "pod label"
     bool ignore_absent = false;      ///< --ignore-not-found, of "delete"
     std::string file;                ///< the last -f
     std::vector<std::string> files;  ///< all of them

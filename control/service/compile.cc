@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "service/endpoints.h"
 #include "service/name_hash.h"
 
 namespace viaduct::service {
@@ -15,117 +16,6 @@ using kubernetes::IpFamily;
 using kubernetes::ServiceType;
 using Stored = kubernetes::Stored<kubernetes::Service>;
 using Backends = std::vector<model::Backend>;
-
-/// An endpoint's state, wherever it was told.
-struct Condition {
-    bool ready = false;
-    bool serving = false;
-    bool terminating = false;
-};
-
-/// Nothing: it gets no traffic at all.
-std::optional<bool> draining(const kubernetes::Service& service, const Condition& condition) {
-    if (condition.ready || service.publish_not_ready) return false;
-    if (condition.serving && condition.terminating) return true;
-    return std::nullopt;
-}
-
-bool is_local(const Surroundings& around, std::string_view node, const IpAddress& address) {
-    return node.empty() ? around.is_here(address) : node == around.settings.node_name;
-}
-
-/// Endpoints of slices that are for one zone count there alone, where all of them are for some and one of
-/// them for this one ("Topology Aware Routing", "Safeguards").
-bool uses_hints(const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
-                const std::string& zone) {
-    if (zone.empty()) return false;
-    bool any_here = false;
-    for (const auto& slice : slices) {
-        for (const auto& endpoint : slice->endpoints) {
-            if (!endpoint.ready) continue;
-            if (endpoint.hints_for_zones.empty()) return false;
-            any_here = any_here || std::ranges::any_of(endpoint.hints_for_zones,
-                                                       [&](const auto& hint) { return hint == zone; });
-        }
-    }
-    return any_here;
-}
-
-/// The number that a slice has for a service's port; nothing: none.
-std::optional<std::uint16_t> number_in(const kubernetes::EndpointSlice& slice,
-                                       const kubernetes::ServicePort& port) {
-    for (const auto& one : slice.ports) {
-        if (one.name != port.name || one.protocol != port.protocol) continue;
-        if (one.port) return one.port;
-        const auto* number = std::get_if<std::uint16_t>(&port.target);
-        return number != nullptr ? *number : port.port;
-    }
-    return std::nullopt;
-}
-
-void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices, bool hints,
-                const Surroundings& around, Backends& backends) {
-    for (const auto& slice : slices) {
-        const auto number = number_in(*slice, port);
-        if (!number) continue;
-        for (const auto& endpoint : slice->endpoints) {
-            const auto drains = draining(service, {endpoint.ready, endpoint.serving, endpoint.terminating});
-            const auto is_ours = [&](const auto& hint) { return hint == around.zone; };
-            if (!drains || endpoint.addresses.empty()) continue;
-            model::Backend backend;
-            backend.address = endpoint.addresses.front();
-            backend.port = *number;
-            // Those for other zones keep the connections that they have, as one that ends does.
-            const bool elsewhere = hints && !std::ranges::any_of(endpoint.hints_for_zones, is_ours);
-            backend.draining = *drains || elsewhere;
-            backend.local = is_local(around, endpoint.node_name.str(), backend.address);
-            const auto& target = endpoint.target_ref;
-            if (!target.name.empty()) {
-                const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
-                                                             : std::string_view(target.namespace_.str());
-                backend.name = std::string(space) + "/" + target.name;
-            }
-            backends.push_back(std::move(backend));
-        }
-    }
-}
-
-std::optional<std::uint16_t> number_of(const kubernetes::Pod& pod, const kubernetes::ServicePort& port) {
-    if (const auto* number = std::get_if<std::uint16_t>(&port.target)) return *number;
-    const auto& name = std::get<std::string>(port.target);
-    for (const auto& one : pod.ports) {
-        if (one.name == name && one.protocol == port.protocol) return one.port;
-    }
-    return std::nullopt;
-}
-
-/// What a cluster's endpoint controller does, for a node without one.
-void add_selected(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                  const Surroundings& around, Backends& backends) {
-    const auto& pods = around.objects.pods;
-    const auto& space = service.meta.namespace_;
-    for (auto it = pods.lower_bound({space, ""}); it != pods.end() && it->first.namespace_ == space; ++it) {
-        const auto& pod = *it->second;
-        if (!selects(*service.selector, pod.meta.labels)) continue;
-        if (pod.phase == "Succeeded" || pod.phase == "Failed") continue;
-        const auto number = number_of(pod, port);
-        const auto given = pod.pod_ips.empty() ? around.addresses_of(it->first) : std::vector<IpAddress>{};
-        // A pod that runs here without anybody who tells its state is ready when it has its addresses.
-        const bool ready = !pod.terminating && (pod.ready || !given.empty());
-        const auto drains = draining(service, {ready, pod.ready || !given.empty(), pod.terminating});
-        if (!number || !drains) continue;
-        for (const auto& address : pod.pod_ips.empty() ? given : pod.pod_ips) {
-            model::Backend backend;
-            backend.address = address;
-            backend.port = *number;
-            backend.draining = *drains;
-            backend.local = !given.empty() || is_local(around, pod.node_name, address);
-            backend.name = to_string(it->first);
-            backends.push_back(std::move(backend));
-        }
-    }
-}
 
 /// Sorted, each place once: an endpoint may be in two slices while it moves, and is as good as the better.
 void tidy(Backends& backends) {
@@ -234,18 +124,9 @@ model::Balance balance_of(const Stored& service, std::vector<Fault>& faults) {
 
 }  // namespace
 
-bool selects(const kubernetes::Labels& selector, const kubernetes::Labels& labels) {
-    return !selector.empty() && std::ranges::all_of(selector, [&](const auto& wanted) {
-        const auto found = labels.find(wanted.first);
-        return found != labels.end() && found->second == wanted.second;
-    });
-}
-
 std::vector<model::Service> compile(const Stored& service, const Allocated& allocated,
                                     const Surroundings& around, std::vector<Fault>& faults) {
     if (service->type == ServiceType::external_name || service->headless) return {};
-    const auto slices = slices_of(around.objects, key_of(*service));
-    const bool hints = uses_hints(slices, around.zone);
     const auto balance = balance_of(service, faults);
     std::vector<model::Service> compiled;
     for (std::size_t i = 0; i < service->ports.size(); ++i) {
@@ -261,8 +142,9 @@ std::vector<model::Service> compile(const Stored& service, const Allocated& allo
         one.allow_from = service->load_balancer_source_ranges;
         std::ranges::sort(one.allow_from);
         one.frontends = frontends_of(*service, allocated, port, allocated.node_ports.at(i), around);
-        add_slices(*service, port, slices, hints, around, one.backends);
-        if (slices.empty() && service->selector) add_selected(*service, port, around, one.backends);
+        for (auto& endpoint : endpoints_of(service, port, around, faults)) {
+            if (endpoint.used) one.backends.push_back(std::move(endpoint.backend));
+        }
         tidy(one.backends);
     }
     std::ranges::sort(compiled, {}, &model::Service::port);

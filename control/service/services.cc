@@ -47,7 +47,7 @@ Services::Services(Settings settings, store::Database& database, source::Source*
       source_(source),
       allocation_(database, settings_) {}
 
-void Services::use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods) {
+void Services::use(reconcile::Reconciler& reconciler, std::function<AttachedPods()> pods) {
     reconciler_ = &reconciler;
     pods_ = std::move(pods);
 }
@@ -58,6 +58,7 @@ void Services::start(std::chrono::milliseconds patience) {
     source_->start([this](source::SnapshotPtr snapshot) {
         const std::scoped_lock lock(mutex_);
         arrived_ = std::move(snapshot);
+        ++wakes_;
         bell_.notify_all();
     });
     std::unique_lock lock(mutex_);
@@ -74,17 +75,29 @@ void Services::stop() {
 
 void Services::wake() {
     const std::scoped_lock lock(mutex_);
-    woken_ = true;
+    ++wakes_;
     bell_.notify_all();
+}
+
+bool Services::settle(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    const auto target = ++wakes_;
+    bell_.notify_all();
+    // Before the first picture nothing is worked on, and nothing is in force that could be outdated.
+    return bell_.wait_for(lock, patience, [&] {
+        return settled_ >= target || (view_.snapshot == nullptr && arrived_ == nullptr);
+    });
 }
 
 void Services::run(const std::stop_token& stopping) {
     source::SnapshotPtr latest;
+    std::uint64_t wakes = 0;
     while (!stopping.stop_requested()) {
         {
             std::unique_lock lock(mutex_);
-            bell_.wait(lock, stopping, [&] { return arrived_ != nullptr || (woken_ && latest != nullptr); });
-            woken_ = false;
+            bell_.wait(lock, stopping,
+                       [&] { return arrived_ != nullptr || (wakes_ != wakes && latest != nullptr); });
+            wakes = wakes_;
             if (arrived_ != nullptr) latest = std::exchange(arrived_, nullptr);
         }
         if (stopping.stop_requested()) return;
@@ -93,6 +106,9 @@ void Services::run(const std::stop_token& stopping) {
         } catch (const std::exception& error) {
             spdlog::error("services stay as they were: {}", error.what());
         }
+        const std::scoped_lock lock(mutex_);
+        settled_ = wakes;
+        bell_.notify_all();
     }
 }
 
@@ -217,15 +233,7 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     const auto before = next.compiled;
     next.snapshot = snapshot;
     const Surroundings surroundings{
-        settings_,
-        objects,
-        around.node_addresses,
-        around.zone,
-        [&](const ObjectName& pod) {
-            const auto found = around.pods.find(pod);
-            return found == around.pods.end() ? std::vector<IpAddress>{} : found->second;
-        },
-        [&](const IpAddress& address) {
+        settings_, objects, around.node_addresses, around.zone, around.pods, [&](const IpAddress& address) {
             return std::ranges::any_of(around.local_networks,
                                        [&](const Prefix& network) { return network.contains(address); });
         }};

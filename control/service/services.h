@@ -25,9 +25,6 @@
 
 namespace viaduct::service {
 
-/// Addresses of pods that are attached here.
-using PodAddresses = std::map<kubernetes::ObjectName, std::vector<IpAddress>>;
-
 /// What is known of services just now, for people. Immutable.
 struct View {
     source::SnapshotPtr snapshot;  ///< null: no source has told anything yet
@@ -43,13 +40,16 @@ public:
     Services(Settings settings, store::Database& database, source::Source* source);
     ~Services() override { stop(); }
     /// The reconciler, which knows this source, and who tells of pods. Before start().
-    void use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods);
+    void use(reconcile::Reconciler& reconciler, std::function<AttachedPods()> pods);
     /// Waits at most `patience` for the first picture of the sources to be compiled, so that who starts the
     /// reconciler afterwards takes nothing away that the dataplane still has from before.
     void start(std::chrono::milliseconds patience);
     void stop();
     /// Something of this node has changed that services may be made of. Any thread, any lock held.
     void wake();
+    /// Waits at most `patience` until all that was there to know when it was called is in force, and is true
+    /// then. Not while a lock is held.
+    bool settle(std::chrono::milliseconds patience);
 
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
     [[nodiscard]] const char* origin() const override { return "services"; }
@@ -72,7 +72,7 @@ private:
         std::vector<IpAddress> node_addresses;
         std::vector<Prefix> local_networks;
         std::string zone;
-        PodAddresses pods;
+        AttachedPods pods;
     };
 
     void run(const std::stop_token& stopping);
@@ -88,7 +88,7 @@ private:
     store::Database& database_;
     source::Source* source_;
     reconcile::Reconciler* reconciler_ = nullptr;
-    std::function<PodAddresses()> pods_;
+    std::function<AttachedPods()> pods_;
 
     // The thread's own.
     Allocation allocation_;
@@ -98,7 +98,8 @@ private:
 
     mutable std::mutex mutex_;  ///< guards what follows
     std::condition_variable_any bell_;
-    bool woken_ = false;
+    std::uint64_t wakes_ = 0;    ///< how often something has changed, or may have
+    std::uint64_t settled_ = 0;  ///< up to which of these everything is in force
     source::SnapshotPtr arrived_;
     View view_;
 

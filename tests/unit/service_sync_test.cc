@@ -65,7 +65,10 @@ protected:
     ServiceSync() {
         for (int number = 0; number < kServices; ++number)
             put_service(objects, number, endpoint_of(number));
-        services.use(reconciler, [] { return PodAddresses{}; });
+        services.use(reconciler, [this] {
+            const std::scoped_lock lock(mutex);
+            return pods;
+        });
         reconciler.start();
         services.start({});
         told.tell(objects);
@@ -80,6 +83,48 @@ protected:
         return found == all.end() || found->second.backends.empty()
                    ? ""
                    : found->second.backends[0].address.to_string();
+    }
+
+    void attach(const std::string& name, const std::string& address, const Labels& labels) {
+        {
+            const std::scoped_lock lock(mutex);
+            pods[{"apps", name}] = {{*IpAddress::parse(address)}, labels};
+        }
+        services.wake();
+    }
+    void detach(const std::string& name) {
+        {
+            const std::scoped_lock lock(mutex);
+            pods.erase({"apps", name});
+        }
+        services.wake();
+    }
+    void put(const std::string& text) {
+        const auto read = kubernetes::read_documents(text, "web.yaml");
+        ASSERT_TRUE(read.faults.empty()) << to_string(read.faults.front());
+        for (const auto& document : read.documents) {
+            for (const auto& object : document.objects)
+                kubernetes::put(objects, object);
+        }
+        told.tell(objects);
+        ASSERT_TRUE(services.settle(std::chrono::seconds(10)));
+    }
+    /// "10.1.0.2:80 10.1.0.3:80", of the service that `selecting()` puts.
+    [[nodiscard]] std::string selected() {
+        EXPECT_TRUE(services.settle(std::chrono::seconds(10)));
+        std::string text;
+        const auto all = dataplane.config().services;
+        const auto found = all.find(model::ServiceKey("apps", "web", "80"));
+        if (found == all.end()) return "none";
+        for (const auto& backend : found->second.backends)
+            text += (text.empty() ? "" : " ") + backend.address.to_string() + ":" +
+                    std::to_string(backend.port) + (backend.draining ? "(draining)" : "");
+        return text;
+    }
+    void selecting(const std::string& target = "8080") {
+        put("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: apps}\n"
+            "spec: {selector: {app: web}, ports: [{port: 80, targetPort: " +
+            target + "}]}\n");
     }
 
     static constexpr int kServices = 1000;
@@ -102,6 +147,8 @@ protected:
     reconcile::ConfigSource configuration;
     Told told;
     kubernetes::Objects objects;
+    std::mutex mutex;
+    AttachedPods pods;
     Services services{settings(), database, &told};
     reconcile::Reconciler reconciler{
         {.dataplane_socket = directory.file("dataplane.sock")}, database, {&configuration, &services}};
@@ -168,6 +215,64 @@ TEST_F(ServiceSync, WhatIsConfiguredComesBeforeAManifestThatHasIt) {
     ASSERT_EQ(faults.size(), 1U);
     EXPECT_EQ(faults[0].where, "services/apps/s7/80");
     EXPECT_NE(faults[0].reason.find("delete one of them"), std::string::npos);
+}
+
+TEST_F(ServiceSync, PodsThatAreAttachedAreASelectorsEndpointsWithoutManifests) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    selecting();
+    EXPECT_EQ(selected(), "");
+    attach("a", "10.1.0.2", {{"app", "web"}, {"tier", "front"}});
+    EXPECT_EQ(selected(), "10.1.0.2:8080");
+    attach("b", "10.1.0.3", {{"app", "web"}});
+    attach("c", "10.1.0.4", {{"app", "shop"}});
+    attach("d", "10.1.0.5", {});
+    EXPECT_EQ(selected(), "10.1.0.2:8080 10.1.0.3:8080");
+    const auto all = dataplane.config().services;
+    const auto& backend = all.at(model::ServiceKey("apps", "web", "80")).backends[0];
+    EXPECT_TRUE(backend.local);
+    EXPECT_EQ(backend.name, "apps/a");
+    attach("a", "10.1.0.2", {{"app", "shop"}});
+    EXPECT_EQ(selected(), "10.1.0.3:8080");
+    detach("b");
+    EXPECT_EQ(selected(), "");
+}
+
+TEST_F(ServiceSync, APodsManifestCountsAndTheAttachmentGivesAddresses) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    selecting();
+    attach("a", "10.1.0.2", {{"app", "web"}});
+    EXPECT_EQ(selected(), "10.1.0.2:8080");
+    put("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: apps, labels: {app: shop}}}\n");
+    EXPECT_EQ(selected(), "") << "its manifest has other labels";
+    put("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: apps, labels: {app: web}}}\n");
+    EXPECT_EQ(selected(), "10.1.0.2:8080");
+    put("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-a, namespace: apps, "
+        "labels: "
+        "{kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{port: 81}]\n"
+        "endpoints: [{addresses: [10.9.0.1]}]\n");
+    EXPECT_EQ(selected(), "10.9.0.1:81") << "slices come before selectors";
+}
+
+TEST_F(ServiceSync, APortsNameThatNoManifestExplainsIsAFault) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    selecting("http");
+    attach("a", "10.1.0.2", {{"app", "web"}});
+    attach("b", "10.1.0.3", {{"app", "web"}});
+    EXPECT_EQ(selected(), "");
+    const auto faults = services.view().faults;
+    ASSERT_TRUE(faults.contains({"apps", "web"}));
+    const auto& told_of = faults.at({"apps", "web"});
+    ASSERT_EQ(told_of.size(), 1U);
+    EXPECT_EQ(told_of[0].object, "Service apps/web");
+    EXPECT_NE(told_of[0].reason.find("targetPort \"http\""), std::string::npos) << told_of[0].reason;
+    EXPECT_NE(told_of[0].reason.find("apps/a"), std::string::npos) << told_of[0].reason;
+    for (const char* name : {"a", "b"})
+        put(std::string("{apiVersion: v1, kind: Pod, metadata: {name: ") + name +
+            ", namespace: apps, labels: {app: web}}, spec: {containers: [{name: c, image: i, ports: [{name: "
+            "http, "
+            "containerPort: 8000}]}]}}\n");
+    EXPECT_EQ(selected(), "10.1.0.2:8000 10.1.0.3:8000");
+    EXPECT_FALSE(services.view().faults.contains({"apps", "web"}));
 }
 
 }  // namespace

@@ -1,0 +1,204 @@
+#include "service/endpoints.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace viaduct::service {
+
+namespace {
+
+using Slice = kubernetes::Stored<kubernetes::EndpointSlice>;
+
+/// Decides what becomes of it by its conditions ("Virtual IPs and Service Proxies", "Traffic to terminating
+/// endpoints").
+void judge(const kubernetes::Service& service, EndpointState& state) {
+    state.used = true;
+    if (state.ready || service.publish_not_ready) return;
+    if (state.serving && state.terminating) {
+        state.backend.draining = true;
+        state.why = "is terminating";
+        return;
+    }
+    state.used = false;
+    state.why = state.terminating ? "is terminating, and does not serve any more" : "is not ready";
+}
+
+bool is_local(const Surroundings& around, std::string_view node, const IpAddress& address) {
+    return node.empty() ? around.is_here(address) : node == around.settings.node_name;
+}
+
+/// Endpoints of slices that are for one zone count there alone, where all of them are for some and one of
+/// them for this one ("Topology Aware Routing", "Safeguards").
+bool uses_hints(const std::vector<Slice>& slices, const std::string& zone) {
+    if (zone.empty()) return false;
+    bool any_here = false;
+    for (const auto& slice : slices) {
+        for (const auto& endpoint : slice->endpoints) {
+            if (!endpoint.ready) continue;
+            if (endpoint.hints_for_zones.empty()) return false;
+            any_here = any_here || std::ranges::any_of(endpoint.hints_for_zones,
+                                                       [&](const auto& hint) { return hint == zone; });
+        }
+    }
+    return any_here;
+}
+
+/// The number that a slice has for a service's port; nothing: none.
+std::optional<std::uint16_t> number_in(const kubernetes::EndpointSlice& slice,
+                                       const kubernetes::ServicePort& port) {
+    for (const auto& one : slice.ports) {
+        if (one.name != port.name || one.protocol != port.protocol) continue;
+        if (one.port) return one.port;
+        const auto* number = std::get_if<std::uint16_t>(&port.target);
+        return number != nullptr ? *number : port.port;
+    }
+    return std::nullopt;
+}
+
+EndpointState state_of(const kubernetes::Service& service, const Slice& slice,
+                       const kubernetes::Endpoint& endpoint, std::uint16_t number, bool hints,
+                       const Surroundings& around) {
+    EndpointState state;
+    state.origin = slice.origin();
+    state.ready = endpoint.ready;
+    state.serving = endpoint.serving;
+    state.terminating = endpoint.terminating;
+    state.node = endpoint.node_name.str();
+    state.zone = endpoint.zone.str();
+    auto& backend = state.backend;
+    backend.address = endpoint.addresses.front();
+    backend.port = number;
+    backend.local = is_local(around, state.node, backend.address);
+    const auto& target = endpoint.target_ref;
+    if (!target.name.empty()) {
+        const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
+                                                     : std::string_view(target.namespace_.str());
+        backend.name = std::string(space) + "/" + target.name;
+    }
+    judge(service, state);
+    const auto is_ours = [&](const auto& hint) { return hint == around.zone; };
+    // Those for other zones keep the connections that they have, as one that ends does.
+    if (hints && state.used && !std::ranges::any_of(endpoint.hints_for_zones, is_ours)) {
+        if (!backend.draining) state.why = "is for clients of other zones";
+        backend.draining = true;
+    }
+    return state;
+}
+
+void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
+                const std::vector<Slice>& slices, const Surroundings& around,
+                std::vector<EndpointState>& states) {
+    const bool hints = uses_hints(slices, around.zone);
+    for (const auto& slice : slices) {
+        const auto number = number_in(*slice, port);
+        if (!number) continue;
+        for (const auto& endpoint : slice->endpoints) {
+            if (!endpoint.addresses.empty())
+                states.push_back(state_of(service, slice, endpoint, *number, hints, around));
+        }
+    }
+}
+
+std::optional<std::uint16_t> number_of(const kubernetes::Pod& pod, const kubernetes::ServicePort& port) {
+    if (const auto* number = std::get_if<std::uint16_t>(&port.target)) return *number;
+    const auto& name = std::get<std::string>(port.target);
+    for (const auto& one : pod.ports) {
+        if (one.name == name && one.protocol == port.protocol) return one.port;
+    }
+    return std::nullopt;
+}
+
+/// By its manifest, which counts; an attachment supplies the addresses that it does not say.
+void add_described(const kubernetes::Service& service, const kubernetes::ServicePort& port,
+                   const kubernetes::Stored<kubernetes::Pod>& stored, const Surroundings& around,
+                   std::vector<EndpointState>& states) {
+    const auto& pod = *stored;
+    const kubernetes::ObjectName name = key_of(pod);
+    if (!selects(*service.selector, pod.meta.labels)) return;
+    if (pod.phase == "Succeeded" || pod.phase == "Failed") return;
+    const auto number = number_of(pod, port);
+    if (!number) return;
+    const auto attached = around.pods.find(name);
+    const bool here = pod.pod_ips.empty() && attached != around.pods.end();
+    for (const auto& address : here ? attached->second.addresses : pod.pod_ips) {
+        EndpointState state;
+        // A pod that runs here without anybody who tells its state is ready when it has its addresses.
+        state.serving = pod.ready || here;
+        state.ready = state.serving && !pod.terminating;
+        state.terminating = pod.terminating;
+        state.node = here && pod.node_name.empty() ? around.settings.node_name : pod.node_name;
+        state.source = EndpointSource::manifest;
+        state.origin = stored.origin();
+        state.backend.address = address;
+        state.backend.port = *number;
+        state.backend.local = here || is_local(around, pod.node_name, address);
+        state.backend.name = to_string(name);
+        judge(service, state);
+        states.push_back(std::move(state));
+    }
+}
+
+/// By the labels that it was attached with: it is ready as long as it is here.
+void add_attached(const kubernetes::ObjectName& name, const AttachedPod& pod, std::uint16_t number,
+                  const Surroundings& around, std::vector<EndpointState>& states) {
+    for (const auto& address : pod.addresses) {
+        EndpointState state;
+        state.used = state.ready = state.serving = true;
+        state.node = around.settings.node_name;
+        state.zone = around.zone;
+        state.source = EndpointSource::attached;
+        state.backend.address = address;
+        state.backend.port = number;
+        state.backend.local = true;
+        state.backend.name = to_string(name);
+        states.push_back(std::move(state));
+    }
+}
+
+/// What a cluster's endpoint controller does, for a node without one.
+void add_selected(const kubernetes::Stored<kubernetes::Service>& service, const kubernetes::ServicePort& port,
+                  const Surroundings& around, std::vector<EndpointState>& states,
+                  std::vector<Fault>& faults) {
+    const auto& described = around.objects.pods;
+    const auto& space = service->meta.namespace_;
+    for (auto it = described.lower_bound({space, ""});
+         it != described.end() && it->first.namespace_ == space; ++it)
+        add_described(*service, port, it->second, around, states);
+    bool told = false;
+    for (auto it = around.pods.lower_bound({space, ""});
+         it != around.pods.end() && it->first.namespace_ == space; ++it) {
+        const auto& [name, pod] = *it;
+        if (!selects(*service->selector, pod.labels) || described.contains(name)) continue;
+        if (const auto* number = std::get_if<std::uint16_t>(&port.target)) {
+            add_attached(name, pod, *number, around, states);
+        } else if (!std::exchange(told, true)) {
+            faults.push_back({"Service " + to_string(key_of(*service)), to_string(service.origin()),
+                              "has the targetPort \"" + std::get<std::string>(port.target) + "\" by name, and pod " +
+                                  to_string(name) +
+                                  " is attached here by its labels alone, which name no ports; give the "
+                                  "targetPort's number, or a Pod manifest with its container's ports"});
+        }
+    }
+}
+
+}  // namespace
+
+bool selects(const kubernetes::Labels& selector, const kubernetes::Labels& labels) {
+    return !selector.empty() && std::ranges::all_of(selector, [&](const auto& wanted) {
+        const auto found = labels.find(wanted.first);
+        return found != labels.end() && found->second == wanted.second;
+    });
+}
+
+std::vector<EndpointState> endpoints_of(const kubernetes::Stored<kubernetes::Service>& service,
+                                        const kubernetes::ServicePort& port, const Surroundings& around,
+                                        std::vector<Fault>& faults) {
+    std::vector<EndpointState> states;
+    const auto slices = slices_of(around.objects, key_of(*service));
+    add_slices(*service, port, slices, around, states);
+    if (slices.empty() && service->selector) add_selected(service, port, around, states, faults);
+    return states;
+}
+
+}  // namespace viaduct::service

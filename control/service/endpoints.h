@@ -1,0 +1,46 @@
+// The endpoints of a service's port, whoever tells of them: each with its state and, where it gets no new
+// flows, the reason. What the dataplane is given is those that are used; people are shown all.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "viaduct/model.h"
+
+#include "kubernetes/objects.h"
+#include "service/surroundings.h"
+
+namespace viaduct::service {
+
+/// Of which kind what tells of an endpoint is.
+enum class EndpointSource : std::uint8_t {
+    slice,     ///< an EndpointSlice or Endpoints, at `origin`
+    manifest,  ///< the service's selector, and a Pod's manifest at `origin`
+    attached,  ///< the service's selector, and the labels of a pod that is attached here
+};
+
+struct EndpointState {
+    model::Backend backend;  ///< as the dataplane is to have it
+    bool used = false;       ///< is among what it has
+    // As Kubernetes has them.
+    bool ready = false;
+    bool serving = false;
+    bool terminating = false;
+    const char* why = "";  ///< it is not used or drains, in words; empty: nothing is in its way
+    std::string node;      ///< empty: not told
+    std::string zone;
+    EndpointSource source = EndpointSource::slice;
+    kubernetes::Origin origin;
+};
+
+/// In the order in which they are told; one place may come more than once, while an endpoint moves from slice
+/// to slice. What keeps a selector from having an endpoint is a fault.
+std::vector<EndpointState> endpoints_of(const kubernetes::Stored<kubernetes::Service>& service,
+                                        const kubernetes::ServicePort& port, const Surroundings& around,
+                                        std::vector<Fault>& faults);
+
+/// Whether all of a selector's labels are among these; an empty selector selects nothing.
+bool selects(const kubernetes::Labels& selector, const kubernetes::Labels& labels);
+
+}  // namespace viaduct::service

@@ -1,0 +1,38 @@
+// What a service is made of beside itself: the node, the pods that are attached here, everybody else's
+// manifests.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "viaduct/address.h"
+#include "viaduct/labels.h"
+
+#include "kubernetes/objects.h"
+#include "service/settings.h"
+
+namespace viaduct::service {
+
+/// A pod that is attached here, as CNI or whoever plugged it in knows it.
+struct AttachedPod {
+    std::vector<IpAddress> addresses;
+    Labels labels;
+    friend bool operator==(const AttachedPod&, const AttachedPod&) = default;
+};
+using AttachedPods = std::map<kubernetes::ObjectName, AttachedPod>;
+
+struct Surroundings {
+    const Settings& settings;
+    const kubernetes::Objects& objects;
+    std::vector<IpAddress> node_addresses;  ///< where node ports are found
+    std::string zone;                       ///< this node's; empty: not known
+    /// They supply the addresses of pods whose manifest says none, and are a selector's endpoints themselves
+    /// where there is no manifest of their name.
+    const AttachedPods& pods;
+    /// Whether an endpoint of no node that is told is on this one.
+    std::function<bool(const IpAddress&)> is_here;
+};
+
+}  // namespace viaduct::service

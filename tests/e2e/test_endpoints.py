@@ -1,0 +1,205 @@
+"""Endpoints on a node without Kubernetes: pods that CNI, a CRI and `viaduct net` plugged in are chosen by their labels,
+which clients feel at once; a control process that is killed forgets none of them."""
+import contextlib
+import json
+
+import pytest
+
+from viaduct import hosts, pods, process
+
+SUBNETS = {"web": ("10.80.1.0/24", "fd00:80:1::/64"), "client": ("10.80.2.0/24", "fd00:80:2::/64")}
+CLUSTER = {4: "10.96.0.80", 6: "fd00:96::80"}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "apps"},
+           "spec": {"clusterIPs": list(CLUSTER.values()), "ipFamilyPolicy": "RequireDualStack",
+                    "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}
+
+
+class Shop:
+    """A node without manifests of pods, a client, and web servers whose pages are their pods' names."""
+
+    def __init__(self, node, make_netns, directory, stack):
+        self.node, self.make_netns, self.directory, self.stack = node, make_netns, directory, stack
+        self.networks = {name: node.network(name, bridge=f"br-{name}", isDefaultGateway=True, isolated=False,
+                                            ipam={"type": "viaduct", "ranges": [[{"subnet": each}] for each in subnets]})
+                         for name, subnets in SUBNETS.items()}
+        self.spaces, self.addresses = {}, {}
+        self.client = self.plug("client", "client")
+
+    def plug(self, container, network, cni_args="", **settings):
+        """ADD, as a runtime makes it; the pod's namespace."""
+        space = self.make_netns(container)
+        outcome = self.node.cni("ADD", {**self.networks[network], **settings}, container, space.path,
+                                **({"CNI_ARGS": f"IgnoreUnknown=1;{cni_args}"} if cni_args else {}))
+        assert outcome.status == 0, outcome
+        self.serve(container, space, [each["address"].partition("/")[0] for each in outcome.output["ips"]])
+        return space
+
+    def serve(self, container, space, addresses):
+        self.spaces[container], self.addresses[container] = space, dict(zip(hosts.FAMILIES, addresses))
+        site = self.directory / container
+        site.mkdir()
+        (site / "index.html").write_text(container)
+        server = self.stack.enter_context(space.start("busybox", "httpd", "-f", "-p", "[::]:8080", "-h", site,
+                                                      log=self.directory / f"{container}.log"))
+        process.wait_until(lambda: space.run("curl", "-s", "http://127.0.0.1:8080/", check=False).stdout, 10, "a page")
+        return server
+
+    def unplug(self, container, network="web"):
+        outcome = self.node.cni("DEL", self.networks[network], container, self.spaces[container].path)
+        assert outcome.status == 0, outcome
+
+    def apply(self, *documents):
+        path = self.directory / "documents.yaml"
+        path.write_text("\n---\n".join(json.dumps(each) for each in documents))
+        return self.node.cli("apply", "-f", path, json=False)
+
+    def label(self, *words):
+        return self.node.cli("pod", "label", *words, json=False)
+
+    def refused(self, *words):
+        done = self.node.cli(*words, json=False, check=False)
+        assert done.returncode == 1, done
+        return done.stderr
+
+    def ask(self, family=4):
+        """The page that one request gets; None: refused."""
+        host = CLUSTER[family] if family == 4 else f"[{CLUSTER[family]}]"
+        done = self.client.run("curl", "-s", "--max-time", "5", f"http://{host}/", check=False)
+        return done.stdout or None
+
+    def answer(self, family=4, times=12):
+        """Whose pages so many requests get."""
+        return {self.ask(family) for _ in range(times)}
+
+    def wait_for(self, *names, family=4):
+        process.wait_until(lambda: self.answer(family) == set(names), 10, f"the pages of {names}")
+
+
+@pytest.fixture
+def shop(make_node, make_netns, directory):
+    with contextlib.ExitStack() as stack:
+        yield Shop(make_node(control_options=["--node-name", "node-a"]), make_netns, directory, stack)
+
+
+def test_pods_with_labels_are_endpoints_without_manifests(shop):
+    shop.apply(SERVICE)
+    shop.plug("one", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-1;VIADUCT_LABELS=app=web,tier=front")
+    shop.plug("two", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-2",
+              args={"cni": {"labels": [{"key": "app", "value": "web"}]}})
+    shop.plug("other", "web", "K8S_POD_NAMESPACE=other;K8S_POD_NAME=web-1;VIADUCT_LABELS=app=web")
+    shop.plug("bare", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-3")
+    for family in hosts.FAMILIES:
+        shop.wait_for("one", "two", family=family)
+    # From the command's return on, no packet goes where it should not.
+    assert shop.label("apps/web-3", "app=web", "tier=back") == "apps/web-3: app=web,tier=back\n"
+    for family in hosts.FAMILIES:
+        assert shop.answer(family, 30) == {"one", "two", "bare"}
+    shop.label("bare", "app-")
+    assert shop.answer(times=30) == {"one", "two"}
+    shop.label("apps/web-1", "app=shop", "--overwrite")
+    assert shop.answer(6) == {"two"}
+    shop.unplug("two")
+    assert shop.answer() == {None}
+    shown = shop.node.cli("service", "show", "apps/web", json=False)
+    assert "web-1" not in shown, shown
+    # A pod that comes again is another one.
+    shop.label("apps/web-1", "app=web", "--overwrite")
+    shop.wait_for("one")
+    shop.unplug("one")
+    assert shop.node.cni("ADD", shop.networks["web"], "one", shop.spaces["one"].path).status == 0
+    assert shop.answer() == {None}
+    assert shop.label("one") == "default/one: -\n"
+
+
+def test_labels_outlive_a_kill(shop):
+    shop.apply(SERVICE)
+    shop.plug("one", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-1")
+    shop.label("apps/web-1", "app=web")
+    assert shop.answer() == {"one"}
+    shop.node.kill_control()
+    assert shop.answer() == {"one"}
+    shop.node.start_control()
+    assert shop.label("apps/web-1") == "apps/web-1: app=web\n"
+    shop.node.wait_in_sync()
+    assert shop.answer() == {"one"}
+    described = shop.node.cli("pod", "show", "apps/web-1")
+    assert described[0]["pod_labels"] == {"app": "web"} and described[0]["pod"] == "apps/web-1"
+    assert "app=web" in shop.node.cli("pod", json=False)
+
+
+def test_what_is_refused_changes_nothing(shop):
+    shop.apply(SERVICE)
+    shop.plug("one", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web;VIADUCT_LABELS=app=web")
+    shop.plug("two", "web", "K8S_POD_NAMESPACE=other;K8S_POD_NAME=web")
+    shop.wait_for("one")
+    assert "the label app is \"web\" already; --overwrite makes it \"shop\"" in shop.refused(
+        "pod", "label", "apps/web", "tier=front", "app=shop")
+    assert "may mean any of the pods apps/web, other/web" in shop.refused("pod", "label", "web")
+    assert "no pod's name, container or port is \"absent\"" in shop.refused("pod", "label", "absent")
+    assert "\"app\" is no label: KEY=VALUE" in shop.refused("pod", "label", "apps/web", "app")
+    assert shop.label("apps/web") == "apps/web: app=web\n"
+    space = shop.make_netns("wrong")
+    outcome = shop.node.cni("ADD", shop.networks["web"], "wrong", space.path, CNI_ARGS="VIADUCT_LABELS=app=a b")
+    assert outcome.status != 0 and "has the value \"a b\" for app" in outcome.output["msg"], outcome
+    assert shop.answer() == {"one"}
+
+
+def test_a_pods_manifest_counts(shop):
+    shop.apply(SERVICE)
+    shop.plug("one", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-1;VIADUCT_LABELS=app=web")
+    shop.plug("two", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-2;VIADUCT_LABELS=app=web")
+    shop.wait_for("one", "two")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-1", "namespace": "apps", "labels": {"app": "no"}}}
+    shop.apply(pod)
+    shop.wait_for("two")
+    pod["metadata"]["labels"] = {"app": "web"}
+    shop.apply(pod)
+    shop.wait_for("one", "two")
+    # A port by its name needs somebody who knows the number.
+    by_name = json.loads(json.dumps(SERVICE))
+    by_name["spec"]["ports"][0]["targetPort"] = "http"
+    pod["spec"] = {"containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 8080}]}]}
+    shop.apply(by_name, pod)
+    shop.wait_for("one")
+    told = shop.node.cli("service", json=False)
+    assert "targetPort \"http\" by name, and pod apps/web-2 is attached here by its labels alone" in told, told
+
+
+def test_containers_attached_by_hand(shop):
+    """As podman's, with a name or without, by `viaduct net`."""
+    shop.node.cli("net", "create", "shop", "--no-isolation")
+    service = json.loads(json.dumps(SERVICE))
+    service["metadata"]["namespace"] = "default"
+    service["spec"] = {"clusterIP": CLUSTER[4], "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    shop.apply(service)
+    for name, words in (("hand", ["--name", "web-1", "--label", "app=web,tier=front"]), ("bare", [])):
+        space = shop.make_netns(name)
+        made = shop.node.cli("net", "attach", space.name, "shop", *words)
+        shop.serve(name, space, [each["address"].partition("/")[0] for each in made["addresses"]])
+    shop.wait_for("hand")
+    assert shop.label("web-1") == "default/web-1: app=web,tier=front\n"
+    shop.label(shop.spaces["bare"].name, "app=web")
+    assert shop.answer(times=30) == {"hand", "bare"}
+    shop.node.cli("net", "detach", shop.spaces["hand"].name, "shop")
+    shop.wait_for("bare")
+
+
+def test_a_kubelets_annotation(shop, make_cri):
+    """containerd hands a pod's annotations to plugins that ask for them."""
+    conflist = shop.node.conflist(bridge="br-web", isDefaultGateway=True, isolated=False,
+                                  ipam={"type": "viaduct", "ranges": [[{"subnet": SUBNETS["web"][0]}]]},
+                                  capabilities={"io.kubernetes.cri.pod-annotations": True})
+    cri = make_cri([conflist], plugin_dirs=(shop.node.plugins,))
+    pod = cri.run_pod("web-1", annotations={"viaduct.io/labels": "app=web,tier=front", "other": "= ="})
+    described = shop.node.cli("pod", "show", "default/web-1")
+    assert described[0]["pod_labels"] == {"app": "web", "tier": "front"}, described
+    service = json.loads(json.dumps(SERVICE))
+    service["metadata"]["namespace"] = "default"
+    service["spec"] = {"clusterIP": CLUSTER[4], "selector": {"tier": "front"}, "ports": [{"port": 80}]}
+    shop.apply(service)
+    backends = process.wait_until(lambda: shop.node.cli("service", "show", "default/web")["programmed"][0]["backends"], 10,
+                                  "the pod to be an endpoint")
+    assert [each["address"] for each in backends] == [cri.pod_address(pod)]
+    cri.remove_pod(pod)
+    process.wait_until(lambda: not shop.node.cli("service", "show", "default/web")["programmed"][0]["backends"], 10,
+                       "the endpoint to go with its pod")
