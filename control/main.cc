@@ -41,6 +41,7 @@
 #include "pod/routes.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
+#include "service/endpoint_routes.h"
 #include "service/manifest_routes.h"
 #include "service/routes.h"
 #include "service/services.h"
@@ -308,6 +309,7 @@ void run(const Settings& settings, const sigset_t& signals) {
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
     service::register_routes(router, services, settings.dataplane_socket);
+    service::add_endpoint_routes(router, services, settings.dataplane_socket);
     service::add_manifest_routes(router, {applied, manifests, services, reconciler, database});
 
     shares.start();

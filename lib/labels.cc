@@ -70,13 +70,14 @@ bool is_label_value(std::string_view text) {
 }
 
 std::string label_fault(std::string_view key, std::string_view value) {
-    constexpr const char* right = "1 to 63 letters, digits, '-', '_' and '.' with a letter or digit at both ends";
+    constexpr const char* right =
+        "1 to 63 letters, digits, '-', '_' and '.' with a letter or digit at both ends";
     if (!is_label_key(key))
         return "has the key " + shown(key) + ", and a label's key is " + right +
                ", after a domain and '/' if there is one";
     if (!is_label_value(value))
-        return "has the value " + shown(value) + " for " + std::string(key) + ", and a label's value is empty, or " +
-               right;
+        return "has the value " + shown(value) + " for " + std::string(key) +
+               ", and a label's value is empty, or " + right;
     return {};
 }
 
@@ -149,8 +150,8 @@ bool apply(const LabelChange& change, Labels& labels) {
         const auto [there, is_new] = after.emplace(key, value);
         if (is_new || there->second == value) continue;
         if (!change.overwrite)
-            faults.push_back({"", "the label " + key + " is \"" + there->second + "\" already; --overwrite makes it \"" +
-                                      value + "\""});
+            faults.push_back({"", "the label " + key + " is \"" + there->second +
+                                      "\" already; --overwrite makes it \"" + value + "\""});
         there->second = value;
     }
     for (const auto& key : change.remove)

@@ -98,7 +98,7 @@ std::vector<model::Frontend> frontends_of(const kubernetes::Service& service, co
                                 is_speaker(service, address, around));
     }
     places.add(service.external_ips, true, local);
-    for (const auto& address : around.node_addresses) {
+    for (const auto& address : around.here.node_addresses) {
         const bool of_family = std::ranges::any_of(
             allocated.cluster_ips, [&](const IpAddress& own) { return own.is_v4() == address.is_v4(); });
         if (node_port != 0 && of_family) places.add(address, node_port, true, local);

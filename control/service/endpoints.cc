@@ -14,18 +14,25 @@ using Slice = kubernetes::Stored<kubernetes::EndpointSlice>;
 /// endpoints").
 void judge(const kubernetes::Service& service, EndpointState& state) {
     state.used = true;
-    if (state.ready || service.publish_not_ready) return;
+    if (state.ready) return;
+    if (service.publish_not_ready) {
+        state.why = "it is not ready, and the service publishes such endpoints";
+        return;
+    }
     if (state.serving && state.terminating) {
         state.backend.draining = true;
-        state.why = "is terminating";
+        state.why = "it is terminating";
         return;
     }
     state.used = false;
-    state.why = state.terminating ? "is terminating, and does not serve any more" : "is not ready";
+    state.why = state.terminating ? "it is terminating, and does not serve any more"
+                                  : "its ready condition is not true";
 }
 
 bool is_local(const Surroundings& around, std::string_view node, const IpAddress& address) {
-    return node.empty() ? around.is_here(address) : node == around.settings.node_name;
+    if (!node.empty()) return node == around.settings.node_name;
+    return std::ranges::any_of(around.here.local_networks,
+                               [&](const Prefix& network) { return network.contains(address); });
 }
 
 /// Endpoints of slices that are for one zone count there alone, where all of them are for some and one of
@@ -64,12 +71,12 @@ EndpointState state_of(const kubernetes::Service& service, const Slice& slice,
     state.ready = endpoint.ready;
     state.serving = endpoint.serving;
     state.terminating = endpoint.terminating;
-    state.node = endpoint.node_name.str();
-    state.zone = endpoint.zone.str();
+    state.node = endpoint.node_name;
+    state.zone = endpoint.zone;
     auto& backend = state.backend;
     backend.address = endpoint.addresses.front();
     backend.port = number;
-    backend.local = is_local(around, state.node, backend.address);
+    backend.local = is_local(around, state.node.str(), backend.address);
     const auto& target = endpoint.target_ref;
     if (!target.name.empty()) {
         const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
@@ -77,10 +84,10 @@ EndpointState state_of(const kubernetes::Service& service, const Slice& slice,
         backend.name = std::string(space) + "/" + target.name;
     }
     judge(service, state);
-    const auto is_ours = [&](const auto& hint) { return hint == around.zone; };
+    const auto is_ours = [&](const auto& hint) { return hint == around.here.zone; };
     // Those for other zones keep the connections that they have, as one that ends does.
     if (hints && state.used && !std::ranges::any_of(endpoint.hints_for_zones, is_ours)) {
-        if (!backend.draining) state.why = "is for clients of other zones";
+        if (!backend.draining) state.why = "it is for clients of other zones";
         backend.draining = true;
     }
     return state;
@@ -89,7 +96,7 @@ EndpointState state_of(const kubernetes::Service& service, const Slice& slice,
 void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
                 const std::vector<Slice>& slices, const Surroundings& around,
                 std::vector<EndpointState>& states) {
-    const bool hints = uses_hints(slices, around.zone);
+    const bool hints = uses_hints(slices, around.here.zone);
     for (const auto& slice : slices) {
         const auto number = number_in(*slice, port);
         if (!number) continue;
@@ -119,8 +126,8 @@ void add_described(const kubernetes::Service& service, const kubernetes::Service
     if (pod.phase == "Succeeded" || pod.phase == "Failed") return;
     const auto number = number_of(pod, port);
     if (!number) return;
-    const auto attached = around.pods.find(name);
-    const bool here = pod.pod_ips.empty() && attached != around.pods.end();
+    const auto attached = around.here.pods.find(name);
+    const bool here = pod.pod_ips.empty() && attached != around.here.pods.end();
     for (const auto& address : here ? attached->second.addresses : pod.pod_ips) {
         EndpointState state;
         // A pod that runs here without anybody who tells its state is ready when it has its addresses.
@@ -146,7 +153,7 @@ void add_attached(const kubernetes::ObjectName& name, const AttachedPod& pod, st
         EndpointState state;
         state.used = state.ready = state.serving = true;
         state.node = around.settings.node_name;
-        state.zone = around.zone;
+        state.zone = around.here.zone;
         state.source = EndpointSource::attached;
         state.backend.address = address;
         state.backend.port = number;
@@ -162,20 +169,20 @@ void add_selected(const kubernetes::Stored<kubernetes::Service>& service, const 
                   std::vector<Fault>& faults) {
     const auto& described = around.objects.pods;
     const auto& space = service->meta.namespace_;
-    for (auto it = described.lower_bound({space, ""});
-         it != described.end() && it->first.namespace_ == space; ++it)
+    for (auto it = described.lower_bound({space, ""}); it != described.end() && it->first.namespace_ == space;
+         ++it)
         add_described(*service, port, it->second, around, states);
     bool told = false;
-    for (auto it = around.pods.lower_bound({space, ""});
-         it != around.pods.end() && it->first.namespace_ == space; ++it) {
+    for (auto it = around.here.pods.lower_bound({space, ""});
+         it != around.here.pods.end() && it->first.namespace_ == space; ++it) {
         const auto& [name, pod] = *it;
         if (!selects(*service->selector, pod.labels) || described.contains(name)) continue;
         if (const auto* number = std::get_if<std::uint16_t>(&port.target)) {
             add_attached(name, pod, *number, around, states);
         } else if (!std::exchange(told, true)) {
             faults.push_back({"Service " + to_string(key_of(*service)), to_string(service.origin()),
-                              "has the targetPort \"" + std::get<std::string>(port.target) + "\" by name, and pod " +
-                                  to_string(name) +
+                              "has the targetPort \"" + std::get<std::string>(port.target) +
+                                  "\" by name, and pod " + to_string(name) +
                                   " is attached here by its labels alone, which name no ports; give the "
                                   "targetPort's number, or a Pod manifest with its container's ports"});
         }
@@ -198,6 +205,13 @@ std::vector<EndpointState> endpoints_of(const kubernetes::Stored<kubernetes::Ser
     const auto slices = slices_of(around.objects, key_of(*service));
     add_slices(*service, port, slices, around, states);
     if (slices.empty() && service->selector) add_selected(service, port, around, states, faults);
+    const auto& drained = around.here.drained;
+    for (auto& state : states) {
+        state.drained = !drained.empty() && drained.contains({key_of(*service), state.backend.address});
+        if (!state.drained || !state.used || state.backend.draining) continue;
+        state.backend.draining = true;
+        state.why = "drained by hand";
+    }
     return states;
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "viaduct/model.h"
@@ -27,9 +26,10 @@ struct EndpointState {
     bool ready = false;
     bool serving = false;
     bool terminating = false;
-    const char* why = "";  ///< it is not used or drains, in words; empty: nothing is in its way
-    std::string node;      ///< empty: not told
-    std::string zone;
+    bool drained = false;         ///< by hand
+    const char* why = "";         ///< it is not simply ready, in words
+    kubernetes::SharedText node;  ///< empty: not told
+    kubernetes::SharedText zone;
     EndpointSource source = EndpointSource::slice;
     kubernetes::Origin origin;
 };

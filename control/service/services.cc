@@ -10,6 +10,8 @@
 #include "viaduct/http.h"
 #include "viaduct/model_kinds.h"
 
+#include "service/endpoints.h"
+
 namespace viaduct::service {
 
 namespace {
@@ -45,6 +47,7 @@ Services::Services(Settings settings, store::Database& database, source::Source*
     : settings_(std::move(settings)),
       database_(database),
       source_(source),
+      drains_(database),
       allocation_(database, settings_) {}
 
 void Services::use(reconcile::Reconciler& reconciler, std::function<AttachedPods()> pods) {
@@ -119,8 +122,8 @@ model::Config Services::configuration() const {
     return reconciler_->contributions(tx).back().second;
 }
 
-Services::Around Services::look_around(const kubernetes::Objects& objects) const {
-    Around around;
+Here Services::look_around(const kubernetes::Objects& objects) const {
+    Here around;
     const auto config = configuration();
     const auto outer = outer_interfaces(config);
     for (const auto& [name, interface] : config.interfaces) {
@@ -137,14 +140,15 @@ Services::Around Services::look_around(const kubernetes::Objects& objects) const
     const auto node = objects.nodes.find(settings_.node_name);
     if (node != objects.nodes.end()) around.zone = node->second->zone;
     around.pods = pods_();
+    around.drained = drains_.list();
     return around;
 }
 
 /// Whose compilation may come out differently now.
-std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Around& around) const {
+std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Here& around) const {
     std::set<ObjectName> names;
-    const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_.node_addresses ||
-                     around.local_networks != around_.local_networks || around.zone != around_.zone;
+    const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_->node_addresses ||
+                     around.local_networks != around_->local_networks || around.zone != around_->zone;
     // What was refused may be possible now that others have changed.
     for (const auto& [name, faults] : view().faults)
         names.insert(name);
@@ -170,11 +174,17 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
                                                          spaces.insert(name.namespace_);
                                                          return true;
                                                      });
-    for (const auto* pods : {&around.pods, &around_.pods}) {
-        const auto& other = pods == &around.pods ? around_.pods : around.pods;
-        for (const auto& [name, addresses] : *pods) {
+    for (const auto* pods : {&around.pods, &around_->pods}) {
+        const auto& other = pods == &around.pods ? around_->pods : around.pods;
+        for (const auto& [name, pod] : *pods) {
             const auto found = other.find(name);
-            if (found == other.end() || found->second != addresses) spaces.insert(name.namespace_);
+            if (found == other.end() || found->second != pod) spaces.insert(name.namespace_);
+        }
+    }
+    for (const auto* drained : {&around.drained, &around_->drained}) {
+        const auto& other = drained == &around.drained ? around_->drained : around.drained;
+        for (const auto& one : *drained) {
+            if (!other.contains(one)) names.insert(one.first);
         }
     }
     for (const auto& space : spaces) {
@@ -227,16 +237,13 @@ void Services::compile_one(const ObjectName& name, const kubernetes::Objects& ob
 
 void Services::update(const source::SnapshotPtr& snapshot) {
     const auto& objects = snapshot->objects;
-    auto around = look_around(objects);
-    const auto names = touched(objects, around);
+    const auto around = std::make_shared<const Here>(look_around(objects));
+    const auto names = touched(objects, *around);
     auto next = view();
     const auto before = next.compiled;
     next.snapshot = snapshot;
-    const Surroundings surroundings{
-        settings_, objects, around.node_addresses, around.zone, around.pods, [&](const IpAddress& address) {
-            return std::ranges::any_of(around.local_networks,
-                                       [&](const Prefix& network) { return network.contains(address); });
-        }};
+    next.here = around;
+    const Surroundings surroundings{settings_, objects, *around};
     // What goes gives up its address first, and who asks for one gets it before those that take any.
     for (const auto& name : names) {
         if (!objects.services.contains(name)) allocation_.release(name);
@@ -250,7 +257,7 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     }
     allocation_.save();
     objects_ = objects;
-    around_ = std::move(around);
+    around_ = around;
     const auto change = change_between(before, next.compiled);
     const auto health_checks = next.health_checks;
     const bool other_checks = health_checks != view().health_checks;
@@ -262,8 +269,29 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     }
     if (other_checks) health_check_server_.set(health_checks);
     if (!change.empty()) bring_into_force(change);
+    if (snapshot->trouble.empty()) forget_drains(surroundings);
     // The ranges' routes come and go with a comparison.
     if (claims() != claimed) reconciler_->wake();
+}
+
+/// Of endpoints that are gone. The next compilation finds nothing of them.
+void Services::forget_drains(const Surroundings& around) {
+    for (const auto& [name, address] : around.here.drained) {
+        const auto service = around.objects.services.find(name);
+        bool there = false;
+        std::vector<Fault> ignored;
+        for (const auto& port : service == around.objects.services.end()
+                                    ? std::vector<kubernetes::ServicePort>()
+                                    : service->second->ports) {
+            there = there || std::ranges::any_of(endpoints_of(service->second, port, around, ignored),
+                                                 [&](const EndpointState& state) {
+                                                     return state.backend.address == address;
+                                                 });
+        }
+        if (there || !drains_.erase(name, address)) continue;
+        spdlog::info("service {}: its endpoint {} is gone, and with it that it was drained", to_string(name),
+                     address.to_string());
+    }
 }
 
 void Services::bring_into_force(const model::Change& change) {

@@ -19,6 +19,7 @@
 #include "reconcile/reconciler.h"
 #include "service/allocation.h"
 #include "service/compile.h"
+#include "service/drains.h"
 #include "service/health_check.h"
 #include "service/settings.h"
 #include "source/source.h"
@@ -31,6 +32,7 @@ struct View {
     SharedMap<model::ServiceKey, model::Service> compiled;
     SharedMap<kubernetes::ObjectName, std::vector<Fault>> faults;
     HealthChecks health_checks;
+    std::shared_ptr<const Here> here;  ///< what it was compiled with; null as `snapshot` is
 };
 
 class Services : public reconcile::DesiredSource {
@@ -62,39 +64,35 @@ public:
     /// Any thread.
     [[nodiscard]] View view() const;
     [[nodiscard]] const Settings& settings() const { return settings_; }
+    /// Operators' word on endpoints; who changes it calls settle() afterwards.
+    [[nodiscard]] Drains& drains() { return drains_; }
     /// For people: where services come from, and what is wrong with that; empty: nothing.
     [[nodiscard]] std::string source_name() const;
     [[nodiscard]] std::string trouble() const;
 
 private:
-    /// What else the last compilation was made with.
-    struct Around {
-        std::vector<IpAddress> node_addresses;
-        std::vector<Prefix> local_networks;
-        std::string zone;
-        AttachedPods pods;
-    };
-
     void run(const std::stop_token& stopping);
     void update(const source::SnapshotPtr& snapshot);
     void bring_into_force(const model::Change& change);
     model::Config configuration() const;
-    Around look_around(const kubernetes::Objects& objects) const;
-    std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Around& around) const;
+    Here look_around(const kubernetes::Objects& objects) const;
+    std::set<kubernetes::ObjectName> touched(const kubernetes::Objects& now, const Here& around) const;
     void compile_one(const kubernetes::ObjectName& name, const kubernetes::Objects& objects,
                      const Surroundings& around, View& next);
+    void forget_drains(const Surroundings& around);
 
     const Settings settings_;
     store::Database& database_;
     source::Source* source_;
     reconcile::Reconciler* reconciler_ = nullptr;
     std::function<AttachedPods()> pods_;
+    Drains drains_;
 
     // The thread's own.
     Allocation allocation_;
     HealthCheckServer health_check_server_;
     kubernetes::Objects objects_;  ///< of the last compilation
-    Around around_;
+    std::shared_ptr<const Here> around_ = std::make_shared<const Here>();
 
     mutable std::mutex mutex_;  ///< guards what follows
     std::condition_variable_any bell_;

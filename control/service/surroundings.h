@@ -2,7 +2,6 @@
 // manifests.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "viaduct/labels.h"
 
 #include "kubernetes/objects.h"
+#include "service/drains.h"
 #include "service/settings.h"
 
 namespace viaduct::service {
@@ -23,16 +23,21 @@ struct AttachedPod {
 };
 using AttachedPods = std::map<kubernetes::ObjectName, AttachedPod>;
 
-struct Surroundings {
-    const Settings& settings;
-    const kubernetes::Objects& objects;
+/// What of this node services are made of. Immutable once it is in use.
+struct Here {
     std::vector<IpAddress> node_addresses;  ///< where node ports are found
+    std::vector<Prefix> local_networks;     ///< of which an endpoint of no node that is told is on this one
     std::string zone;                       ///< this node's; empty: not known
     /// They supply the addresses of pods whose manifest says none, and are a selector's endpoints themselves
     /// where there is no manifest of their name.
-    const AttachedPods& pods;
-    /// Whether an endpoint of no node that is told is on this one.
-    std::function<bool(const IpAddress&)> is_here;
+    AttachedPods pods;
+    Drained drained;  ///< by hand
+};
+
+struct Surroundings {
+    const Settings& settings;
+    const kubernetes::Objects& objects;
+    const Here& here;
 };
 
 }  // namespace viaduct::service

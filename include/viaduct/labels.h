@@ -1,5 +1,6 @@
-// Labels as Kubernetes has them, and the ways in which they are written outside of manifests: as an annotation
-// of a pod, in CNI's arguments, on a command line. The plugin, control and the command line read them alike.
+// Labels as Kubernetes has them, and the ways in which they are written outside of manifests: as an
+// annotation of a pod, in CNI's arguments, on a command line. The plugin, control and the command line read
+// them alike.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +16,8 @@ namespace viaduct {
 
 using Labels = std::map<std::string, std::string>;
 
-inline constexpr std::size_t kLabelsMost = 64;            ///< of one pod
-inline constexpr std::size_t kLabelsBytesMost = 16384;    ///< of labels as one text
+inline constexpr std::size_t kLabelsMost = 64;          ///< of one pod
+inline constexpr std::size_t kLabelsBytesMost = 16384;  ///< of labels as one text
 
 /// Labels with '.' between them, 253 bytes at most ("Object Names and IDs", DNS subdomain).
 bool is_dns_subdomain(std::string_view text);

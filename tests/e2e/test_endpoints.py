@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from viaduct import hosts, pods, process
+from test_host import Space
+from viaduct import hosts, process
 
 SUBNETS = {"web": ("10.80.1.0/24", "fd00:80:1::/64"), "client": ("10.80.2.0/24", "fd00:80:2::/64")}
 CLUSTER = {4: "10.96.0.80", 6: "fd00:96::80"}
@@ -163,6 +164,80 @@ def test_a_pods_manifest_counts(shop):
     shop.wait_for("one")
     told = shop.node.cli("service", json=False)
     assert "targetPort \"http\" by name, and pod apps/web-2 is attached here by its labels alone" in told, told
+
+
+def slice_of(*endpoints):
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "web-4", "namespace": "apps", "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"port": 8080}], "endpoints": [{"addresses": [address], **more} for address, more in endpoints]}
+
+
+def endpoints(shop, *words):
+    """{address: the endpoint} of IPv4."""
+    return {each["address"]: each for each in shop.node.cli("endpoint", *words) if "." in each["address"]}
+
+
+def test_endpoints_are_told_with_their_states(shop):
+    shop.apply(SERVICE)
+    for number, container in enumerate(("one", "two")):
+        shop.plug(container, "web", f"K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-{number};VIADUCT_LABELS=app=web")
+    shop.wait_for("one", "two")
+    one, two = (shop.addresses[name][4] for name in ("one", "two"))
+    told = endpoints(shop, "list", "web")
+    assert set(told) == {one, two}
+    assert told[one]["state"] == "ready" and told[one]["from"] == "selector" and told[one]["node"] == "node-a"
+    assert (told[one]["service"], told[one]["port"], told[one]["number"], told[one]["pod"]) == ("apps/web", "80", 8080,
+                                                                                                "apps/web-0")
+    with hosts.connect(Space(shop.client, {}), 4, CLUSTER[4], 80):
+        process.wait_until(lambda: sum(each["connections"] for each in endpoints(shop).values()) >= 1, 10, "a connection")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "apps", "labels": {"app": "web"}}}
+    shop.apply(pod)
+    process.wait_until(lambda: endpoints(shop)[one]["from"] == "selector, applied", 10, "the manifest to be told")
+    shop.apply(slice_of((one, {"zone": "east"}), (two, {"conditions": {"ready": False}})))
+    shop.wait_for("one")
+    told = endpoints(shop)
+    assert told[one]["state"] == "ready" and told[one]["zone"] == "east" and told[one]["from"] == "applied"
+    assert told[two]["state"] == "not ready" and told[two]["why"] == "its ready condition is not true"
+    assert "connections" not in told[two]
+    text = shop.node.cli("endpoint", "apps/web", json=False)
+    assert f"{one}:8080" in text and "not ready" in text and "its ready condition is not true" in text, text
+    assert [each["service"] for each in shop.node.cli("endpoint", "show", two)] == ["apps/web"]
+    assert "no service has an endpoint 10.9.9.9" in shop.refused("endpoint", "show", "10.9.9.9")
+    assert "\"nonsense\" is no IP address" in shop.refused("endpoint", "show", "nonsense")
+    assert "service absent does not exist" in shop.refused("endpoint", "list", "absent")
+
+
+def test_an_endpoint_is_drained_by_hand(shop):
+    shop.apply(SERVICE)
+    for container in ("one", "two"):
+        shop.plug(container, "web", f"K8S_POD_NAMESPACE=apps;K8S_POD_NAME={container};VIADUCT_LABELS=app=web")
+    shop.wait_for("one", "two")
+    one = shop.addresses["one"][4]
+    done = shop.node.cli("endpoint", "drain", "apps/web", one, json=False)
+    assert done == f"endpoint {one} of service apps/web drained\n"
+    assert shop.answer(times=30) == {"two"}
+    assert endpoints(shop)[one]["state"] == "draining" and endpoints(shop)[one]["why"] == "drained by hand"
+    assert "draining,by hand" in shop.node.cli("service", "show", "web", json=False)
+    assert "is drained already" in shop.node.cli("endpoint", "drain", "web", one, json=False)
+    # Whatever manifests say, and whoever is killed.
+    shop.apply(slice_of((one, {}), (shop.addresses["two"][4], {})))
+    process.wait_until(lambda: endpoints(shop)[one]["from"] == "applied", 10, "the slice to count")
+    shop.node.kill_control()
+    assert shop.answer(times=30) == {"two"}
+    shop.node.start_control()
+    shop.node.wait_in_sync()
+    assert shop.answer(times=30) == {"two"}
+    process.wait_until(lambda: endpoints(shop)[one]["state"] == "draining", 10, "services to be compiled again")
+    shop.node.cli("endpoint", "undrain", "apps/web", one)
+    assert shop.answer(times=30) == {"one", "two"}
+    # With the endpoint the word goes.
+    shop.node.cli("endpoint", "drain", "apps/web", one)
+    shop.node.cli("delete", "endpointslice", "apps/web-4")
+    shop.label("apps/one", "app-")
+    process.wait_until(lambda: one not in endpoints(shop), 10, "the endpoint to go")
+    shop.label("apps/one", "app=web")
+    assert shop.answer(times=30) == {"one", "two"}
+    assert "has no endpoint 10.9.9.9" in shop.refused("endpoint", "drain", "apps/web", "10.9.9.9")
 
 
 def test_containers_attached_by_hand(shop):

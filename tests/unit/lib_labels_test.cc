@@ -25,7 +25,8 @@ TEST(Labels, AreKeysAndValues) {
     Faults faults;
     const auto labels = parse_labels(" app=web, tier = front,,example.com/of=a_b.c-d,none=", "x", faults);
     EXPECT_TRUE(faults.empty()) << to_string(faults);
-    EXPECT_EQ(labels, (Labels{{"app", "web"}, {"tier", "front"}, {"example.com/of", "a_b.c-d"}, {"none", ""}}));
+    EXPECT_EQ(labels,
+              (Labels{{"app", "web"}, {"tier", "front"}, {"example.com/of", "a_b.c-d"}, {"none", ""}}));
     EXPECT_EQ(to_string(labels), "app=web,example.com/of=a_b.c-d,none=,tier=front");
     EXPECT_EQ(parse_labels(to_string(labels), "x", faults), labels);
     EXPECT_TRUE(parse_labels("", "x", faults).empty());
@@ -71,9 +72,13 @@ TEST(LabelChange, OverwritesOnlyWhenAsked) {
 TEST(LabelChange, SaysWhatIsNone) {
     EXPECT_EQ(refusal([] { parse_label_change({"app"}); }),
               "\"app\" is no label: KEY=VALUE such as app=web sets one, KEY- removes it");
-    EXPECT_NE(refusal([] { parse_label_change({"app=web", "app-"}); }).find("is there twice"), std::string::npos);
+    EXPECT_NE(refusal([] {
+                  parse_label_change({"app=web", "app-"});
+              }).find("is there twice"),
+              std::string::npos);
     EXPECT_NE(refusal([] { parse_label_change({"-"}); }).find("has the key \"\""), std::string::npos);
-    EXPECT_NE(refusal([] { parse_label_change({"app=a b"}); }).find("has the value \"a b\""), std::string::npos);
+    EXPECT_NE(refusal([] { parse_label_change({"app=a b"}); }).find("has the value \"a b\""),
+              std::string::npos);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include "control_fake_dataplane.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
+#include "service/endpoints.h"
+#include "service/lookup.h"
 #include "service/services.h"
 #include "store/config_history.h"
 
@@ -273,6 +275,81 @@ TEST_F(ServiceSync, APortsNameThatNoManifestExplainsIsAFault) {
             "containerPort: 8000}]}]}}\n");
     EXPECT_EQ(selected(), "10.1.0.2:8000 10.1.0.3:8000");
     EXPECT_FALSE(services.view().faults.contains({"apps", "web"}));
+}
+
+TEST_F(ServiceSync, WhatIsDrainedByHandGetsNothingNewUntilItGoes) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    selecting();
+    attach("a", "10.1.0.2", {{"app", "web"}});
+    attach("b", "10.1.0.3", {{"app", "web"}});
+    const auto a = *IpAddress::parse("10.1.0.2");
+    EXPECT_TRUE(services.drains().put({"apps", "web"}, a));
+    EXPECT_FALSE(services.drains().put({"apps", "web"}, a));
+    EXPECT_EQ(selected(), "10.1.0.2:8080(draining) 10.1.0.3:8080");
+    EXPECT_EQ(Drains(database).list(), (Drained{{{"apps", "web"}, a}})) << "as after a restart";
+    const auto view = services.view();
+    const auto& service = view.snapshot->objects.services.at({"apps", "web"});
+    std::vector<Fault> faults;
+    const auto endpoints = endpoints_of(service, service->ports[0],
+                                        {services.settings(), view.snapshot->objects, *view.here}, faults);
+    ASSERT_EQ(endpoints.size(), 2U);
+    EXPECT_TRUE(endpoints[0].ready && endpoints[0].used && endpoints[0].drained);
+    EXPECT_STREQ(endpoints[0].why, "drained by hand");
+    EXPECT_EQ(endpoints[0].source, EndpointSource::attached);
+    EXPECT_STREQ(endpoints[1].why, "");
+    EXPECT_TRUE(services.drains().erase({"apps", "web"}, a));
+    EXPECT_EQ(selected(), "10.1.0.2:8080 10.1.0.3:8080");
+    services.drains().put({"apps", "web"}, a);
+    EXPECT_EQ(selected(), "10.1.0.2:8080(draining) 10.1.0.3:8080");
+    detach("a");
+    EXPECT_EQ(selected(), "10.1.0.3:8080");
+    EXPECT_TRUE(services.drains().list().empty());
+    EXPECT_TRUE(Drains(database).list().empty());
+    attach("a", "10.1.0.2", {{"app", "web"}});
+    EXPECT_EQ(selected(), "10.1.0.2:8080 10.1.0.3:8080") << "another pod has it now";
+}
+
+TEST_F(ServiceSync, EndpointsThatAreNotUsedSayWhy) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    put("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s7-a, namespace: apps, "
+        "labels: "
+        "{kubernetes.io/service-name: s7}}\naddressType: IPv4\nports: [{port: 8080}]\nendpoints:\n"
+        "- {addresses: [10.9.0.1], nodeName: node-b, zone: east}\n"
+        "- {addresses: [10.9.0.2], conditions: {ready: false}}\n"
+        "- {addresses: [10.9.0.3], conditions: {ready: false, serving: true, terminating: true}}\n"
+        "- {addresses: [10.9.0.4], conditions: {ready: false, serving: false, terminating: true}}\n");
+    const auto view = services.view();
+    const auto& service = view.snapshot->objects.services.at({"apps", "s7"});
+    std::vector<Fault> faults;
+    const auto all = endpoints_of(service, service->ports[0],
+                                  {services.settings(), view.snapshot->objects, *view.here}, faults);
+    ASSERT_EQ(all.size(), 4U);
+    EXPECT_TRUE(all[0].used && !all[0].backend.draining);
+    EXPECT_EQ(all[0].node, "node-b");
+    EXPECT_EQ(all[0].zone, "east");
+    EXPECT_EQ(to_string(all[0].origin), "web.yaml:1");
+    EXPECT_FALSE(all[1].used);
+    EXPECT_STREQ(all[1].why, "its ready condition is not true");
+    EXPECT_TRUE(all[2].used && all[2].backend.draining);
+    EXPECT_STREQ(all[2].why, "it is terminating");
+    EXPECT_FALSE(all[3].used);
+    EXPECT_STREQ(all[3].why, "it is terminating, and does not serve any more");
+}
+
+TEST_F(ServiceSync, AServiceIsFoundByItsNameWhereThereIsOneOfIt) {
+    ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
+    put("apiVersion: v1\nkind: Service\nmetadata: {name: s8, namespace: shop}\nspec: {ports: [{port: "
+        "80}]}\n");
+    const auto view = services.view();
+    EXPECT_EQ(to_string(find_service(view, "s7").name), "apps/s7");
+    EXPECT_EQ(to_string(find_service(view, "shop/s8").name), "shop/s8");
+    const auto several = find_service(view, "s8");
+    EXPECT_EQ(several.status, 409U);
+    EXPECT_EQ(several.reason, "service s8 may be any of apps/s8, shop/s8; write its namespace, too");
+    EXPECT_EQ(find_service(view, "absent").status, 404U);
+    EXPECT_EQ(find_service(view, "default/s7").status, 404U);
+    for (const char* wrong : {"", "/", "apps/", "/web"})
+        EXPECT_EQ(find_service(view, wrong).status, 400U) << wrong;
 }
 
 }  // namespace
