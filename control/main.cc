@@ -330,6 +330,8 @@ void run(const Settings& settings, const sigset_t& signals) {
     ::sd_notify(0, "READY=1");
     serve_until_signal(signals, reconciler, uplinks);
     ::sd_notify(0, "STOPPING=1");
+    // Requests that wait for services wait for nothing any more.
+    services.stop();
 }
 
 }  // namespace

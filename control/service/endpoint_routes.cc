@@ -42,7 +42,8 @@ public:
                               backend["port"].asUInt()}] = backend["connections"].asUInt64();
         }
     }
-    [[nodiscard]] std::optional<std::uint64_t> connections(const std::string& service, const std::string& port,
+    [[nodiscard]] std::optional<std::uint64_t> connections(const std::string& service,
+                                                           const std::string& port,
                                                            const model::Backend& backend) const {
         const auto found = connections_.find({service, port, backend.address.to_string(), backend.port});
         return found == connections_.end() ? std::nullopt : std::optional(found->second);
@@ -140,14 +141,14 @@ http::Response list_endpoints(const Services& services, const std::string& socke
     return api::json_response(json);
 }
 
-bool is_endpoint(const Services& services, const View& view, const ObjectName& name, const IpAddress& address) {
+bool is_endpoint(const Services& services, const View& view, const ObjectName& name,
+                 const IpAddress& address) {
     const auto& service = view.snapshot->objects.services.at(name);
     const Surroundings around{services.settings(), view.snapshot->objects, *view.here};
     std::vector<Fault> ignored;
     return std::ranges::any_of(service->ports, [&](const auto& port) {
-        return std::ranges::any_of(endpoints_of(service, port, around, ignored), [&](const auto& endpoint) {
-            return endpoint.backend.address == address;
-        });
+        return std::ranges::any_of(endpoints_of(service, port, around, ignored),
+                                   [&](const auto& endpoint) { return endpoint.backend.address == address; });
     });
 }
 
@@ -169,12 +170,14 @@ http::Response drain(Services& services, const http::Request& request) {
     if (found.status != 200) return api::error_response(found.status, found.reason);
     const auto name = to_string(found.name);
     if (!is_endpoint(services, view, found.name, *address))
-        return api::error_response(404, "service " + name + " has no endpoint " + text + "; \"viaduct endpoint list " +
-                                            name + "\" shows those that it has");
+        return api::error_response(404, "service " + name + " has no endpoint " + text +
+                                            "; \"viaduct endpoint list " + name +
+                                            "\" shows those that it has");
     const bool changed = *drained ? services.drains().put(found.name, *address)
                                   : services.drains().erase(found.name, *address);
     if (changed)
-        spdlog::info("service {}: its endpoint {} is {} by hand", name, text, *drained ? "drained" : "not drained");
+        spdlog::info("service {}: its endpoint {} is {} by hand", name, text,
+                     *drained ? "drained" : "not drained");
     Json::Value json(Json::objectValue);
     json["service"] = name;
     json["address"] = text;

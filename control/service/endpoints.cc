@@ -180,11 +180,12 @@ void add_selected(const kubernetes::Stored<kubernetes::Service>& service, const 
         if (const auto* number = std::get_if<std::uint16_t>(&port.target)) {
             add_attached(name, pod, *number, around, states);
         } else if (!std::exchange(told, true)) {
-            faults.push_back({"Service " + to_string(key_of(*service)), to_string(service.origin()),
-                              "has the targetPort \"" + std::get<std::string>(port.target) +
-                                  "\" by name, and pod " + to_string(name) +
-                                  " is attached here by its labels alone, which name no ports; give the "
-                                  "targetPort's number, or a Pod manifest with its container's ports"});
+            faults.push_back(
+                {"Service " + to_string(key_of(*service)), to_string(service.origin()),
+                 "spec.ports has the targetPort \"" + std::get<std::string>(port.target) +
+                     "\", which is a name, and pod " + to_string(name) +
+                     " is attached here by its labels alone, which name no ports; give the number, "
+                     "or a Pod manifest with its container's ports"});
         }
     }
 }

@@ -18,7 +18,8 @@ constexpr std::chrono::milliseconds kTimeout{5000};
 
 Json::Value figures_of(const std::string& socket, const std::string& service) {
     try {
-        const auto target = service.empty() ? "/v1/services" : "/v1/services?service=" + http::encode(service);
+        const auto target =
+            service.empty() ? "/v1/services" : "/v1/services?service=" + http::encode(service);
         const auto answer = http::Client(socket, kTimeout).request("GET", target, "");
         if (answer.status == 200) return parse_json(answer.body, "the dataplane's answer")["services"];
     } catch (const std::exception& error) {

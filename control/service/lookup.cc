@@ -9,7 +9,9 @@ namespace {
 using kubernetes::ObjectName;
 
 Lookup absent(const std::string& text) {
-    return {{}, 404, "service " + text.substr(0, 512) + " does not exist; \"viaduct service\" lists those that do"};
+    return {{},
+            404,
+            "service " + text.substr(0, 512) + " does not exist; \"viaduct service\" lists those that do"};
 }
 
 /// In whatever namespace.

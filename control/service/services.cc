@@ -11,6 +11,7 @@
 #include "viaduct/model_kinds.h"
 
 #include "service/endpoints.h"
+#include "store/config_history.h"
 
 namespace viaduct::service {
 
@@ -71,6 +72,11 @@ void Services::start(std::chrono::milliseconds patience) {
 }
 
 void Services::stop() {
+    {
+        const std::scoped_lock lock(mutex_);
+        stopped_ = true;
+        bell_.notify_all();
+    }
     if (source_ != nullptr) source_->stop();
     thread_.request_stop();
     if (thread_.joinable()) thread_.join();
@@ -88,8 +94,19 @@ bool Services::settle(std::chrono::milliseconds patience) {
     bell_.notify_all();
     // Before the first picture nothing is worked on, and nothing is in force that could be outdated.
     return bell_.wait_for(lock, patience, [&] {
-        return settled_ >= target || (view_.snapshot == nullptr && arrived_ == nullptr);
+        return settled_ >= target || stopped_ || (view_.snapshot == nullptr && arrived_ == nullptr);
     });
+}
+
+void Services::wait_for_news(std::chrono::milliseconds most) const {
+    std::unique_lock lock(mutex_);
+    const auto before = settled_;
+    bell_.wait_for(lock, most, [&] { return settled_ != before || stopped_; });
+}
+
+bool Services::stopped() const {
+    const std::scoped_lock lock(mutex_);
+    return stopped_;
 }
 
 void Services::run(const std::stop_token& stopping) {
@@ -258,7 +275,7 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     allocation_.save();
     objects_ = objects;
     around_ = around;
-    const auto change = change_between(before, next.compiled);
+    auto change = change_between(before, next.compiled);
     const auto health_checks = next.health_checks;
     const bool other_checks = health_checks != view().health_checks;
     const bool claimed = claims();
@@ -268,6 +285,7 @@ void Services::update(const source::SnapshotPtr& snapshot) {
         bell_.notify_all();
     }
     if (other_checks) health_check_server_.set(health_checks);
+    leave_configured(change);
     if (!change.empty()) bring_into_force(change);
     if (snapshot->trouble.empty()) forget_drains(surroundings);
     // The ranges' routes come and go with a comparison.
@@ -291,6 +309,16 @@ void Services::forget_drains(const Surroundings& around) {
         if (there || !drains_.erase(name, address)) continue;
         spdlog::info("service {}: its endpoint {} is gone, and with it that it was drained", to_string(name),
                      address.to_string());
+    }
+}
+
+/// What people configured comes before what manifests say.
+void Services::leave_configured(model::Change& change) {
+    if (change.empty()) return;
+    store::Transaction tx(database_);
+    for (const auto& [key, service] : store::present_config(tx)->services) {
+        change.put.services.erase(key);
+        change.delete_services.erase(key);
     }
 }
 

@@ -52,6 +52,10 @@ public:
     /// Waits at most `patience` until all that was there to know when it was called is in force, and is true
     /// then. Not while a lock is held.
     bool settle(std::chrono::milliseconds patience);
+    /// Waits until something has been compiled anew, at most so long. Any thread.
+    void wait_for_news(std::chrono::milliseconds most) const;
+    /// Whether stop() was called: nothing changes any more.
+    [[nodiscard]] bool stopped() const;
 
     void contribute(store::Transaction& tx, model::Config& desired, Faults& faults) const override;
     [[nodiscard]] const char* origin() const override { return "services"; }
@@ -73,6 +77,7 @@ public:
 private:
     void run(const std::stop_token& stopping);
     void update(const source::SnapshotPtr& snapshot);
+    void leave_configured(model::Change& change);
     void bring_into_force(const model::Change& change);
     model::Config configuration() const;
     Here look_around(const kubernetes::Objects& objects) const;
@@ -95,7 +100,8 @@ private:
     std::shared_ptr<const Here> around_ = std::make_shared<const Here>();
 
     mutable std::mutex mutex_;  ///< guards what follows
-    std::condition_variable_any bell_;
+    mutable std::condition_variable_any bell_;
+    bool stopped_ = false;
     std::uint64_t wakes_ = 0;    ///< how often something has changed, or may have
     std::uint64_t settled_ = 0;  ///< up to which of these everything is in force
     source::SnapshotPtr arrived_;

@@ -163,7 +163,7 @@ def test_a_pods_manifest_counts(shop):
     shop.apply(by_name, pod)
     shop.wait_for("one")
     told = shop.node.cli("service", json=False)
-    assert "targetPort \"http\" by name, and pod apps/web-2 is attached here by its labels alone" in told, told
+    assert "targetPort \"http\", which is a name, and pod apps/web-2 is attached here by its labels alone" in told, told
 
 
 def slice_of(*endpoints):
@@ -238,6 +238,45 @@ def test_an_endpoint_is_drained_by_hand(shop):
     shop.label("apps/one", "app=web")
     assert shop.answer(times=30) == {"one", "two"}
     assert "has no endpoint 10.9.9.9" in shop.refused("endpoint", "drain", "apps/web", "10.9.9.9")
+
+
+def test_applying_waits_until_it_is_in_force(shop):
+    shop.plug("one", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-1")
+    shop.plug("two", "web", "K8S_POD_NAMESPACE=apps;K8S_POD_NAME=web-2")
+    service, files = shop.directory / "service.yaml", {}
+    without = json.loads(json.dumps(SERVICE))
+    del without["spec"]["selector"]
+    service.write_text(json.dumps(without))
+    for name in ("one", "two"):
+        files[name] = shop.directory / f"{name}.yaml"
+        files[name].write_text(json.dumps(slice_of((shop.addresses[name][4], {}))))
+    assert shop.node.cli("apply", "-f", service, "-f", files["one"], "--wait", json=False) == (
+        "service apps/web created\nendpointslice apps/web-4 created\n")
+    # No look is needed whether it is so far.
+    for name in ("one", "two") * 5:
+        shop.node.cli("apply", "-f", files[name], "--wait=10", json=False)
+        assert shop.ask() == name
+    thief = json.loads(json.dumps(without))
+    thief["metadata"]["name"] = "thief"
+    (shop.directory / "thief.yaml").write_text(json.dumps(thief))
+    done = shop.node.cli("apply", "-f", shop.directory / "thief.yaml", "--wait", json=False, check=False)
+    assert done.returncode == 1 and "service apps/thief created" in done.stdout, done
+    assert "Service apps/thief is not in force: spec.clusterIP" in done.stderr and CLUSTER[4] in done.stderr, done
+    assert shop.node.cli("delete", "service", "apps/thief", "--wait", json=False) == "service apps/thief deleted\n"
+    shop.node.cli("delete", "-f", files["two"], "--wait")
+    assert shop.ask() is None
+    shop.node.kill_dataplane()
+    done = shop.node.cli("apply", "-f", files["one"], "--wait=1", json=False, check=False)
+    assert done.returncode == 1 and "the dataplane is away" in done.stderr, done
+    shop.node.start_dataplane()
+    shop.node.cli("apply", "-f", files["one"], "--wait")
+    assert shop.answer() == {"one"}
+    done = shop.node.cli("apply", "-f", files["one"], "--wait", "--dry-run", json=False, check=False)
+    assert done.returncode == 2 and "nothing to wait for" in done.stderr, done
+    with hosts.connect(Space(shop.client, {}), 4, CLUSTER[4], 80):
+        for words in (("service", "apps/web"), ("--service", "apps/web"), ("--service=apps/web",)):
+            assert "apps/web" in shop.node.cli("flow", "list", *words, json=False)
+        assert "service \"apps/other\" does not exist" in shop.refused("flow", "list", "--service", "apps/other")
 
 
 def test_containers_attached_by_hand(shop):
