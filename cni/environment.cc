@@ -130,6 +130,10 @@ void read_pair(const std::string& name, const std::string& value, Arguments& arg
         if (!arguments.mac || arguments.mac->is_multicast() || arguments.mac->is_zero()) {
             bad_argument("has MAC=" + shown(value) + ", which is not a unicast MAC address");
         }
+    } else if (name == "VIADUCT_LABELS") {
+        Faults faults;
+        arguments.pod_labels = parse_labels(value, "", faults);
+        if (!faults.empty()) bad_argument("has VIADUCT_LABELS, which " + faults.front().reason);
     } else if (name.starts_with("K8S_")) {
         arguments.labels[name] = value;
     } else {

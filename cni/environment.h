@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "viaduct/address.h"
+#include "viaduct/labels.h"
 
 namespace viaduct::cni {
 
@@ -28,6 +29,7 @@ struct Arguments {
     std::vector<IpAddress> ips;
     std::optional<MacAddress> mac;
     std::map<std::string, std::string> labels;  ///< K8S_*
+    Labels pod_labels;                          ///< VIADUCT_LABELS
 };
 
 /// Looks a variable up; a null pointer when it is not set.

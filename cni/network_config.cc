@@ -6,6 +6,7 @@
 #include <json/json.h>
 
 #include "viaduct/json.h"
+#include "viaduct/labels.h"
 
 #include "bridge_keys.h"
 #include "error.h"
@@ -213,6 +214,42 @@ attachment::Dns read_runtime_dns(const Json::Value& json, Faults& faults) {
     return dns;
 }
 
+/// Where CRI runtimes put a pod's annotations, for plugins that declare this capability (containerd's
+/// pkg/cri/annotations, CRI-O's ocicni), and the one of them that is ours.
+constexpr const char* kAnnotations = "io.kubernetes.cri.pod-annotations";
+constexpr const char* kLabelsAnnotation = "viaduct.io/labels";
+
+void add_labels(Request& request, const Labels& labels) {
+    for (const auto& [key, value] : labels)
+        request.pod_labels[key] = value;
+}
+
+void read_annotations(ObjectReader& reader, Request& request, Faults& faults) {
+    const auto* annotations = reader.object(kAnnotations);
+    if (annotations == nullptr || !annotations->isMember(kLabelsAnnotation)) return;
+    const auto& text = (*annotations)[kLabelsAnnotation];
+    const std::string where = std::string("annotation ") + kLabelsAnnotation;
+    if (!text.isString()) return faults.push_back({where, "must be text such as \"app=web,tier=front\""});
+    add_labels(request, parse_labels(text.asString(), where, faults));
+}
+
+/// "labels": [{"key": "app", "value": "web"}] (CONVENTIONS.md, "args in network config").
+void read_conventional_labels(ObjectReader& reader, Request& request, Faults& faults) {
+    const auto* list = reader.array("labels", kLabelsMost);
+    if (list == nullptr) return;
+    for (Json::ArrayIndex i = 0; i < list->size(); ++i) {
+        ObjectReader one((*list)[i], "args/cni/labels/" + std::to_string(i), faults, Keys::any_case);
+        const auto key = one.string("key").value_or("");
+        const auto value = one.string("value").value_or("");
+        const auto fault = one.valid() ? label_fault(key, value) : std::string();
+        if (!fault.empty()) {
+            one.fault("key", fault);
+        } else if (one.valid()) {
+            request.pod_labels[key] = value;
+        }
+    }
+}
+
 void read_runtime_config(const Json::Value& json, Ipam ipam, Request& request, Wanted& wanted,
                          std::vector<std::string>& unsupported, Faults& faults) {
     ObjectReader reader(json, "runtimeConfig", faults, Keys::any_case);
@@ -228,6 +265,7 @@ void read_runtime_config(const Json::Value& json, Ipam ipam, Request& request, W
         ranges != nullptr && ipam == Ipam::builtin) {
         read_ip_ranges(*ranges, "runtimeConfig/ipRanges", request, faults);
     }
+    read_annotations(reader, request, faults);
     request.device_id = reader.string("deviceID").value_or("");
     const auto info = reader.string("CNIDeviceInfoFile").value_or("");
     if (!info.empty() && info[0] != '/') reader.fault("CNIDeviceInfoFile", "must be an absolute path");
@@ -285,12 +323,13 @@ void read_own_keys(ObjectReader& reader, Request& request, Faults& faults) {
 }
 
 /// args.cni, and before it CNI_ARGS; runtimeConfig is read after both, and its MAC address wins.
-void read_args(const Json::Value& json, Wanted& wanted, Faults& faults) {
+void read_args(const Json::Value& json, Request& request, Wanted& wanted, Faults& faults) {
     ObjectReader reader(json, "args", faults, Keys::any_case);
     const auto* cni = reader.object("cni");
     if (cni == nullptr) return;
     ObjectReader inner(*cni, "args/cni", faults, Keys::any_case);
     read_wanted(inner, wanted);
+    read_conventional_labels(inner, request, faults);
 }
 
 void check_addresses(const NetworkConfig& network, const Request& request, const Wanted& wanted,
@@ -342,6 +381,7 @@ Request read_request(const NetworkConfig& network, const Environment& environmen
     request.key = {network.name, environment.container, environment.ifname};
     request.netns = environment.netns;
     request.labels = arguments.labels;
+    request.pod_labels = arguments.pod_labels;
     Faults faults;
     std::vector<std::string> unsupported;
     Wanted wanted{.ips = {}, .mac = arguments.mac};
@@ -355,7 +395,7 @@ Request read_request(const NetworkConfig& network, const Environment& environmen
         if (!given.empty()) request.dns = given;
     }
     read_own_keys(reader, request, faults);
-    if (const auto* args = reader.object("args")) read_args(*args, wanted, faults);
+    if (const auto* args = reader.object("args")) read_args(*args, request, wanted, faults);
     if (const auto* runtime = reader.object("runtimeConfig")) {
         read_runtime_config(*runtime, network.ipam, request, wanted, unsupported, faults);
     }
@@ -364,6 +404,10 @@ Request read_request(const NetworkConfig& network, const Environment& environmen
     add_default_routes(request);
     for (const auto& key : reader.unread())
         request.unknown_keys.push_back(key);
+    if (request.pod_labels.size() > kLabelsMost)
+        faults.push_back({"labels", "are " + std::to_string(request.pod_labels.size()) +
+                                        " together; at most " + std::to_string(kLabelsMost) +
+                                        " are possible"});
     std::string sentences;
     for (const auto& one : unsupported)
         sentences += (sentences.empty() ? "" : "; ") + one;

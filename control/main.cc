@@ -41,6 +41,7 @@
 #include "pod/routes.h"
 #include "reconcile/config_changes.h"
 #include "reconcile/reconciler.h"
+#include "service/endpoint_routes.h"
 #include "service/manifest_routes.h"
 #include "service/routes.h"
 #include "service/services.h"
@@ -79,6 +80,8 @@ constexpr unsigned kApiThreads = 80;
 
 /// How long the dataplane keeps what it has while manifests are read for the first time.
 constexpr std::chrono::seconds kServicesPatience{30};
+/// How long a change of labels waits until services know of it.
+constexpr std::chrono::seconds kServicesSettle{2};
 
 struct Settings {
     std::string api_socket;
@@ -175,21 +178,10 @@ service::Settings service_settings(const Settings& settings) {
     return made;
 }
 
-/// Of those that say which pod they are (K8S_POD_NAMESPACE and K8S_POD_NAME among CNI_ARGS), and of
-/// containers attached by hand, by their names.
-service::PodAddresses pod_addresses(const pod::Attachments& attachments) {
-    service::PodAddresses pods;
-    for (const auto& record : attachments.list()) {
-        if (record.state == pod::State::removing) continue;
-        const auto& labels = record.request.labels;
-        auto name = labels.find("K8S_POD_NAME");
-        const auto space = labels.find("K8S_POD_NAMESPACE");
-        if (name == labels.end()) name = labels.find("name");
-        if (name == labels.end()) continue;
-        auto& addresses = pods[{space == labels.end() ? "default" : space->second, name->second}];
-        for (const auto& own : record.attached.addresses)
-            addresses.push_back(own.address.address);
-    }
+service::AttachedPods attached_pods(const pod::Attachments& attachments) {
+    service::AttachedPods pods;
+    for (auto& [name, pod] : attachments.pods())
+        pods[{name.namespace_, name.name}] = {pod.addresses, pod.labels};
     return pods;
 }
 
@@ -296,7 +288,8 @@ void run(const Settings& settings, const sigset_t& signals) {
     reconcile::ConfigChanges changes(database, reconciler, node::set_link);
 
     attachments.use(reconciler);
-    services.use(reconciler, [&] { return pod_addresses(attachments); });
+    services.use(reconciler, [&] { return attached_pods(attachments); });
+    attachments.on_change([&] { services.wake(); });
     networks.use(reconciler, attachments);
     uplink::Uplinks uplinks(node::host_tree(), database, changes);
     uplinks.recover();
@@ -322,11 +315,12 @@ void run(const Settings& settings, const sigset_t& signals) {
     api::add_config_routes(router, database, reconciler, changes);
     api::add_state_routes(router, settings.dataplane_socket);
     api::add_service_routes(router, settings.dataplane_socket, database, reconciler);
-    pod::register_routes(router, attachments);
+    pod::register_routes(router, attachments, [&] { services.settle(kServicesSettle); });
     network::register_routes(router, networks, attachments);
     host::register_routes(router, taken);
     uplink::add_routes(router, uplinks, database);
     service::register_routes(router, services, settings.dataplane_socket);
+    service::add_endpoint_routes(router, services, settings.dataplane_socket);
     service::add_manifest_routes(router, {applied, manifests, services, reconciler, database});
 
     shares.start();
@@ -347,6 +341,8 @@ void run(const Settings& settings, const sigset_t& signals) {
     ::sd_notify(0, "READY=1");
     serve_until_signal(signals, reconciler, uplinks);
     ::sd_notify(0, "STOPPING=1");
+    // Requests that wait for services wait for nothing any more.
+    services.stop();
 }
 
 }  // namespace

@@ -429,8 +429,32 @@ Json::Value to_json(const Request& request) {
     put_text(json, "device_info_file", request.device_info_file);
     for (const auto& [name, value] : request.labels)
         json["labels"][name] = value;
+    for (const auto& [name, value] : request.pod_labels)
+        json["pod_labels"][name] = value;
     put_texts(json, "unknown_keys", request.unknown_keys);
     return json;
+}
+
+Labels pod_labels_from_json(ObjectReader& reader, const char* key) {
+    Labels labels;
+    const auto* members = reader.object(key);
+    if (members == nullptr) return labels;
+    if (members->size() > kLabelsMost) {
+        reader.fault(key, "are " + std::to_string(members->size()) + " labels; at most " +
+                              std::to_string(kLabelsMost) + " are possible");
+        return labels;
+    }
+    for (const auto& name : members->getMemberNames()) {
+        const auto& value = (*members)[name];
+        const auto fault =
+            value.isString() ? label_fault(name, value.asString()) : std::string("must be an object of text");
+        if (fault.empty()) {
+            labels[name] = value.asString();
+        } else {
+            reader.fault(key, fault);
+        }
+    }
+    return labels;
 }
 
 Request request_from_json(const Json::Value& json, const std::string& where, Faults& faults) {
@@ -465,6 +489,7 @@ Request request_from_json(const Json::Value& json, const std::string& where, Fau
         reader.fault("device_info_file", "must be an absolute path");
     }
     read_labels(reader, request.labels);
+    request.pod_labels = pod_labels_from_json(reader, "pod_labels");
     request.unknown_keys = reader.strings("unknown_keys").value_or(std::vector<std::string>{});
     reader.done();
     return request;

@@ -168,9 +168,10 @@ Object flow_object() {
              {"flush", {}, filter, "forget flows: their next packets are resolved as first ones", flush}},
             "src: as the initiator sends. dst: as it sends, or as translated. port: any of the four.\n"
             "state: unreplied, replied, syn_sent, syn_received, established, fin_wait, time_wait, closed.\n"
-            "service: to whose backends they go; of all of its ports, or of one.\n",
+            "service: to whose backends they go; of all of its ports, or of one. Keywords may be written as "
+            "options, too:\n--service apps/web, --service=apps/web.\n",
             {"viaduct flow list proto tcp dst 10.0.0.0/8 port 443", "viaduct -s flow list limit 10",
-             "viaduct flow list service apps/web", "viaduct -j flow count state established",
+             "viaduct flow list --service apps/web", "viaduct -j flow count state established",
              "viaduct flow flush src 10.1.2.3"}};
 }
 

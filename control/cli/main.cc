@@ -33,11 +33,11 @@ constexpr const char* kOptions =
 
 const std::vector<Object>& objects() {
     static const std::vector<Object> all = {
-        link_object(),   bridge_object(), net_object(),   service_object(),   port_object(),
-        uplink_object(), fdb_object(),    vrf_object(),   interface_object(), addr_object(),
-        route_object(),  neigh_object(),  nat_object(),   flow_object(),      timeouts_object(),
-        pod_object(),    stats_object(),  trace_object(), config_object(),    log_object(),
-        apply_object(),  delete_object(), diff_object(),  get_object()};
+        link_object(),     bridge_object(), net_object(),    service_object(), endpoint_object(),
+        port_object(),     uplink_object(), fdb_object(),    vrf_object(),     interface_object(),
+        addr_object(),     route_object(),  neigh_object(),  nat_object(),     flow_object(),
+        timeouts_object(), pod_object(),    stats_object(),  trace_object(),   config_object(),
+        log_object(),      apply_object(),  delete_object(), diff_object(),    get_object()};
     return all;
 }
 
@@ -112,9 +112,10 @@ int run(const std::vector<std::string>& words) {
         return 0;
     }
     if (object.commands.front().name.empty()) return object.commands.front().run(session);
-    const auto word = session.words.take_if_any();
-    const auto& command = word ? find_command(object, *word) : object.commands.front();
-    return command.run(session);
+    // What has a '/' is an object's name, of which no command has one.
+    if (session.words.empty() || session.words.peek().find('/') != std::string::npos)
+        return object.commands.front().run(session);
+    return find_command(object, session.words.take("a command")).run(session);
 }
 
 /// A replay needs a whole dataplane, so it is a program of its own, which lies beside this one, or in a build

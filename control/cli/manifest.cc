@@ -30,6 +30,11 @@ constexpr const char* kKindNotes =
     "input, "
     "and of a\ndirectory its *.yaml, *.yml and *.json are read. Objects of other kinds are passed over.\n";
 
+constexpr const char* kWaitNotes =
+    "--wait returns when all of it is in force in the dataplane; or tells with exit status 1 what is not, "
+    "and why, as "
+    "soon\nas that is known, or after SECONDS (1 to 3600, default 30).\n";
+
 std::string read_file(const std::string& path) {
     if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
     std::ifstream file(path, std::ios::binary);
@@ -65,14 +70,21 @@ void tell(const Session& session, const Json::Value& answer) {
                   << "\n";
     }
     note_passed_over(answer);
+    for (const auto& one : answer["not_in_force"])
+        std::cerr << "viaduct: " << text_of(one, "object") << " is not in force: " << text_of(one, "reason")
+                  << "\n";
 }
 
 int send(Session& session, const std::string& method, Json::Value body) {
     session.words.done();
-    if (session.arguments.dry_run) body["dry_run"] = true;
+    const auto& arguments = session.arguments;
+    if (arguments.dry_run) body["dry_run"] = true;
+    if (arguments.dry_run && arguments.wait_seconds != 0)
+        throw Usage("--wait has nothing to wait for with --dry-run; leave one of them out");
+    if (arguments.wait_seconds != 0) body["wait_seconds"] = arguments.wait_seconds;
     const auto answer = session.ask(method, "/v1/manifests", body);
     if (!session.printed(answer)) tell(session, answer);
-    return 0;
+    return answer["not_in_force"].empty() ? 0 : 1;
 }
 
 int apply(Session& session) {
@@ -138,11 +150,12 @@ Object apply_object() {
     return {
         "apply",
         "put manifests of services, endpoints, pods and nodes; all that are given, or none",
-        {{"", {}, "-f FILE [-f FILE...]", "make objects what the manifests say", apply}},
+        {{"", {}, "-f FILE [-f FILE...] [--wait[=SECONDS]]", "make objects what the manifests say", apply}},
         std::string("What is applied stays until it is deleted, also over restarts. What a manifest in the "
                     "directory of\nviaduct-control's option --manifests describes is changed there.\n") +
-            kKindNotes,
-        {"viaduct apply -f web.yaml", "viaduct apply -f web.yaml -f slices.yaml --dry-run",
+            kWaitNotes + kKindNotes,
+        {"viaduct apply -f web.yaml", "viaduct apply -f web.yaml --wait=10",
+         "viaduct apply -f web.yaml -f slices.yaml --dry-run",
          "kubectl get services,endpointslices -A -o yaml | viaduct apply -f -"},
         true};
 }
@@ -152,10 +165,10 @@ Object delete_object() {
             "take applied manifests away; all that are named, or none",
             {{"",
               {},
-              "-f FILE [-f FILE...] | KIND [NAMESPACE/]NAME [--ignore-not-found]",
+              "-f FILE [-f FILE...] | KIND [NAMESPACE/]NAME [--ignore-not-found] [--wait[=SECONDS]]",
               "delete what the manifests name, or one object",
               remove}},
-            kKindNotes,
+            std::string(kWaitNotes) + kKindNotes,
             {"viaduct delete -f web.yaml", "viaduct delete service apps/web",
              "viaduct delete -f web.yaml --ignore-not-found"},
             true};

@@ -6,6 +6,7 @@
 
 #include "viaduct/address.h"
 #include "viaduct/http.h"
+#include "viaduct/labels.h"
 #include "viaduct/model.h"
 
 #include "cli/publish.h"
@@ -158,11 +159,17 @@ int remove(Session& session) {
 }
 
 void read_attach(Words& words, Json::Value& asked, std::string& label) {
-    const auto key = words.keyword({"ifname", "ip", "mac", "publish", "name"});
+    const auto key = words.keyword({"ifname", "ip", "mac", "publish", "name", "label"});
     if (key == "ip") {
         asked["addresses"].append(words.take("an address of the network"));
     } else if (key == "publish") {
         asked["port_mappings"].append(parse_publish(words.take("ports such as 8080:80")));
+    } else if (key == "label") {
+        const auto text = words.take("labels such as app=web,tier=front");
+        Faults faults;
+        for (const auto& [name, value] : parse_labels(text, "--label", faults))
+            asked["pod_labels"][name] = value;
+        if (!faults.empty()) throw Usage(to_string(faults));
     } else if (key == "name") {
         label = words.take("a name for the container");
     } else {
@@ -260,7 +267,7 @@ Object net_object() {
          {"attach",
           {"connect"},
           "NETNS|PID|CONTAINER NETWORK [--ifname NAME] [--ip A]... [--mac M] [--publish "
-          "[HOSTIP:]PORT[-LAST]:PORT[-LAST][/PROTO]]... [--name NAME]",
+          "[HOSTIP:]PORT[-LAST]:PORT[-LAST][/PROTO]]... [--name NAME] [--label KEY=VALUE]...",
           "give a container an interface",
           wet(attach)},
          {"detach",
@@ -289,11 +296,13 @@ Object net_object() {
         "the node that\n"
         "lead to the container, at HOSTIP or at all addresses of its router; tcp, udp or sctp, default "
         "tcp.\n"
+        "label: by which services choose the container; see \"viaduct pod label\".\n"
         "A container's interface goes when its network namespace has nobody in it any more.\n",
         {"viaduct net create shop --subnet 10.1.0.0/24 --subnet fd00:1::/64",
          "viaduct net create edge --driver routed --no-masquerade",
          "podman run -d --network none --name web IMAGE && viaduct net attach web shop --publish 8080:80",
          "viaduct net attach /run/netns/blue shop --ifname net0 --ip 10.1.0.9 --mac 02:00:00:00:00:09",
+         "viaduct net attach web-2 shop --label app=web,tier=front",
          "viaduct net attach 4711 shop --publish 192.0.2.1:5000-5009:5000-5009/udp",
          "viaduct -j net inspect shop", "viaduct net detach web shop", "viaduct net rm shop"}};
 }

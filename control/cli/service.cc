@@ -1,4 +1,5 @@
 // viaduct service: what services there are, at which addresses, and who answers.
+#include <algorithm>
 #include <iostream>
 
 #include <json/json.h>
@@ -81,9 +82,15 @@ const Json::Value& figures_of(const Json::Value& answer, const Json::Value& prog
     return nothing;
 }
 
-std::string state_words(const Json::Value& backend) {
+bool has(const Json::Value& list, const Json::Value& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+/// `drained`: addresses that an operator drained.
+std::string state_words(const Json::Value& backend, const Json::Value& drained) {
     std::string text = bool_of(backend, "draining") ? "draining" : "ready";
     if (bool_of(backend, "distant")) text += ",distant";
+    if (has(drained, backend["address"])) text += ",by hand";
     return bool_of(backend, "local") ? text + ",local" : text;
 }
 
@@ -117,8 +124,9 @@ int show_one(Session& session, const std::string& name) {
                                                          number_of(figures, ("tx_" + what).c_str()));
             };
             table.add({text_of(backend, "address"), std::to_string(number_of(backend, "port")),
-                       backend.isMember("name") ? text_of(backend, "name") : "-", state_words(backend),
-                       figure("connections"), both("packets"), both("bytes")});
+                       backend.isMember("name") ? text_of(backend, "name") : "-",
+                       state_words(backend, answer["drained"]), figure("connections"), both("packets"),
+                       both("bytes")});
         }
         std::cout << table.text();
     }
@@ -139,8 +147,10 @@ Object service_object() {
         "services: an address at which one of several endpoints answers",
         {{"show", {"list", "ls", "lst"}, "[[NAMESPACE/]NAME]", "list them, or one with its endpoints", show}},
         "Services come from Kubernetes manifests: those in the directory of viaduct-control's option "
-        "--manifests,\nand those that \"viaduct apply\" puts.\n",
-        {"viaduct service", "viaduct service show apps/web"}};
+        "--manifests,\nand those that \"viaduct apply\" puts. A NAME without NAMESPACE is that of the only "
+        "service of this "
+        "name.\n",
+        {"viaduct service", "viaduct service show apps/web", "viaduct service show web"}};
 }
 
 }  // namespace viaduct::cli

@@ -89,7 +89,8 @@ Json::Value Session::ask_text(const std::string& method, const std::string& targ
     http::Response response;
     const std::span<const int> descriptors(&descriptor, descriptor < 0 ? 0U : 1U);
     try {
-        response = http::Client(arguments.socket, kTimeout).request(method, target, body, descriptors);
+        const auto timeout = kTimeout + std::chrono::seconds(arguments.wait_seconds);
+        response = http::Client(arguments.socket, timeout).request(method, target, body, descriptors);
     } catch (const http::Unreachable& error) {
         throw Failure(
             std::string("viaduct-control does not answer: ") + error.what() +

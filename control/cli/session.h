@@ -77,6 +77,7 @@ Object nat_object();
 Object timeouts_object();
 Object net_object();
 Object service_object();
+Object endpoint_object();
 Object apply_object();
 Object delete_object();
 Object diff_object();

@@ -17,8 +17,19 @@ std::string joined(const std::vector<std::string_view>& words) {
     return list;
 }
 
+constexpr unsigned kWait = 30;  ///< seconds, where --wait says none
+constexpr unsigned kWaitMost = 3600;
+
+/// Of "--wait" or "--wait=SECONDS".
+unsigned read_wait(std::string_view word) {
+    const auto equals = word.find('=');
+    if (equals == std::string_view::npos) return kWait;
+    const auto text = std::string(word.substr(equals + 1));
+    return static_cast<unsigned>(Words({text}).number("--wait", 1, kWaitMost));
+}
+
 bool takes_options(const std::string& object) {
-    return object == "trace" || object == "net" || object == "uplink";
+    return object == "trace" || object == "net" || object == "uplink" || object == "flow";
 }
 
 }  // namespace
@@ -95,6 +106,7 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
         {"--dry-run", &parsed.dry_run},
         {"--dataplane", &parsed.dataplane},
         {"--ignore-not-found", &parsed.ignore_absent},
+        {"--overwrite", &parsed.overwrite},
     };
     const std::map<std::string, std::string*, std::less<>> values = {
         {"--socket", &parsed.socket}, {"--comment", &parsed.comment}, {"-f", &parsed.file},
@@ -108,6 +120,8 @@ Arguments parse_arguments(const std::vector<std::string>& arguments, const std::
         const auto equals = word.starts_with("--") ? word.find('=') : std::string::npos;
         if (const auto flag = flags.find(word); flag != flags.end()) {
             *flag->second = true;
+        } else if (word.substr(0, equals) == "--wait") {
+            parsed.wait_seconds = read_wait(word);
         } else if (const auto value = values.find(word.substr(0, equals)); value != values.end()) {
             if (equals == std::string::npos && i + 1 >= arguments.size())
                 throw Usage(word + " needs a value after it");

@@ -60,6 +60,8 @@ struct Arguments {
     bool dry_run = false;
     bool dataplane = false;  ///< --dataplane, of "log level"
     std::string comment;
+    bool overwrite = false;          ///< of "pod label"
+    unsigned wait_seconds = 0;       ///< --wait, of "apply" and "delete"; 0: no waiting
     bool ignore_absent = false;      ///< --ignore-not-found, of "delete"
     std::string file;                ///< the last -f
     std::vector<std::string> files;  ///< all of them

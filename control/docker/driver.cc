@@ -69,6 +69,7 @@ MacAddress Driver::create_endpoint(const Endpoint& endpoint) {
     request.netns = kNodeNamespace;
     request.handed_over = true;
     request.mac = endpoint.mac;
+    request.pod_labels = endpoint.labels;
     // Addresses are Docker's to give, and routes its to set.
     request.ranges.clear();
     request.routes.clear();

@@ -5,6 +5,7 @@
 #include <json/json.h>
 
 #include "viaduct/json.h"
+#include "viaduct/labels.h"
 
 namespace viaduct::docker {
 
@@ -13,6 +14,7 @@ namespace {
 constexpr const char* kGeneric = "com.docker.network.generic";
 constexpr const char* kInternal = "com.docker.network.internal";
 constexpr const char* kPortMap = "com.docker.network.portmap";
+constexpr const char* kLabels = "viaduct.labels";
 
 void refuse_any(const Faults& faults) {
     if (!faults.empty()) throw Refused(faults);
@@ -157,7 +159,7 @@ std::string read_text(const Json::Value& request, const char* key, std::size_t m
 }
 
 Endpoint read_endpoint(const Json::Value& request) {
-    Endpoint endpoint{read_endpoint_id(request), {}, {}};
+    Endpoint endpoint{read_endpoint_id(request), {}, {}, {}};
     Faults faults;
     ObjectReader reader(request, "", faults);
     if (const auto* interface = reader.object("Interface")) {
@@ -175,6 +177,11 @@ Endpoint read_endpoint(const Json::Value& request) {
         endpoint.mac = MacAddress::parse(mac);
         if (!mac.empty() && (!endpoint.mac || endpoint.mac->is_multicast() || endpoint.mac->is_zero()))
             inner.fault("MacAddress", "is \"" + mac + "\", which no interface can have");
+    }
+    if (const auto* options = reader.object("Options")) {
+        ObjectReader inner(*options, "Options", faults);
+        const auto labels = inner.string(kLabels, kLabelsBytesMost).value_or("");
+        endpoint.labels = parse_labels(labels, std::string("option ") + kLabels, faults);
     }
     refuse_any(faults);
     return endpoint;

@@ -31,6 +31,7 @@ struct Endpoint {
     EndpointId id;
     std::vector<Prefix> addresses;  ///< from Docker's address management, whoever that is
     std::optional<MacAddress> mac;
+    Labels labels;  ///< of its driver option "viaduct.labels"
 };
 
 /// All of these throw Refused.

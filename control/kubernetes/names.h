@@ -4,6 +4,8 @@
 
 #include <string_view>
 
+#include "viaduct/labels.h"
+
 namespace viaduct::kubernetes {
 
 /// 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit.
@@ -11,15 +13,17 @@ bool is_dns1123_label(std::string_view text);
 /// The same, beginning with a letter.
 bool is_dns1035_label(std::string_view text);
 /// Labels with '.' between them, 253 bytes at most.
-bool is_dns1123_subdomain(std::string_view text);
+inline bool is_dns1123_subdomain(std::string_view text) {
+    return is_dns_subdomain(text);
+}
 /// A port's name (RFC 6335 5.1): 1 to 15 of a-z, 0-9 and '-' with a letter among them, no '-' at an end or
 /// beside another.
 bool is_port_name(std::string_view text);
-/// A label's key: an optional subdomain and '/', then 1 to 63 of letters, digits, '-', '_' and '.',
-/// beginning and ending with a letter or digit.
-bool is_qualified_name(std::string_view text);
-/// Empty, or as the last part of a qualified name.
-bool is_label_value(std::string_view text);
+/// A label's key.
+inline bool is_qualified_name(std::string_view text) {
+    return is_label_key(text);
+}
+using viaduct::is_label_value;
 
 inline constexpr const char* kDns1123LabelWords =
     "1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends, are right";

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "viaduct/address.h"
+#include "viaduct/labels.h"
 #include "viaduct/routing_model.h"
 #include "viaduct/shared_map.h"
 
@@ -41,7 +42,7 @@ inline constexpr std::string_view kZoneLabel = "topology.kubernetes.io/zone";
 /// A service's "Auto" or "Disabled"; stays among its annotations.
 inline constexpr std::string_view kTopologyModeAnnotation = "service.kubernetes.io/topology-mode";
 
-using Labels = std::map<std::string, std::string>;
+using viaduct::Labels;
 
 /// ObjectMeta. `kubectl`'s copy of the manifest (annotation last-applied-configuration) is not kept.
 struct ObjectMeta {

@@ -390,6 +390,7 @@ attachment::Attached Networks::attach(const std::string& name, attachment::Reque
     whole.mac = request.mac;
     whole.port_mappings = std::move(request.port_mappings);
     whole.labels = std::move(request.labels);
+    whole.pod_labels = std::move(request.pod_labels);
     whole.goes_with_namespace = request.goes_with_namespace;
     if (!whole.port_mappings.empty() && !whole.gateway) {
         throw Refused(place_of(network), std::string(network.internal ? "is internal" : "has no router") +

@@ -113,6 +113,7 @@ attachment::Request read_attach(const Json::Value& body) {
     }
     if (const auto label = reader.string("label", 128); label && !label->empty())
         asked.labels["name"] = *label;
+    asked.pod_labels = attachment::pod_labels_from_json(reader, "pod_labels");
     reader.done();
     refuse_any(faults);
     return asked;

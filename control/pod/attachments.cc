@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
-#include <json/json.h>
 #include <spdlog/spdlog.h>
-
-#include "viaduct/json.h"
 
 #include "node/boot.h"
 #include "node/interface.h"
@@ -31,10 +28,6 @@ ipam::Wish wish_of(const Record& record) {
 
 bool is_tap(const Record& record) {
     return record.request.interface == Interface::tap;
-}
-
-std::optional<std::string> history_text(const Record& record) {
-    return to_json_text(describe(record));
 }
 
 store::ObjectChange history_of(const Record& record, bool added) {
@@ -218,6 +211,7 @@ void Attachments::mark(const Key& key, State state) {
         const auto found = records_.find(key);
         if (found != records_.end()) found->second.state = state;
     }
+    if (changed_) changed_();
     try {
         // Needed after a crash of this process only: a power cut takes the pods with it.
         store::Transaction tx(database_, store::Transaction::Survives::process);

@@ -10,6 +10,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -56,6 +58,10 @@ public:
     /// The reconciler, which knows this source. Before any request.
     void use(reconcile::Reconciler& reconciler) { reconciler_ = &reconciler; }
 
+    /// `changed` is called when pods have come, are about to go or have other labels, with no lock held that
+    /// anybody else takes. Before any request.
+    void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
+
     /// ADD. An attachment that is there already is replaced.
     attachment::Attached add(attachment::Request request, const std::optional<node::Namespace>& ns);
     /// DEL; true when there was something. `ns`: where to look for a stray interface when nothing is
@@ -74,6 +80,11 @@ public:
     void follow_moves();
     /// Publishes these ports of it and no others. Throws Failure, Refused: then it publishes what it did.
     void publish(const Key& key, std::vector<attachment::PortMapping> mappings);
+    /// Those that are attached, whole; a pod may have several attachments.
+    [[nodiscard]] std::map<PodName, Pod> pods() const;
+    /// Changes the labels of a pod and returns them as they are then, on disk. Throws Failure when it is not
+    /// attached, Refused, store::Error: nothing is changed then.
+    Labels label(const PodName& pod, const LabelChange& change);
     /// Whether somebody is in `ns`, to which `path` may lead, and can be seen from here.
     [[nodiscard]] bool is_lived_in(const std::string& path, std::uint64_t ns) const;
     /// STATUS: throws Failure when an ADD could not succeed now.
@@ -128,12 +139,14 @@ private:
     void erase_record(const Record& record, bool withdrawn);
     void remove_effects(const Record& record);
     void mark(const Key& key, State state);
+    void save_labels(const std::vector<Record>& records, const LabelChange& change);
     std::optional<Record> find(const Key& key) const;
 
     const Options options_;
     store::Database& database_;
     const reconcile::DesiredSource& configuration_;
     reconcile::Reconciler* reconciler_ = nullptr;
+    std::function<void()> changed_;
     const std::string boot_;
     ipam::Leases leases_;
     Delegations delegations_;

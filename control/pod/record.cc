@@ -210,10 +210,17 @@ Json::Value describe(const Record& record) {
     }
     for (const auto& [name, value] : request.labels)
         json["labels"][name] = value;
+    json["pod"] = to_string(pod_of(record));
+    for (const auto& [name, value] : request.pod_labels)
+        json["pod_labels"][name] = value;
     json["ipam"] = !request.token.empty() ? "delegated" : request.ranges.empty() ? "none" : "viaduct";
     json["created"] = Json::Int64(record.created);
     json["generation"] = Json::Int64(record.generation);
     return json;
+}
+
+std::string history_text(const Record& record) {
+    return to_json_text(describe(record));
 }
 
 std::vector<attachment::Address> own_addresses(const Record& record) {

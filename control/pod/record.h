@@ -41,6 +41,23 @@ struct Record {
 
 using Records = std::map<Key, Record>;
 
+/// What people and manifests call a pod.
+struct PodName {
+    std::string namespace_;
+    std::string name;
+    friend auto operator<=>(const PodName&, const PodName&) = default;
+};
+std::string to_string(const PodName& pod);  ///< "default/web"
+/// As CNI_ARGS say (K8S_POD_NAMESPACE, K8S_POD_NAME) or who attached it by hand; where nobody does, the
+/// container's id in namespace default.
+PodName pod_of(const Record& record);
+
+/// A pod with all its attachments that are ready.
+struct Pod {
+    std::vector<IpAddress> addresses;
+    Labels labels;
+};
+
 /// A name of a port, stable and unique per key, that a person recognises: container, interface, hash.
 std::string port_name(const Key& key);
 /// Eight hexadecimal digits, stable.
@@ -55,6 +72,8 @@ std::string segment(const std::string& bridge, const std::optional<model::VlanMe
 model::Port port_of(const Record& record);
 /// For people and the command line.
 Json::Value describe(const Record& record);
+/// The same as one line, for the history.
+std::string history_text(const Record& record);
 
 /// As the pod has them: those of a host where the network is routed.
 std::vector<attachment::Address> own_addresses(const Record& record);

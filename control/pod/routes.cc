@@ -189,9 +189,45 @@ Response list(const Attachments& attachments, const Request& request) {
     return api::json_response(answer);
 }
 
+/// "default/web", or "web".
+PodName read_pod(ObjectReader& reader) {
+    constexpr std::size_t most = 512;
+    const auto text = reader.string("pod", most).value_or("");
+    const auto slash = text.find('/');
+    PodName pod{slash == std::string::npos ? "default" : text.substr(0, slash),
+                slash == std::string::npos ? text : text.substr(slash + 1)};
+    if (pod.namespace_.empty() || pod.name.empty())
+        reader.fault("pod", "is required, as NAMESPACE/NAME, or as NAME in namespace default");
+    return pod;
+}
+
+Response label(Attachments& attachments, const std::function<void()>& settle, const Request& request) {
+    const auto body = api::body_object(request);
+    Faults faults;
+    ObjectReader reader(body, "", faults);
+    const auto pod = read_pod(reader);
+    LabelChange change;
+    change.set = attachment::pod_labels_from_json(reader, "set");
+    for (const auto& key : reader.strings("remove", kLabelsMost).value_or(std::vector<std::string>())) {
+        if (const auto fault = label_fault(key, ""); !fault.empty()) reader.fault("remove", fault);
+        if (change.set.contains(key)) reader.fault("remove", "has " + key + ", which is among \"set\", too");
+        change.remove.insert(key);
+    }
+    change.overwrite = reader.boolean("overwrite").value_or(false);
+    reader.done();
+    refuse_any(faults);
+    Json::Value answer(Json::objectValue);
+    answer["pod"] = to_string(pod);
+    answer["labels"] = Json::objectValue;
+    for (const auto& [key, value] : attachments.label(pod, change))
+        answer["labels"][key] = value;
+    if (settle) settle();
+    return api::json_response(answer);
+}
+
 }  // namespace
 
-void register_routes(api::Router& router, Attachments& all) {
+void register_routes(api::Router& router, Attachments& all, std::function<void()> settle) {
     const auto post = [&](const std::string& verb, std::function<Response(Request&)> handler) {
         router.add("POST", "/v1/attachments" + verb, numbered(std::move(handler)));
     };
@@ -202,6 +238,9 @@ void register_routes(api::Router& router, Attachments& all) {
     post("/check", [&all](Request& request) { return check(all, request); });
     post("/gc", [&all](Request& request) { return collect(all, request); });
     post("/status", [&all](Request& request) { return status(all, request); });
+    router.add("POST", "/v1/pods/label", numbered([&all, settle = std::move(settle)](Request& request) {
+                   return label(all, settle, request);
+               }));
     router.add("GET", "/v1/attachments",
                [&all](Request& request, const PathValues&) { return list(all, request); });
 }

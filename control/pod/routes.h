@@ -9,14 +9,22 @@
 //   [...]} POST /v1/attachments/status   STATUS: {"network", "bridge", "vlan", "ranges", "exclude"}: as in
 //   Request -> {} GET  /v1/attachments          ?network= &container= &ifname= -> {"attachments": [...]}
 //
+//   POST /v1/pods/label   {"pod": "default/web", "set": {"app": "web"}, "remove": ["tier"], "overwrite":
+//   false}
+//   -> {"pod", "labels"}; in force when it answers
+//
 // A refusal has, besides "error", CNI's number as "code".
 #pragma once
+
+#include <functional>
 
 #include "api/router.h"
 #include "pod/attachments.h"
 
 namespace viaduct::pod {
 
-void register_routes(api::Router& router, Attachments& attachments);
+/// `settle` is called after labels have changed, and returns when what follows from that is in force, or
+/// takes too long.
+void register_routes(api::Router& router, Attachments& attachments, std::function<void()> settle = {});
 
 }  // namespace viaduct::pod

@@ -72,6 +72,14 @@ const std::vector<store::Migration>& migrations() {
             node_port INTEGER NOT NULL,
             PRIMARY KEY (namespace, name, protocol, port)
         ) WITHOUT ROWID;
+    )"},
+                                                     {"service", 2, R"(
+        CREATE TABLE service_drain (
+            namespace TEXT NOT NULL,
+            name TEXT NOT NULL,
+            address TEXT NOT NULL,
+            PRIMARY KEY (namespace, name, address)
+        ) WITHOUT ROWID;
     )"}};
     return steps;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "service/endpoints.h"
 #include "service/name_hash.h"
 
 namespace viaduct::service {
@@ -16,159 +17,6 @@ using kubernetes::ServiceType;
 using Stored = kubernetes::Stored<kubernetes::Service>;
 using Backends = std::vector<model::Backend>;
 
-/// An endpoint's state, wherever it was told.
-struct Condition {
-    bool ready = false;
-    bool serving = false;
-    bool terminating = false;
-};
-
-/// Nothing: it gets no traffic at all.
-std::optional<bool> draining(const kubernetes::Service& service, const Condition& condition) {
-    if (condition.ready || service.publish_not_ready) return false;
-    if (condition.serving && condition.terminating) return true;
-    return std::nullopt;
-}
-
-bool is_local(const Surroundings& around, std::string_view node, const IpAddress& address) {
-    return node.empty() ? around.is_here(address) : node == around.settings.node_name;
-}
-
-/// A backend, and for which nodes and zones it is meant, where somebody says so.
-struct Candidate {
-    model::Backend backend;
-    bool has_zones = false;
-    bool has_nodes = false;
-    bool of_zone = false;  ///< this node's
-    bool of_node = false;
-};
-using Candidates = std::vector<Candidate>;
-
-/// Whether hints of one sort count: each candidate that takes new flows has some, and one of them is for us.
-bool counts(const Candidates& candidates, bool v4, bool Candidate::*has, bool Candidate::*is_ours) {
-    bool any_here = false;
-    for (const auto& one : candidates) {
-        if (one.backend.draining || one.backend.address.is_v4() != v4) continue;
-        if (!(one.*has)) return false;
-        any_here = any_here || one.*is_ours;
-    }
-    return any_here;
-}
-
-/// Hints count by the family and port, those for nodes before those for zones; the others are distant then
-/// ("Topology Aware Routing", "Safeguards"; "Traffic distribution").
-void follow_hints(Candidates& candidates) {
-    for (const bool v4 : {false, true}) {
-        const bool by_node = counts(candidates, v4, &Candidate::has_nodes, &Candidate::of_node);
-        if (!by_node && !counts(candidates, v4, &Candidate::has_zones, &Candidate::of_zone)) continue;
-        for (auto& one : candidates) {
-            if (one.backend.address.is_v4() == v4)
-                one.backend.distant = !(by_node ? one.of_node : one.of_zone);
-        }
-    }
-}
-
-/// The number that a slice has for a service's port; nothing: none.
-std::optional<std::uint16_t> number_in(const kubernetes::EndpointSlice& slice,
-                                       const kubernetes::ServicePort& port) {
-    for (const auto& one : slice.ports) {
-        if (one.name != port.name || one.protocol != port.protocol) continue;
-        if (one.port) return one.port;
-        const auto* number = std::get_if<std::uint16_t>(&port.target);
-        return number != nullptr ? *number : port.port;
-    }
-    return std::nullopt;
-}
-
-Candidate candidate_of(const kubernetes::Service& service, const kubernetes::Endpoint& endpoint,
-                       const Surroundings& around) {
-    Candidate candidate;
-    auto& backend = candidate.backend;
-    backend.address = endpoint.addresses.front();
-    backend.local = is_local(around, endpoint.node_name.str(), backend.address);
-    const auto& target = endpoint.target_ref;
-    if (!target.name.empty()) {
-        const auto space = target.namespace_.empty() ? std::string_view(service.meta.namespace_)
-                                                     : std::string_view(target.namespace_.str());
-        backend.name = std::string(space) + "/" + target.name;
-    }
-    const auto names = [](const auto& hints, const std::string& ours) {
-        return std::ranges::any_of(hints, [&](const auto& hint) { return hint == ours; });
-    };
-    candidate.has_zones = !endpoint.hints_for_zones.empty();
-    candidate.has_nodes = !endpoint.hints_for_nodes.empty();
-    candidate.of_zone = !around.zone.empty() && names(endpoint.hints_for_zones, around.zone);
-    candidate.of_node = names(endpoint.hints_for_nodes, around.settings.node_name);
-    return candidate;
-}
-
-void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
-                const Surroundings& around, Candidates& candidates) {
-    for (const auto& slice : slices) {
-        const auto number = number_in(*slice, port);
-        if (!number) continue;
-        for (const auto& endpoint : slice->endpoints) {
-            const auto drains = draining(service, {endpoint.ready, endpoint.serving, endpoint.terminating});
-            if (!drains || endpoint.addresses.empty()) continue;
-            auto& backend = candidates.emplace_back(candidate_of(service, endpoint, around)).backend;
-            backend.port = *number;
-            backend.draining = *drains;
-        }
-    }
-}
-
-std::optional<std::uint16_t> number_of(const kubernetes::Pod& pod, const kubernetes::ServicePort& port) {
-    if (const auto* number = std::get_if<std::uint16_t>(&port.target)) return *number;
-    const auto& name = std::get<std::string>(port.target);
-    for (const auto& one : pod.ports) {
-        if (one.name == name && one.protocol == port.protocol) return one.port;
-    }
-    return std::nullopt;
-}
-
-/// Whose endpoint is for whom by the service's trafficDistribution, as the endpoint controller has it: for
-/// their own zone and, where that is preferred, their own node.
-void hint_selected(const kubernetes::Service& service, const std::string& node, const Surroundings& around,
-                   Candidate& candidate) {
-    if (service.traffic_distribution.empty()) return;
-    const auto found = around.objects.nodes.find(node);
-    const bool here = candidate.backend.local;
-    candidate.has_zones =
-        here ? !around.zone.empty() : found != around.objects.nodes.end() && !found->second->zone.empty();
-    candidate.of_zone = candidate.has_zones && (here || found->second->zone == around.zone);
-    candidate.has_nodes = service.traffic_distribution == "PreferSameNode";
-    candidate.of_node = candidate.has_nodes && here;
-}
-
-/// What a cluster's endpoint controller does, for a node without one.
-void add_selected(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                  const Surroundings& around, Candidates& candidates) {
-    const auto& pods = around.objects.pods;
-    const auto& space = service.meta.namespace_;
-    for (auto it = pods.lower_bound({space, ""}); it != pods.end() && it->first.namespace_ == space; ++it) {
-        const auto& pod = *it->second;
-        if (!selects(*service.selector, pod.meta.labels)) continue;
-        if (pod.phase == "Succeeded" || pod.phase == "Failed") continue;
-        const auto number = number_of(pod, port);
-        const auto given = pod.pod_ips.empty() ? around.addresses_of(it->first) : std::vector<IpAddress>{};
-        // A pod that runs here without anybody who tells its state is ready when it has its addresses.
-        const bool ready = !pod.terminating && (pod.ready || !given.empty());
-        const auto drains = draining(service, {ready, pod.ready || !given.empty(), pod.terminating});
-        if (!number || !drains) continue;
-        for (const auto& address : pod.pod_ips.empty() ? given : pod.pod_ips) {
-            auto& candidate = candidates.emplace_back();
-            auto& backend = candidate.backend;
-            backend.address = address;
-            backend.port = *number;
-            backend.draining = *drains;
-            backend.local = !given.empty() || is_local(around, pod.node_name, address);
-            backend.name = to_string(it->first);
-            hint_selected(service, pod.node_name, around, candidate);
-        }
-    }
-}
-
 /// Sorted, each place once: an endpoint may be in two slices while it moves, and is as good as the better.
 void tidy(Backends& backends) {
     std::ranges::sort(backends, {}, [](const model::Backend& backend) {
@@ -178,21 +26,6 @@ void tidy(Backends& backends) {
         return a.address == b.address && a.port == b.port;
     };
     backends.erase(std::unique(backends.begin(), backends.end(), same), backends.end());
-}
-
-Backends backends_of(const kubernetes::Service& service, const kubernetes::ServicePort& port,
-                     const std::vector<kubernetes::Stored<kubernetes::EndpointSlice>>& slices,
-                     const Surroundings& around) {
-    Candidates candidates;
-    add_slices(service, port, slices, around, candidates);
-    if (slices.empty() && service.selector) add_selected(service, port, around, candidates);
-    follow_hints(candidates);
-    Backends backends;
-    backends.reserve(candidates.size());
-    for (auto& candidate : candidates)
-        backends.push_back(std::move(candidate.backend));
-    tidy(backends);
-    return backends;
 }
 
 /// Places, each once, in order.
@@ -282,7 +115,8 @@ std::vector<model::Frontend> frontends_of(const Stored& stored, const Allocated&
     for (const auto& address : service.external_ips) {
         if (has_place(stored, address, port, around, faults)) places.add(address, port.port, true, local);
     }
-    for (const auto& address : around.node_addresses) {
+    places.add(service.external_ips, true, local);
+    for (const auto& address : around.here.node_addresses) {
         const bool of_family = std::ranges::any_of(
             allocated.cluster_ips, [&](const IpAddress& own) { return own.is_v4() == address.is_v4(); });
         if (node_port != 0 && of_family) places.add(address, node_port, true, local);
@@ -308,17 +142,9 @@ model::Balance balance_of(const Stored& service, std::vector<Fault>& faults) {
 
 }  // namespace
 
-bool selects(const kubernetes::Labels& selector, const kubernetes::Labels& labels) {
-    return !selector.empty() && std::ranges::all_of(selector, [&](const auto& wanted) {
-        const auto found = labels.find(wanted.first);
-        return found != labels.end() && found->second == wanted.second;
-    });
-}
-
 std::vector<model::Service> compile(const Stored& service, const Allocated& allocated,
                                     const Surroundings& around, std::vector<Fault>& faults) {
     if (service->type == ServiceType::external_name || service->headless) return {};
-    const auto slices = slices_of(around.objects, key_of(*service));
     const auto balance = balance_of(service, faults);
     std::vector<model::Service> compiled;
     for (std::size_t i = 0; i < service->ports.size(); ++i) {
@@ -334,7 +160,10 @@ std::vector<model::Service> compile(const Stored& service, const Allocated& allo
         one.allow_from = service->load_balancer_source_ranges;
         std::ranges::sort(one.allow_from);
         one.frontends = frontends_of(service, allocated, port, allocated.node_ports.at(i), around, faults);
-        one.backends = backends_of(*service, port, slices, around);
+        for (auto& endpoint : endpoints_of(service, port, around, faults)) {
+            if (endpoint.used) one.backends.push_back(std::move(endpoint.backend));
+        }
+        tidy(one.backends);
     }
     std::ranges::sort(compiled, {}, &model::Service::port);
     return compiled;

@@ -1,5 +1,6 @@
 #include "service/manifest_routes.h"
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "viaduct/json.h"
 
 #include "kubernetes/writer.h"
+#include "service/waiting.h"
 
 namespace viaduct::service {
 
@@ -115,6 +117,28 @@ void refuse_if_any(const Faults& faults) {
     if (!faults.empty()) throw Refused(faults);
 }
 
+constexpr std::uint64_t kWaitMost = 3600;  ///< seconds
+
+/// Waits where that was asked for, and tells how it stands then.
+void wait_if_asked(const ManifestRoom& room, const std::optional<std::uint64_t>& seconds,
+                   const std::vector<Applying>& all, Json::Value& json) {
+    if (!seconds) return;
+    json["not_in_force"] = Json::arrayValue;
+    Waiting waiting(room.applied, room.all, room.services, room.reconciler);
+    for (const auto& one : waiting.wait(all, std::chrono::seconds(*seconds))) {
+        Json::Value told(Json::objectValue);
+        told["object"] = to_string(one.id);
+        told["reason"] = one.reason;
+        json["not_in_force"].append(std::move(told));
+    }
+}
+
+std::optional<std::uint64_t> read_wait(ObjectReader& reader, bool dry_run) {
+    const auto seconds = reader.integer("wait_seconds", 1, kWaitMost);
+    if (seconds && dry_run) reader.fault("wait_seconds", "has nothing to wait for in a dry run");
+    return seconds;
+}
+
 http::Response put(const ManifestRoom& room, const http::Request& request) {
     const auto body = api::body_object(request);
     Faults faults;
@@ -122,6 +146,7 @@ http::Response put(const ManifestRoom& room, const http::Request& request) {
     ObjectReader reader(body, "", faults);
     read_texts(reader, faults, reading);
     const bool dry_run = reader.boolean("dry_run").value_or(false);
+    const auto wait = read_wait(reader, dry_run);
     reader.done();
     refuse_if_any(faults);
     bool any_service = false;
@@ -141,7 +166,9 @@ http::Response put(const ManifestRoom& room, const http::Request& request) {
     // What reading has found is told first, and refused there.
     if (reading.documents().faults.empty()) refuse_if_any(faults);
     const auto all = room.applied.put(reading.documents(), dry_run ? Applied::Run::dry : Applied::Run::real);
-    return api::json_response(told(all, dry_run, reading.documents().passed_over));
+    auto json = told(all, dry_run, reading.documents().passed_over);
+    wait_if_asked(room, wait, all, json);
+    return api::json_response(json);
 }
 
 /// What is to be deleted: objects' names are enough, whatever else their documents say.
@@ -176,6 +203,7 @@ http::Response erase(const ManifestRoom& room, const http::Request& request) {
     const auto ids = ids_of(reader, faults, passed_over);
     const bool dry_run = reader.boolean("dry_run").value_or(false);
     const bool ignore_absent = reader.boolean("ignore_absent").value_or(false);
+    const auto wait = read_wait(reader, dry_run);
     reader.done();
     refuse_if_any(faults);
     for (const auto& one : room.applied.erase(ids, Applied::Run::dry)) {
@@ -190,7 +218,9 @@ http::Response erase(const ManifestRoom& room, const http::Request& request) {
     }
     refuse_if_any(faults);
     const auto all = room.applied.erase(ids, dry_run ? Applied::Run::dry : Applied::Run::real);
-    return api::json_response(told(all, dry_run, passed_over));
+    auto json = told(all, dry_run, passed_over);
+    wait_if_asked(room, wait, all, json);
+    return api::json_response(json);
 }
 
 /// What is asked for; empty: anything.

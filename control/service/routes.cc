@@ -1,15 +1,13 @@
 #include "service/routes.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include <json/json.h>
-#include <spdlog/spdlog.h>
 
-#include "viaduct/fault.h"
 #include "viaduct/http.h"
-#include "viaduct/json.h"
 
+#include "service/figures.h"
+#include "service/lookup.h"
 #include "service/services.h"
 
 namespace viaduct::service {
@@ -18,8 +16,6 @@ namespace {
 
 using kubernetes::ObjectName;
 using Stored = kubernetes::Stored<kubernetes::Service>;
-
-constexpr std::chrono::milliseconds kTimeout{5000};
 
 Json::Value list_of(const std::vector<IpAddress>& addresses) {
     Json::Value list(Json::arrayValue);
@@ -53,16 +49,6 @@ std::uint16_t node_port_of(const model::Service& compiled, std::uint16_t port,
         if (frontend.external && (frontend.port != port || other)) return frontend.port;
     }
     return 0;
-}
-
-std::vector<const model::Service*> compiled_of(const View& view, const ObjectName& name) {
-    std::vector<const model::Service*> all;
-    for (auto it = view.compiled.lower_bound({name.namespace_, name.name, ""});
-         it != view.compiled.end() && std::get<0>(it->first) == name.namespace_ &&
-         std::get<1>(it->first) == name.name;
-         ++it)
-        all.push_back(&it->second);
-    return all;
 }
 
 Json::Value port_json(const kubernetes::ServicePort& port, const model::Service* compiled,
@@ -118,26 +104,6 @@ Json::Value refused_documents(const View& view) {
     return list;
 }
 
-std::optional<ObjectName> parse_name(const std::string& text) {
-    const auto slash = text.find('/');
-    if (slash == std::string::npos)
-        return text.empty() ? std::nullopt : std::optional(ObjectName{"default", text});
-    if (slash == 0 || slash + 1 == text.size()) return std::nullopt;
-    return ObjectName{text.substr(0, slash), text.substr(slash + 1)};
-}
-
-/// The dataplane's figures of one service; null when it is away.
-Json::Value figures_of(const std::string& socket, const ObjectName& name) {
-    try {
-        const auto answer = http::Client(socket, kTimeout)
-                                .request("GET", "/v1/services?service=" + http::encode(to_string(name)), "");
-        if (answer.status == 200) return parse_json(answer.body, "the dataplane's answer")["services"];
-    } catch (const std::exception& error) {
-        spdlog::debug("no figures of services: {}", error.what());
-    }
-    return {};
-}
-
 http::Response list_services(const Services& services, const View& view) {
     Json::Value json(Json::objectValue);
     json["source"] = services.source_name();
@@ -153,17 +119,17 @@ http::Response list_services(const Services& services, const View& view) {
 }
 
 http::Response show_service(const View& view, const std::string& text, const std::string& socket) {
-    const auto name = parse_name(text);
-    if (!name)
-        return api::error_response(400, "service: is named NAMESPACE/NAME, or NAME in namespace default");
-    if (view.snapshot == nullptr || !view.snapshot->objects.services.contains(*name))
-        return api::error_response(
-            404, "service " + to_string(*name) + " does not exist; \"viaduct service\" lists those that do");
-    auto json = described(view, *name, view.snapshot->objects.services.at(*name));
+    const auto found = find_service(view, text);
+    if (found.status != 200) return api::error_response(found.status, found.reason);
+    const auto& name = found.name;
+    auto json = described(view, name, view.snapshot->objects.services.at(name));
     json["programmed"] = Json::arrayValue;
-    for (const auto* one : compiled_of(view, *name))
+    for (const model::Service* one : compiled_of(view, name))
         json["programmed"].append(model::to_json(*one));
-    json["figures"] = figures_of(socket, *name);
+    for (const auto& [service, address] : view.here->drained) {
+        if (service == name) json["drained"].append(address.to_string());
+    }
+    json["figures"] = figures_of(socket, to_string(name));
     return api::json_response(json);
 }
 

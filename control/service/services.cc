@@ -10,6 +10,9 @@
 #include "viaduct/http.h"
 #include "viaduct/model_kinds.h"
 
+#include "service/endpoints.h"
+#include "store/config_history.h"
+
 namespace viaduct::service {
 
 namespace {
@@ -52,9 +55,10 @@ Services::Services(Settings settings, store::Database& database, source::Source*
     : settings_(std::move(settings)),
       database_(database),
       source_(source),
+      drains_(database),
       allocation_(database, settings_) {}
 
-void Services::use(reconcile::Reconciler& reconciler, std::function<PodAddresses()> pods) {
+void Services::use(reconcile::Reconciler& reconciler, std::function<AttachedPods()> pods) {
     reconciler_ = &reconciler;
     pods_ = std::move(pods);
 }
@@ -65,6 +69,7 @@ void Services::start(std::chrono::milliseconds patience) {
     source_->start([this](source::SnapshotPtr snapshot) {
         const std::scoped_lock lock(mutex_);
         arrived_ = std::move(snapshot);
+        ++wakes_;
         bell_.notify_all();
     });
     std::unique_lock lock(mutex_);
@@ -74,6 +79,11 @@ void Services::start(std::chrono::milliseconds patience) {
 }
 
 void Services::stop() {
+    {
+        const std::scoped_lock lock(mutex_);
+        stopped_ = true;
+        bell_.notify_all();
+    }
     if (source_ != nullptr) source_->stop();
     thread_.request_stop();
     if (thread_.joinable()) thread_.join();
@@ -81,17 +91,40 @@ void Services::stop() {
 
 void Services::wake() {
     const std::scoped_lock lock(mutex_);
-    woken_ = true;
+    ++wakes_;
     bell_.notify_all();
+}
+
+bool Services::settle(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    const auto target = ++wakes_;
+    bell_.notify_all();
+    // Before the first picture nothing is worked on, and nothing is in force that could be outdated.
+    return bell_.wait_for(lock, patience, [&] {
+        return settled_ >= target || stopped_ || (view_.snapshot == nullptr && arrived_ == nullptr);
+    });
+}
+
+void Services::wait_for_news(std::chrono::milliseconds most) const {
+    std::unique_lock lock(mutex_);
+    const auto before = settled_;
+    bell_.wait_for(lock, most, [&] { return settled_ != before || stopped_; });
+}
+
+bool Services::stopped() const {
+    const std::scoped_lock lock(mutex_);
+    return stopped_;
 }
 
 void Services::run(const std::stop_token& stopping) {
     source::SnapshotPtr latest;
+    std::uint64_t wakes = 0;
     while (!stopping.stop_requested()) {
         {
             std::unique_lock lock(mutex_);
-            bell_.wait(lock, stopping, [&] { return arrived_ != nullptr || (woken_ && latest != nullptr); });
-            woken_ = false;
+            bell_.wait(lock, stopping,
+                       [&] { return arrived_ != nullptr || (wakes_ != wakes && latest != nullptr); });
+            wakes = wakes_;
             if (arrived_ != nullptr) latest = std::exchange(arrived_, nullptr);
         }
         if (stopping.stop_requested()) return;
@@ -100,6 +133,9 @@ void Services::run(const std::stop_token& stopping) {
         } catch (const std::exception& error) {
             spdlog::error("services stay as they were: {}", error.what());
         }
+        const std::scoped_lock lock(mutex_);
+        settled_ = wakes;
+        bell_.notify_all();
     }
 }
 
@@ -110,8 +146,8 @@ model::Config Services::configuration() const {
     return reconciler_->contributions(tx).back().second;
 }
 
-Services::Around Services::look_around(const kubernetes::Objects& objects) const {
-    Around around;
+Here Services::look_around(const kubernetes::Objects& objects) const {
+    Here around;
     const auto config = configuration();
     const auto outer = outer_interfaces(config);
     for (const auto& [name, interface] : config.interfaces) {
@@ -128,14 +164,15 @@ Services::Around Services::look_around(const kubernetes::Objects& objects) const
     const auto node = objects.nodes.find(settings_.node_name);
     if (node != objects.nodes.end()) around.zone = node->second->zone;
     around.pods = pods_();
+    around.drained = drains_.list();
     return around;
 }
 
 /// Whose compilation may come out differently now.
-std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Around& around) const {
+std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Here& around) const {
     std::set<ObjectName> names;
-    const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_.node_addresses ||
-                     around.local_networks != around_.local_networks || around.zone != around_.zone;
+    const bool all = !(objects_.nodes == now.nodes) || around.node_addresses != around_->node_addresses ||
+                     around.local_networks != around_->local_networks || around.zone != around_->zone;
     // What was refused may be possible now that others have changed.
     for (const auto& [name, faults] : view().faults)
         names.insert(name);
@@ -161,11 +198,17 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
                                                          spaces.insert(name.namespace_);
                                                          return true;
                                                      });
-    for (const auto* pods : {&around.pods, &around_.pods}) {
-        const auto& other = pods == &around.pods ? around_.pods : around.pods;
-        for (const auto& [name, addresses] : *pods) {
+    for (const auto* pods : {&around.pods, &around_->pods}) {
+        const auto& other = pods == &around.pods ? around_->pods : around.pods;
+        for (const auto& [name, pod] : *pods) {
             const auto found = other.find(name);
-            if (found == other.end() || found->second != addresses) spaces.insert(name.namespace_);
+            if (found == other.end() || found->second != pod) spaces.insert(name.namespace_);
+        }
+    }
+    for (const auto* drained : {&around.drained, &around_->drained}) {
+        const auto& other = drained == &around.drained ? around_->drained : around.drained;
+        for (const auto& one : *drained) {
+            if (!other.contains(one)) names.insert(one.first);
         }
     }
     for (const auto& space : spaces) {
@@ -180,7 +223,7 @@ std::set<ObjectName> Services::touched(const kubernetes::Objects& now, const Aro
 /// What is allocated comes before what is asked for by hand: nobody takes another one's ClusterIP or node
 /// port by naming it.
 ObjectName Services::holder_of(const IpAddress& address, model::Transport protocol, std::uint16_t port,
-                               const Around& around) const {
+                               const Here& around) const {
     if (const auto* holder = allocation_.holder(address)) return *holder;
     const auto* at_node = allocation_.holder(protocol, port);
     const bool is_node = std::ranges::find(around.node_addresses, address) != around.node_addresses.end();
@@ -196,7 +239,7 @@ std::set<ObjectName> Services::disturbed(const Allocated& allocated, const kuber
     const auto add = [&](const IpAddress& address) { others.merge(external_places_.asking(address)); };
     std::ranges::for_each(allocated.cluster_ips, add);
     const bool at_node = std::ranges::any_of(allocated.node_ports, [](auto port) { return port != 0; });
-    if (at_node) std::ranges::for_each(around.node_addresses, add);
+    if (at_node) std::ranges::for_each(around.here.node_addresses, add);
     others.erase(key_of(service));
     return others;
 }
@@ -243,8 +286,8 @@ std::set<ObjectName> Services::compile_one(const ObjectName& name, const kuberne
 
 void Services::update(const source::SnapshotPtr& snapshot) {
     const auto& objects = snapshot->objects;
-    auto around = look_around(objects);
-    auto names = touched(objects, around);
+    const auto around = std::make_shared<const Here>(look_around(objects));
+    auto names = touched(objects, *around);
     for (const auto& name : std::set<ObjectName>(names)) {
         const auto found = objects.services.find(name);
         names.merge(external_places_.ask(name, found == objects.services.end() ? nullptr : &*found->second));
@@ -252,21 +295,11 @@ void Services::update(const source::SnapshotPtr& snapshot) {
     auto next = view();
     const auto before = next.compiled;
     next.snapshot = snapshot;
+    next.here = around;
     const Surroundings surroundings{
-        settings_,
-        objects,
-        around.node_addresses,
-        around.zone,
-        [&](const ObjectName& pod) {
-            const auto found = around.pods.find(pod);
-            return found == around.pods.end() ? std::vector<IpAddress>{} : found->second;
-        },
-        [&](const IpAddress& address) {
-            return std::ranges::any_of(around.local_networks,
-                                       [&](const Prefix& network) { return network.contains(address); });
-        },
+        settings_, objects, *around,
         [&](const IpAddress& address, model::Transport protocol, std::uint16_t port) {
-            return holder_of(address, protocol, port, around);
+            return holder_of(address, protocol, port, *around);
         }};
     // Whoever goes or asks for something else gives up what it has first, and who asks for an address or a
     // port gets it before those that take any.
@@ -290,8 +323,8 @@ void Services::update(const source::SnapshotPtr& snapshot) {
         compile_one(name, objects, surroundings, next);
     allocation_.save();
     objects_ = objects;
-    around_ = std::move(around);
-    const auto change = change_between(before, next.compiled);
+    around_ = around;
+    auto change = change_between(before, next.compiled);
     const auto health_checks = next.health_checks;
     const bool other_checks = health_checks != view().health_checks;
     const bool claimed = claims();
@@ -301,9 +334,41 @@ void Services::update(const source::SnapshotPtr& snapshot) {
         bell_.notify_all();
     }
     if (other_checks) health_check_server_.set(health_checks);
+    leave_configured(change);
     if (!change.empty()) bring_into_force(change);
+    if (snapshot->trouble.empty()) forget_drains(surroundings);
     // The ranges' routes come and go with a comparison.
     if (claims() != claimed) reconciler_->wake();
+}
+
+/// Of endpoints that are gone. The next compilation finds nothing of them.
+void Services::forget_drains(const Surroundings& around) {
+    for (const auto& [name, address] : around.here.drained) {
+        const auto service = around.objects.services.find(name);
+        bool there = false;
+        std::vector<Fault> ignored;
+        for (const auto& port : service == around.objects.services.end()
+                                    ? std::vector<kubernetes::ServicePort>()
+                                    : service->second->ports) {
+            there = there || std::ranges::any_of(endpoints_of(service->second, port, around, ignored),
+                                                 [&](const EndpointState& state) {
+                                                     return state.backend.address == address;
+                                                 });
+        }
+        if (there || !drains_.erase(name, address)) continue;
+        spdlog::info("service {}: its endpoint {} is gone, and with it that it was drained", to_string(name),
+                     address.to_string());
+    }
+}
+
+/// What people configured comes before what manifests say.
+void Services::leave_configured(model::Change& change) {
+    if (change.empty()) return;
+    store::Transaction tx(database_);
+    for (const auto& [key, service] : store::present_config(tx)->services) {
+        change.put.services.erase(key);
+        change.delete_services.erase(key);
+    }
 }
 
 void Services::bring_into_force(const model::Change& change) {

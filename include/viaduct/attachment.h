@@ -12,10 +12,15 @@
 
 #include "viaduct/address.h"
 #include "viaduct/fault.h"
+#include "viaduct/labels.h"
 #include "viaduct/model.h"
 
 namespace Json {
 class Value;
+}
+
+namespace viaduct {
+class ObjectReader;
 }
 
 namespace viaduct::attachment {
@@ -159,6 +164,7 @@ struct Request {
     std::string device_id;
     std::string device_info_file;               ///< absolute path of the NPWG device information; empty: none
     std::map<std::string, std::string> labels;  ///< K8S_POD_NAME and the like, for people
+    Labels pod_labels;                          ///< by which selectors of services choose the pod
     std::vector<std::string> unknown_keys;      ///< of the network configuration, for the log
     friend bool operator==(const Request&, const Request&) = default;
 };
@@ -215,6 +221,8 @@ PortMapping port_mapping_from_json(const Json::Value& json, const std::string& w
 Attached attached_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Expected expected_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 Delegation delegation_from_json(const Json::Value& json, const std::string& where, Faults& faults);
+/// A member that is an object of labels, each held to the rules of labels.
+Labels pod_labels_from_json(ObjectReader& reader, const char* key);
 Owed owed_from_json(const Json::Value& json, const std::string& where, Faults& faults);
 
 }  // namespace viaduct::attachment

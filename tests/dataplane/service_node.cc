@@ -110,12 +110,12 @@ model::Config network_of(const CaseNode& node) {
     return config;
 }
 
-service::PodAddresses pods_of(const CaseNode& node) {
-    service::PodAddresses pods;
+service::AttachedPods pods_of(const CaseNode& node) {
+    service::AttachedPods pods;
     for (const auto& [name, addresses] : node.pods) {
         const auto slash = name.find('/');
         if (slash == std::string::npos) throw std::runtime_error("pod \"" + name + "\" has no namespace");
-        pods[{name.substr(0, slash), name.substr(slash + 1)}] = addresses;
+        pods[{name.substr(0, slash), name.substr(slash + 1)}].addresses = addresses;
     }
     return pods;
 }

@@ -1,5 +1,6 @@
 // What runtimes say, and what they should not: environment, CNI_ARGS and standard input.
 #include <gtest/gtest.h>
+#include <json/json.h>
 
 #include "environment.h"
 #include "error.h"
@@ -118,6 +119,37 @@ TEST(CniArguments, RefuseWhatTheyCannotKnow) {
         EXPECT_EQ(refused.code, 4U) << bad;
         EXPECT_TRUE(has(refused.message, "CNI_ARGS")) << refused.message;
     }
+}
+
+TEST(CniArguments, GiveAPodItsLabels) {
+    const auto got = read_arguments("VIADUCT_LABELS=app=web,tier=front;K8S_POD_NAME=web");
+    EXPECT_EQ(got.pod_labels, (Labels{{"app", "web"}, {"tier", "front"}}));
+    EXPECT_TRUE(read_arguments("VIADUCT_LABELS=").pod_labels.empty());
+    const auto refused = refusal([&] { read_arguments("VIADUCT_LABELS=app"); });
+    EXPECT_EQ(refused.code, 4U);
+    EXPECT_TRUE(has(refused.message, "CNI_ARGS has VIADUCT_LABELS, which has \"app\"")) << refused.message;
+}
+
+TEST(CniConfig, TakesLabelsFromAnnotationsAndConventionalArguments) {
+    const auto got =
+        request(R"("args":{"cni":{"labels":[{"key":"app","value":"web"},{"key":"tier","value":"a"}]}},
+        "runtimeConfig":{"io.kubernetes.cri.pod-annotations":
+            {"other/annotation":"= = =","viaduct.io/labels":"tier=front, canary="}})",
+                "VIADUCT_LABELS=app=first,from=args");
+    EXPECT_EQ(got.pod_labels, (Labels{{"app", "web"}, {"tier", "front"}, {"canary", ""}, {"from", "args"}}));
+    Faults faults;
+    EXPECT_EQ(attachment::request_from_json(attachment::to_json(got), "", faults), got);
+    EXPECT_TRUE(faults.empty()) << to_string(faults);
+    const auto wrong = refusal([] {
+        request(R"("runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"viaduct.io/labels":"app"}})");
+    });
+    EXPECT_EQ(wrong.code, 7U);
+    EXPECT_TRUE(has(wrong.message, "annotation viaduct.io/labels: has \"app\", which is not KEY=VALUE"))
+        << wrong.message;
+    for (const char* bad :
+         {R"("args":{"cni":{"labels":[{"key":"a b","value":"c"}]}})", R"("args":{"cni":{"labels":["a=b"]}})",
+          R"("runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"viaduct.io/labels":7}})"})
+        EXPECT_EQ(refusal([&] { request(bad); }).code, 7U) << bad;
 }
 
 TEST(CniConfig, KnowsItsVersions) {

@@ -40,6 +40,29 @@ TEST(Arguments, OptionsStandAnywhere) {
     EXPECT_EQ(parse_arguments({"-f", "-"}, "").file, "-");
 }
 
+TEST(Arguments, FlowsKeywordsMayBeWrittenAsOptions) {
+    for (const auto& words : {std::vector<std::string>{"flow", "list", "service", "apps/web"},
+                              {"flow", "list", "--service", "apps/web"},
+                              {"flow", "list", "--service=apps/web"}}) {
+        Words read(parse_arguments(words, "").words);
+        read.take("an object");
+        read.take("a command");
+        EXPECT_EQ(read.keyword({"service", "state", "src"}), "service");
+        EXPECT_EQ(read.take("a value"), "apps/web");
+        EXPECT_TRUE(read.empty());
+    }
+    EXPECT_THROW(parse_arguments({"service", "--service=x"}, ""), Usage);
+}
+
+TEST(Arguments, WaitingMayHaveItsSeconds) {
+    EXPECT_EQ(parse_arguments({"apply"}, "").wait_seconds, 0U);
+    EXPECT_EQ(parse_arguments({"apply", "--wait", "-f", "x"}, "").wait_seconds, 30U);
+    EXPECT_EQ(parse_arguments({"apply", "--wait=5"}, "").wait_seconds, 5U);
+    for (const char* bad : {"--wait=", "--wait=0", "--wait=3601", "--wait=1s"})
+        EXPECT_THROW(parse_arguments({"apply", bad}, ""), Usage) << bad;
+    EXPECT_TRUE(parse_arguments({"pod", "label", "web", "app=x", "--overwrite"}, "").overwrite);
+}
+
 TEST(Words, AreTakenInOrder) {
     Words words({"mtu", "1500", "brid", "br0", "x"});
     EXPECT_EQ(words.keyword({"mtu", "bridge"}), "mtu");

@@ -17,7 +17,7 @@ using test::eventually;
 class ServiceAllocation : public testing::Test {
 protected:
     ServiceAllocation() {
-        services.use(reconciler, [] { return PodAddresses{}; });
+        services.use(reconciler, [] { return AttachedPods{}; });
         reconciler.start();
         services.start({});
     }
