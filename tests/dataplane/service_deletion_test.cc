@@ -12,7 +12,11 @@ namespace {
 
 constexpr const char* kGone = "10.96.0.10";
 constexpr const char* kStays = "10.96.0.11";
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::uint32_t kFlows = 20'000;  // sanitizers take their time
+#else
 constexpr std::uint32_t kFlows = 200'000;
+#endif
 constexpr std::uint32_t kFew = 2'000;
 constexpr std::uint32_t kPorts = 50'000;  ///< of one client
 constexpr std::uint16_t kFirstPort = 1'000;
