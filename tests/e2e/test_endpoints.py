@@ -49,10 +49,10 @@ class Shop:
         outcome = self.node.cni("DEL", self.networks[network], container, self.spaces[container].path)
         assert outcome.status == 0, outcome
 
-    def apply(self, *documents):
+    def apply(self, *documents, wait=True):
         path = self.directory / "documents.yaml"
         path.write_text("\n---\n".join(json.dumps(each) for each in documents))
-        return self.node.cli("apply", "-f", path, json=False)
+        return self.node.cli("apply", "-f", path, *["--wait"] * wait, json=False)
 
     def label(self, *words):
         return self.node.cli("pod", "label", *words, json=False)
@@ -160,7 +160,7 @@ def test_a_pods_manifest_counts(shop):
     by_name = json.loads(json.dumps(SERVICE))
     by_name["spec"]["ports"][0]["targetPort"] = "http"
     pod["spec"] = {"containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 8080}]}]}
-    shop.apply(by_name, pod)
+    shop.apply(by_name, pod, wait=False)
     shop.wait_for("one")
     told = shop.node.cli("service", json=False)
     assert "targetPort \"http\", which is a name, and pod apps/web-2 is attached here by its labels alone" in told, told

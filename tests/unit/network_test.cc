@@ -287,6 +287,12 @@ TEST(DockerReading, TakesWhatDockerSends) {
     ASSERT_EQ(mappings.size(), 1U);
     EXPECT_EQ(mappings[0], (attachment::PortMapping{model::Transport::udp, std::nullopt, 5300, 53, 1}));
     EXPECT_TRUE(docker::read_port_map(parse_json("{}", "r")).empty());
+    const auto endpoint = docker::read_endpoint(parse_json(
+        R"({"NetworkID": "a", "EndpointID": "b", "Options": {"viaduct.labels": "app=web,tier=front", "more": 1}})",
+        "r"));
+    EXPECT_EQ(endpoint.labels, (Labels{{"app", "web"}, {"tier", "front"}}));
+    EXPECT_THROW(docker::read_endpoint(parse_json(R"({"Options": {"viaduct.labels": "app"}})", "r")),
+                 Refused);
     EXPECT_TRUE(says(refusal([] {
                          docker::read_port_map(parse_json(
                              R"({"Options": {"com.docker.network.portmap": [{"Port": 53}]}})", "r"));
