@@ -255,15 +255,21 @@ def test_what_is_given_up_is_free_again(cluster):
 
 
 def test_two_services_at_one_place(cluster):
-    """The second is left out and named; the first, and everything else, goes on."""
+    """The second is told of it and has the rest of its places; the first, and everything else, goes on."""
     first, second = service(externalIPs=["203.0.113.80"]), service(externalIPs=["203.0.113.80"])
     second["metadata"]["name"] = "xenon"
     del second["spec"]["clusterIPs"]
     cluster.write("web.yaml", first, second)
     cluster.slices(READY, READY, READY)
-    def left_out():
-        return [each["object"] for each in cluster.node.api("GET", "/v1/health").body["left_out"]]
-    process.wait_until(lambda: left_out() == ["services/apps/xenon/80"], 10, "the second to be left out")
+    def has():
+        answer = cluster.node.api("GET", "/v1/services?service=apps/xenon")
+        if answer.status != 200 or not answer.body["programmed"]:
+            return None
+        frontends = answer.body["programmed"][0]["frontends"]
+        assert frontends and not any(each.get("external") for each in frontends)
+        return "which Service apps/web has" in str(answer.body)
+    process.wait_until(has, 10, "the second to have its ClusterIPs alone")
+    assert cluster.node.api("GET", "/v1/health").body["left_out"] == []
     with cluster.echoing(4):
         ask(cluster.client, 4, "203.0.113.80", 80, times=5)
     cluster.node.cli("bridge", "add", "other")
