@@ -81,7 +81,7 @@ constexpr unsigned kApiThreads = 80;
 /// How long the dataplane keeps what it has while manifests are read for the first time.
 constexpr std::chrono::seconds kServicesPatience{30};
 /// How long a change of labels waits until services know of it.
-constexpr std::chrono::seconds kServicesSettle{2};
+constexpr std::chrono::seconds kServicesSettle{10};
 
 struct Settings {
     std::string api_socket;

@@ -29,7 +29,7 @@ using Stored = kubernetes::Stored<kubernetes::Service>;
 constexpr const char* kNoAddress = "the service has no address of its own";
 
 /// How long a change waits until it is in force.
-constexpr std::chrono::seconds kSettle{5};
+constexpr std::chrono::seconds kSettle{10};
 
 /// Backends that the dataplane counted: by service, port's name, address and number.
 class Figures {
