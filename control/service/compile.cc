@@ -115,7 +115,6 @@ std::vector<model::Frontend> frontends_of(const Stored& stored, const Allocated&
     for (const auto& address : service.external_ips) {
         if (has_place(stored, address, port, around, faults)) places.add(address, port.port, true, local);
     }
-    places.add(service.external_ips, true, local);
     for (const auto& address : around.here.node_addresses) {
         const bool of_family = std::ranges::any_of(
             allocated.cluster_ips, [&](const IpAddress& own) { return own.is_v4() == address.is_v4(); });
