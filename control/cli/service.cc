@@ -91,6 +91,7 @@ std::string state_words(const Json::Value& backend, const Json::Value& drained) 
     std::string text = bool_of(backend, "draining") ? "draining" : "ready";
     if (bool_of(backend, "distant")) text += ",distant";
     if (has(drained, backend["address"])) text += ",by hand";
+    if (backend.isMember("weight")) text += ",weight " + text_of(backend, "weight");
     return bool_of(backend, "local") ? text + ",local" : text;
 }
 

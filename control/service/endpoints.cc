@@ -1,7 +1,9 @@
 #include "service/endpoints.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 namespace viaduct::service {
@@ -27,6 +29,24 @@ void judge(const kubernetes::Service& service, EndpointState& state) {
     state.used = false;
     state.why = state.terminating ? "it is terminating, and does not serve any more"
                                   : "its ready condition is not true";
+}
+
+/// By kWeightName; what is none is a fault of the service, told once however many ports it has.
+std::uint16_t weight_of(const Labels& said, const std::string& who, const kubernetes::Origin& origin,
+                        std::vector<Fault>& faults) {
+    constexpr unsigned kMost = 256;
+    const auto found = said.find(std::string(kWeightName));
+    if (found == said.end()) return 1;
+    const auto& text = found->second;
+    unsigned weight = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
+    if (error == std::errc() && end == text.data() + text.size() && weight >= 1 && weight <= kMost)
+        return static_cast<std::uint16_t>(weight);
+    Fault fault{who, origin.file == nullptr ? "" : to_string(origin),
+                std::string(kWeightName) + " is \"" + text.substr(0, 64) +
+                    "\", and must be a number from 1 to " + std::to_string(kMost) + "; 1 is used"};
+    if (std::ranges::find(faults, fault) == faults.end()) faults.push_back(std::move(fault));
+    return 1;
 }
 
 bool is_local(const Surroundings& around, std::string_view node, const IpAddress& address) {
@@ -108,13 +128,17 @@ EndpointState state_of(const kubernetes::Service& service, const Slice& slice,
 
 void add_slices(const kubernetes::Service& service, const kubernetes::ServicePort& port,
                 const std::vector<Slice>& slices, const Surroundings& around,
-                std::vector<EndpointState>& states) {
+                std::vector<EndpointState>& states, std::vector<Fault>& faults) {
     for (const auto& slice : slices) {
         const auto number = number_in(*slice, port);
         if (!number) continue;
+        const auto weight = weight_of(slice->meta.annotations,
+                                      "EndpointSlice " + slice->meta.namespace_ + "/" + slice->meta.name,
+                                      slice.origin(), faults);
         for (const auto& endpoint : slice->endpoints) {
-            if (!endpoint.addresses.empty())
-                states.push_back(state_of(service, slice, endpoint, *number, around));
+            if (endpoint.addresses.empty()) continue;
+            states.push_back(state_of(service, slice, endpoint, *number, around));
+            states.back().backend.weight = weight;
         }
     }
 }
@@ -146,7 +170,7 @@ void hint_selected(const kubernetes::Service& service, const std::string& node, 
 /// By its manifest, which counts; an attachment supplies the addresses that it does not say.
 void add_described(const kubernetes::Service& service, const kubernetes::ServicePort& port,
                    const kubernetes::Stored<kubernetes::Pod>& stored, const Surroundings& around,
-                   std::vector<EndpointState>& states) {
+                   std::vector<EndpointState>& states, std::vector<Fault>& faults) {
     const auto& pod = *stored;
     const kubernetes::ObjectName name = key_of(pod);
     if (!selects(*service.selector, pod.meta.labels)) return;
@@ -155,6 +179,9 @@ void add_described(const kubernetes::Service& service, const kubernetes::Service
     if (!number) return;
     const auto attached = around.here.pods.find(name);
     const bool here = pod.pod_ips.empty() && attached != around.here.pods.end();
+    const bool annotated = pod.meta.annotations.contains(std::string(kWeightName));
+    const auto weight = weight_of(annotated ? pod.meta.annotations : pod.meta.labels,
+                                  "Pod " + to_string(name), stored.origin(), faults);
     for (const auto& address : here ? attached->second.addresses : pod.pod_ips) {
         EndpointState state;
         // A pod that runs here without anybody who tells its state is ready when it has its addresses.
@@ -166,6 +193,7 @@ void add_described(const kubernetes::Service& service, const kubernetes::Service
         state.origin = stored.origin();
         state.backend.address = address;
         state.backend.port = *number;
+        state.backend.weight = weight;
         state.backend.local = here || is_local(around, pod.node_name, address);
         state.backend.name = to_string(name);
         judge(service, state);
@@ -177,7 +205,8 @@ void add_described(const kubernetes::Service& service, const kubernetes::Service
 /// By the labels that it was attached with: it is ready as long as it is here.
 void add_attached(const kubernetes::Service& service, const kubernetes::ObjectName& name,
                   const AttachedPod& pod, std::uint16_t number, const Surroundings& around,
-                  std::vector<EndpointState>& states) {
+                  std::vector<EndpointState>& states, std::vector<Fault>& faults) {
+    const auto weight = weight_of(pod.labels, "Pod " + to_string(name), {}, faults);
     for (const auto& address : pod.addresses) {
         EndpointState state;
         state.used = state.ready = state.serving = true;
@@ -186,6 +215,7 @@ void add_attached(const kubernetes::Service& service, const kubernetes::ObjectNa
         state.source = EndpointSource::attached;
         state.backend.address = address;
         state.backend.port = number;
+        state.backend.weight = weight;
         state.backend.local = true;
         state.backend.name = to_string(name);
         hint_selected(service, around.settings.node_name, around, state);
@@ -201,14 +231,14 @@ void add_selected(const kubernetes::Stored<kubernetes::Service>& service, const 
     const auto& space = service->meta.namespace_;
     for (auto it = described.lower_bound({space, ""}); it != described.end() && it->first.namespace_ == space;
          ++it)
-        add_described(*service, port, it->second, around, states);
+        add_described(*service, port, it->second, around, states, faults);
     bool told = false;
     for (auto it = around.here.pods.lower_bound({space, ""});
          it != around.here.pods.end() && it->first.namespace_ == space; ++it) {
         const auto& [name, pod] = *it;
         if (!selects(*service->selector, pod.labels) || described.contains(name)) continue;
         if (const auto* number = std::get_if<std::uint16_t>(&port.target)) {
-            add_attached(*service, name, pod, *number, around, states);
+            add_attached(*service, name, pod, *number, around, states, faults);
         } else if (!std::exchange(told, true)) {
             faults.push_back(
                 {"Service " + to_string(key_of(*service)), to_string(service.origin()),
@@ -234,7 +264,7 @@ std::vector<EndpointState> endpoints_of(const kubernetes::Stored<kubernetes::Ser
                                         std::vector<Fault>& faults) {
     std::vector<EndpointState> states;
     const auto slices = slices_of(around.objects, key_of(*service));
-    add_slices(*service, port, slices, around, states);
+    add_slices(*service, port, slices, around, states, faults);
     if (slices.empty() && service->selector) add_selected(service, port, around, states, faults);
     follow_hints(states);
     const auto& drained = around.here.drained;

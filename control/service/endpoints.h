@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "viaduct/model.h"
@@ -11,6 +12,10 @@
 #include "service/surroundings.h"
 
 namespace viaduct::service {
+
+/// The share of new flows that endpoints get, 1 to 256, where others get 1: an annotation of a slice or
+/// Endpoints, for all in it; an annotation or label of a pod.
+inline constexpr std::string_view kWeightName = "viaduct.io/weight";
 
 /// Of which kind what tells of an endpoint is.
 enum class EndpointSource : std::uint8_t {

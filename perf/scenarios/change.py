@@ -1,10 +1,9 @@
 """A change of the configuration every 100 ms under live flows through masquerade: how much throughput is kept."""
 import statistics
-import threading
 
 from bench import network, report
+from bench.beside import Beside
 from bench.session import say
-from viaduct import process
 
 from . import bars, packets
 
@@ -14,35 +13,17 @@ FLOWS = 1_000_000
 BARS = [bars.Least({FLOWS: 0.8})]
 
 
-class Changes:
+class Changes(Beside):
     """Makes a change every INTERVAL from the end of the first measurement until the generator's end."""
 
     def __init__(self, device, traffic):
-        self.device, self.traffic = device, traffic
-        self.made, self.error = 0, None
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._run)
+        super().__init__(traffic, "a change of the configuration failed")
+        self.device, self.made = device, 0
 
-    def _run(self):
-        try:
-            while "both ways added" not in self.traffic.process.text():
-                if self.ended.wait(0.02):
-                    return
-            while not self.ended.wait(INTERVAL):
-                self.device.change(self.made)
-                self.made += 1
-        except Exception as error:  # told by the thread that measures
-            self.error = error
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.ended.set()
-        self.thread.join()
-        if self.error and kind is None:
-            raise process.Failed(f"a change of the configuration failed: {self.error}") from self.error
+    def work(self):
+        while not self.ended.wait(INTERVAL):
+            self.device.change(self.made)
+            self.made += 1
 
 
 def measure(session):

@@ -8,10 +8,10 @@ import functools
 import ipaddress
 import os
 import statistics
-import threading
 import time
 
 from bench import network, report
+from bench.beside import Beside
 from bench.session import Failed, say
 from viaduct import process
 
@@ -27,41 +27,25 @@ GONE_MOST = 50  # ms
 NEW_LOST_MOST = 5  # %: the generator leaves the worker no time to spare, so that new flows get a share of it only
 
 
-class Departure:
+class Departure(Beside):
     """In the generator's second measurement: the leaver is taken out of the service, and put back. `warmup`: seconds."""
 
     def __init__(self, put, device, traffic, warmup):
-        self.put, self.device, self.traffic, self.warmup = put, device, traffic, warmup
+        super().__init__(traffic, "the endpoint did not leave and come back")
+        self.put, self.device, self.warmup = put, device, warmup
         self.left = self.returned = None  # CLOCK_MONOTONIC before the change was asked for
-        self.error = None
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._run)
 
-    def _run(self):
-        try:
-            # Both CPUs are busy with the generator and the device: who only asks for the change must not wait for them.
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-            while "both ways added" not in self.traffic.process.text():
-                if self.ended.wait(0.02):
-                    return
-            self.ended.wait(self.warmup + LEAVE_AFTER)
-            self.left = time.monotonic()
-            self.put(self.device.node, without_leaver())
-            self.ended.wait(AWAY)
-            self.returned = time.monotonic()
-            self.put(self.device.node, everyone())
-        except Exception as error:  # told by the thread that measures
-            self.error = error
+    def prepare(self):
+        # Both CPUs are busy with the generator and the device: who only asks for the change must not wait for them.
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.ended.set()
-        self.thread.join()
-        if self.error and kind is None:
-            raise process.Failed(f"the endpoint did not leave and come back: {self.error}") from self.error
+    def work(self):
+        self.ended.wait(self.warmup + LEAVE_AFTER)
+        self.left = time.monotonic()
+        self.put(self.device.node, without_leaver())
+        self.ended.wait(AWAY)
+        self.returned = time.monotonic()
+        self.put(self.device.node, everyone())
 
 
 def everyone():

@@ -166,12 +166,6 @@ std::pair<std::string, std::uint16_t> place_from(const std::string& text) {
     return {address, static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
 }
 
-void ToldSource::tell(const kubernetes::Objects& objects) {
-    auto snapshot = std::make_shared<source::Snapshot>();
-    snapshot->objects = objects;
-    listener_(std::move(snapshot));
-}
-
 ServiceNode::ServiceNode(const CaseNode& config)
     : config_(config),
       api_(dataplane::make_identity(), bench_.dataplane()),

@@ -23,22 +23,9 @@
 #include "service_case.h"
 #include "source/merged.h"
 #include "temporary_directory.h"
+#include "told_source.h"
 
 namespace viaduct::test {
-
-/// Tells what it is told to.
-class ToldSource final : public source::Source {
-public:
-    [[nodiscard]] std::string name() const override { return "a case"; }
-    void start(Listener listener) override { listener_ = std::move(listener); }
-    void stop() override {}
-    [[nodiscard]] source::SnapshotPtr latest() const override { return nullptr; }
-    [[nodiscard]] std::string trouble() const override { return {}; }
-    void tell(const kubernetes::Objects& objects);
-
-private:
-    Listener listener_;
-};
 
 /// A packet that came out.
 struct Seen {

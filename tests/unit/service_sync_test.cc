@@ -317,6 +317,37 @@ TEST_F(ServiceSync, EndpointsThatAreNotUsedSayWhy) {
     EXPECT_STREQ(all[3].why, "it is terminating, and does not serve any more");
 }
 
+TEST_F(ServiceSync, SlicesAndPodsSayTheirWeights) {
+    const auto slice = [](const std::string& name, const std::string& weight, const std::string& address) {
+        return "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: " + name +
+               ", namespace: apps, labels: {kubernetes.io/service-name: web}, annotations: "
+               "{viaduct.io/weight: \"" +
+               weight + "\"}}\naddressType: IPv4\nports: [{port: 8080}]\nendpoints: [{addresses: [" +
+               address + "]}]\n";
+    };
+    const auto weights = [&] {
+        EXPECT_TRUE(services.settle(std::chrono::seconds(10)));
+        std::vector<unsigned> all;
+        for (const auto& backend : dataplane.config().services.at({"apps", "web", "80"}).backends)
+            all.push_back(backend.weight);
+        return all;
+    };
+    using Weights = std::vector<unsigned>;
+    selecting();
+    put(slice("stable", "9", "10.1.0.2") + slice("canary", "256", "10.1.0.3"));
+    EXPECT_EQ(weights(), (Weights{9, 256}));
+    for (const char* wrong : {"0", "257", "-1", "3x", ""}) {
+        put(slice("canary", wrong, "10.1.0.3"));
+        EXPECT_EQ(weights(), (Weights{9, 1})) << wrong;
+        const auto faults = services.view().faults;
+        ASSERT_EQ(faults.size(), 1U) << wrong;
+        EXPECT_EQ(faults.begin()->second.front().object, "EndpointSlice apps/canary");
+    }
+    put(slice("canary", "2", "10.1.0.3"));
+    EXPECT_EQ(weights(), (Weights{9, 2}));
+    EXPECT_TRUE(services.view().faults.empty());
+}
+
 TEST_F(ServiceSync, AServiceIsFoundByItsNameWhereThereIsOneOfIt) {
     ASSERT_TRUE(eventually([&] { return dataplane.config().services.size() == kServices; }));
     put("apiVersion: v1\nkind: Service\nmetadata: {name: s8, namespace: shop}\nspec: {ports: [{port: "
