@@ -46,17 +46,16 @@ template bool renew(FlowTable<FlowKey4>&, const Topology&, FlowIndex, FlowRecord
 template bool renew(FlowTable<FlowKey6>&, const Topology&, FlowIndex, FlowRecord<FlowKey6>&);
 
 template <typename Key>
-bool is_over(const FlowTable<Key>& table, FlowIndex flow, const FlowRecord<Key>& record) {
-    if (!record.has(kFlowInitiator) || record.new_destination == record.key.destination) return false;
+bool is_over(const FlowTable<Key>& table, FlowIndex flow) {
     const auto& tail = table.tail(flow);
     const auto peer = tail.peer.load(std::memory_order_relaxed);
     if (peer == kNoFlow) return false;
-    const auto state = flow_state(record.key.protocol, tail, table.tail(peer));
+    const auto state = flow_state(kTcp, tail, table.tail(peer));
     return state == FlowState::time_wait || state == FlowState::closed;
 }
 
-template bool is_over(const FlowTable<FlowKey4>&, FlowIndex, const FlowRecord<FlowKey4>&);
-template bool is_over(const FlowTable<FlowKey6>&, FlowIndex, const FlowRecord<FlowKey6>&);
+template bool is_over(const FlowTable<FlowKey4>&, FlowIndex);
+template bool is_over(const FlowTable<FlowKey6>&, FlowIndex);
 
 namespace detail {
 

@@ -164,17 +164,18 @@ template <typename Key>
 [[nodiscard]] bool renew(FlowTable<Key>& table, const Topology& topology, FlowIndex flow,
                          FlowRecord<Key>& record);
 
-/// Whether the connection that a flow is of is over, so that a SYN of its initiator opens another one, and is
-/// to have its destination chosen as any new connection has: a client uses a port again while the flow is
-/// still kept (Linux's connection tracking forgets it then, too).
+/// Whether a flow's TCP connection is over. By the index alone: the record of who asks can stay in registers.
 template <typename Key>
-[[nodiscard]] bool is_over(const FlowTable<Key>& table, FlowIndex flow, const FlowRecord<Key>& record);
+[[nodiscard]] bool is_over(const FlowTable<Key>& table, FlowIndex flow);
 
-/// Whether this packet opens another connection than the flow's. `flags`: of its TCP header.
+/// Whether this packet opens another TCP connection than the flow's, which is over, and so is to have its
+/// destination chosen as any new one has: a client uses a port again while the flow is still kept (Linux's
+/// connection tracking forgets it then, too). `flags`: of its TCP header.
 template <typename Key>
 inline bool opens_another(const FlowTable<Key>& table, FlowIndex flow, const FlowRecord<Key>& record,
                           std::uint8_t flags) {
-    return (flags & (kTcpFlagSyn | kTcpFlagAck)) == kTcpFlagSyn && is_over(table, flow, record);
+    return (flags & (kTcpFlagSyn | kTcpFlagAck)) == kTcpFlagSyn && record.has(kFlowInitiator) &&
+           record.new_destination != record.key.destination && is_over(table, flow);
 }
 
 /// Where the transport header begins in a packet that parse() took.

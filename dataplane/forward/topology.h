@@ -144,9 +144,7 @@ struct Topology {
     std::vector<std::shared_ptr<const Guard>> guards;
     std::vector<WorkerView> workers;
     std::vector<InterfaceView> interfaces;  ///< by InterfaceIndex, as in `tables`
-    /// Ports that lead out of the node: uplinks and tunnels. Behind all others are pods, guests or the host.
-    std::bitset<kPortsMost> outer;
-    std::vector<Tunnel> tunnels;  ///< by TunnelIndex; there may be holes
+    std::vector<Tunnel> tunnels;            ///< by TunnelIndex; there may be holes
     std::vector<std::unique_ptr<std::vector<TunnelIndex>>> tunnel_sets;
     TunnelEnds tunnel_ends;                ///< of `tunnels`
     std::shared_ptr<const Tables> tables;  ///< never null once the dataplane has started
@@ -160,6 +158,9 @@ struct Topology {
     model::FlowTimeouts flow_timeouts;
     /// Rises by one with each topology.
     std::uint64_t generation = 0;
+    /// Ports that lead out of the node: uplinks and tunnels. Behind all others are pods, guests or the host.
+    /// Last, for only first packets ask for it.
+    std::bitset<kPortsMost> outer;
 };
 
 }  // namespace viaduct::dataplane
