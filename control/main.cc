@@ -12,6 +12,7 @@
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -249,9 +250,28 @@ void look_after(const std::stop_token& stopping, pod::Attachments& attachments) 
     }
 }
 
-/// Beside the store: "control.manifests.db".
-std::string manifests_store(const Settings& settings) {
-    return std::filesystem::path(settings.store).replace_extension("manifests.db");
+/// What the directory of manifests said last.
+struct KeptManifests {
+    store::Database database;
+    source::Kept kept;
+    explicit KeptManifests(const Settings& settings)
+        : database(std::filesystem::path(settings.store).replace_extension("manifests.db"),
+                   source::Kept::migrations()),
+          kept(database, settings.manifests) {}
+};
+
+/// A copy that is damaged keeps nobody from starting. Null: there is none.
+std::unique_ptr<KeptManifests> keep_manifests(const Settings& settings) {
+    if (settings.manifests.empty()) return nullptr;
+    try {
+        return std::make_unique<KeptManifests>(settings);
+    } catch (const store::Error& error) {
+        spdlog::error(
+            "what {} says is in force, and not kept for a start without it: {}; take that file away and "
+            "start again, and it is kept anew",
+            settings.manifests, error.what());
+        return nullptr;
+    }
 }
 
 void run(const Settings& settings, const sigset_t& signals) {
@@ -267,15 +287,13 @@ void run(const Settings& settings, const sigset_t& signals) {
     pod::Attachments attachments(pod_options, database, not_pods);
     attachments.recover();
     host::Absent absent;
-    std::optional<store::Database> kept_database;
-    std::optional<source::Kept> kept;
+    const auto kept = keep_manifests(settings);
     std::optional<source::Directory> directory;
     source::Applied applied(database);
     std::vector<source::Source*> sources;
     if (!settings.manifests.empty()) {
-        kept_database.emplace(manifests_store(settings), source::Kept::migrations());
-        kept.emplace(*kept_database, settings.manifests);
-        sources.push_back(&directory.emplace(source::DirectoryOptions{.path = settings.manifests}, &*kept));
+        sources.push_back(&directory.emplace(source::DirectoryOptions{.path = settings.manifests},
+                                             kept == nullptr ? nullptr : &kept->kept));
     }
     sources.push_back(&applied);
     source::Merged manifests(sources);

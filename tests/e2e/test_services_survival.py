@@ -160,6 +160,22 @@ def test_a_directory_that_is_gone_when_the_node_starts(cluster):
     assert "is not there" not in node.cli("service", json=False)
 
 
+def test_a_damaged_copy_of_the_directory_keeps_nobody_from_starting(cluster):
+    node = cluster.node
+    cluster.write("web.yaml", service())
+    cluster.slices(READY, READY, READY)
+    cluster.wait_for_endpoints(6)
+    node.kill_control()
+    kept = node.store.with_suffix(".manifests.db")
+    for path in kept.parent.glob(f"{kept.name}*"):
+        path.write_bytes(b"no database at all " * 1000)
+    node.start_control()
+    cluster.wait_for_endpoints(6)
+    with cluster.echoing(4):
+        ask(cluster.client, 4, CLUSTER[4], 80, times=3)
+    assert "not kept for a start without it" in node.control.text()
+
+
 def test_a_hundred_thousand_files(make_node, make_netns, directory):
     """Most of them are nobody's business, some are wrong, and one that changes is followed as if it were alone."""
     manifests = directory / "manifests"

@@ -155,8 +155,9 @@ class EchoServer:
     def __exit__(self, *_):
         self.listener.shutdown(socket.SHUT_RDWR)
         # Its client may be one that nobody hears any more.
-        with contextlib.suppress(AttributeError, OSError):
-            self.served.shutdown(socket.SHUT_RDWR)
+        if self.served:
+            with contextlib.suppress(OSError):
+                self.served.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
 
