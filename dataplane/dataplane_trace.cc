@@ -9,6 +9,7 @@
 #include "dataplane_state.h"
 #include "forward/guard.h"
 #include "forward/switch.h"
+#include "resolve/bridged_answer.h"
 #include "trace.h"
 
 namespace viaduct::dataplane {
@@ -183,6 +184,20 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
     return s.trace_bridged(std::move(request), from, place.vlan, place.l2_length, std::move(answer));
 }
 
+/// As intercept_answers() in forward/answers.cc finds it.
+std::optional<RoutedFrame> Dataplane::State::router_of_answer(TraceRequest& request, RoutedFrame bridged,
+                                                              std::uint16_t vlan) {
+    if (mac_at(request.frame, 0).is_multicast()) return std::nullopt;
+    auto frame = read_only(request.frame);
+    bridged.frame = &frame;
+    for (const auto interface : topology->ports[bridged.from].bridge->gateways_on(vlan)) {
+        bridged.interface = interface;
+        if (is_bridged_answer(bridged, topology->interfaces[interface].zone, flows.tables(), true))
+            return bridged;
+    }
+    return std::nullopt;
+}
+
 TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
                                             std::uint16_t l2_length, TraceAnswer answer) {
     const auto& bridge = *topology->ports[from].bridge;
@@ -208,6 +223,13 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
     const auto where =
         fmt::format("{} on bridge {}{}", destination.to_string(), bridge.name, vlan_text(vlan));
     if (destination.is_multicast() && !found.is_static()) found = {};
+    const RoutedFrame bridged{nullptr, from, kNoInterface, l2_length, false};
+    if (const auto router = router_of_answer(request, bridged, vlan);
+        router && (!found.present() || found.port() < kGatewayFirst)) {
+        answer.why.push_back(
+            {"bridge", where + ": taken by the router, for it answers a flow that it translates"});
+        return trace_at_interface(std::move(request), *router, std::move(answer));
+    }
     if (!found.present()) {
         answer.decision = "flooded";
         answer.why.push_back({"bridge", where + (destination.is_multicast() ? " is a group: flooded"

@@ -22,7 +22,7 @@ public:
     /// ResolveShared. Before any worker runs.
     FlowEngine(std::shared_ptr<FlowMemory> memory, std::uint64_t seed, std::uint32_t now);
 
-    [[nodiscard]] FlowTables tables() { return {&v4_, &v6_}; }
+    [[nodiscard]] FlowTables tables() { return {&v4_, &v6_, &bridged_}; }
     [[nodiscard]] ResolveShared& shared() { return shared_; }
     [[nodiscard]] NatPorts& nat_ports() { return shared_.nat_ports; }
     [[nodiscard]] Zone zone(std::string_view vrf) { return memory_->zone(vrf); }
@@ -34,6 +34,7 @@ private:
     ResolveShared shared_;
     FlowTable<FlowKey4> v4_;
     FlowTable<FlowKey6> v6_;
+    BridgedPairs bridged_;
 };
 
 }  // namespace viaduct::dataplane

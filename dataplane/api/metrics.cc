@@ -20,7 +20,7 @@ struct Family {
     const char* help;
 };
 
-constexpr std::array<Family, 9> kFamilies{{
+constexpr std::array<Family, 10> kFamilies{{
     {&PortTotals::rx_packets, "rx_packets", "Frames received"},
     {&PortTotals::rx_bytes, "rx_bytes", "Bytes received, without the frame check sequence"},
     {&PortTotals::tx_packets, "tx_packets", "Frames sent"},
@@ -29,6 +29,8 @@ constexpr std::array<Family, 9> kFamilies{{
     {&PortTotals::offered, "offered", "Frames chosen to leave by the port"},
     {&PortTotals::originated, "originated", "Frames that the node itself made"},
     {&PortTotals::consumed, "consumed", "Frames that were for the node itself"},
+    {&PortTotals::intercepted, "intercepted",
+     "Frames for others on the bridge that the router took: answers of flows that it translates"},
     {&PortTotals::not_learned, "not_learned", "Source addresses that found no room in the FDB"},
 }};
 

@@ -42,6 +42,7 @@ Json::Value totals_json(const PortTotals& totals, std::uint64_t held) {
     json["offered"] = Json::UInt64(totals.offered);
     json["originated"] = Json::UInt64(totals.originated);
     json["consumed"] = Json::UInt64(totals.consumed);
+    json["intercepted"] = Json::UInt64(totals.intercepted);
     json["not_learned"] = Json::UInt64(totals.not_learned);
     json["dropped"] = Json::UInt64(totals.dropped());
     json["held"] = Json::UInt64(held);

@@ -40,12 +40,13 @@ struct alignas(64) PortCounters {
     Counter offered;      ///< frames chosen to leave by this port, copies included
     Counter originated;   ///< frames that the node itself made, to leave by this port
     Counter consumed;     ///< frames from this port that were for the node itself
+    Counter intercepted;  ///< frames from this port for others on its bridge that the router took: answers
     Counter not_learned;  ///< sources that found no room in the FDB or in the port's share of it
     std::array<Counter, kDropReasons> drops;
 
     void reset() {
         for (auto* counter : {&rx_packets, &rx_bytes, &tx_packets, &tx_bytes, &copies, &offered, &originated,
-                              &consumed, &not_learned})
+                              &consumed, &intercepted, &not_learned})
             counter->reset();
         for (auto& counter : drops)
             counter.reset();
@@ -62,6 +63,7 @@ struct PortTotals {
     std::uint64_t offered = 0;
     std::uint64_t originated = 0;
     std::uint64_t consumed = 0;
+    std::uint64_t intercepted = 0;
     std::uint64_t not_learned = 0;
     std::array<std::uint64_t, kDropReasons> drops{};
 
@@ -74,6 +76,7 @@ struct PortTotals {
         offered += c.offered.get();
         originated += c.originated.get();
         consumed += c.consumed.get();
+        intercepted += c.intercepted.get();
         not_learned += c.not_learned.get();
         for (std::size_t i = 0; i < kDropReasons; ++i)
             drops[i] += c.drops[i].get();
@@ -87,6 +90,7 @@ struct PortTotals {
         offered += t.offered;
         originated += t.originated;
         consumed += t.consumed;
+        intercepted += t.intercepted;
         not_learned += t.not_learned;
         for (std::size_t i = 0; i < kDropReasons; ++i)
             drops[i] += t.drops[i];

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "flow/bridged_pairs.h"
 #include "flow/flow_table.h"
 #include "forward/tunnel.h"
 #include "port/port.h"
@@ -31,14 +32,18 @@ public:
     /// present generation of flows. Takes it over: sends it (Forwarder::leave) and tells the way for those
     /// that follow, has it wait, or drops it (Forwarder::drop_outer).
     virtual void send_outer(TunnelIndex tunnel, rte_mbuf* packet) = 0;
+    /// Whether a frame that a bridge is about to carry past the router interface answers a flow which the
+    /// router has translated; asked of what forwarding cannot tell by itself. The frame stays the caller's.
+    [[nodiscard]] virtual bool is_answer(const RoutedFrame& bridged) = 0;
     /// Frames that wait in it, for a neighbour's answer or for their other fragments. Any thread.
     [[nodiscard]] virtual std::uint64_t held() const { return 0; }
 };
 
-/// Both tables of a dataplane.
+/// Both tables of a dataplane, and what bridges read of them.
 struct FlowTables {
     FlowTable<FlowKey4>* v4 = nullptr;
     FlowTable<FlowKey6>* v6 = nullptr;
+    BridgedPairs* bridged = nullptr;  ///< not null where there is a forwarder
     template <typename Key>
     [[nodiscard]] FlowTable<Key>& of() const {
         if constexpr (Key::kWords == 2) {

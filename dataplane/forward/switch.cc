@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "forward/answers.h"
 #include "forward/checksum.h"
 #include "forward/forwarder.h"
 #include "port/offload.h"
@@ -255,13 +256,16 @@ void send_to(Forwarder& forwarder, FdbValue found, Classified& c) {
 
 template <bool kVlanFiltering>
 void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, const Run& run, rte_mbuf** frames,
-            FdbValue found) {
+            FdbValue found, bool may_answer) {
     const auto to = found.port();
     if (found.present() && to >= kGatewayFirst) [[likely]] {
         const auto interface = static_cast<InterfaceIndex>(to - kGatewayFirst);
         return forwarder.deliver({nullptr, from, interface, l2_length(run.like), false}, frames, run.count);
     }
-    for (std::uint16_t i = 0; i < run.count; ++i) {
+    auto count = run.count;
+    if (may_answer && (run.like.destination & kGroupBit) == 0) [[unlikely]]
+        count = intercept_answers(forwarder, from, bridge, run.like.vlan, l2_length(run.like), frames, count);
+    for (std::uint16_t i = 0; i < count; ++i) {
         auto c = run.like;
         c.frame = frames[i];
         if (!found.present()) [[unlikely]] {
@@ -359,6 +363,7 @@ void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rt
     FdbKey last_source = 0;
     FdbKey last_destination = 0;
     FdbValue found;
+    const bool may_answer = forwarder.flows().bridged->any();
     for (std::uint16_t i = 0; i < begun; ++i) {
         const auto& run = runs[i];
         if (run.source != last_source) {
@@ -377,7 +382,7 @@ void switch_burst(Forwarder& forwarder, PortIndex from, const PortView& port, rt
             // Only a static entry says where a group address goes.
             if (group && !found.is_static()) found = {};
         }
-        output<kVlanFiltering>(forwarder, from, bridge, run, frames, found);
+        output<kVlanFiltering>(forwarder, from, bridge, run, frames, found, may_answer);
         frames += run.count;
     }
 }

@@ -10,6 +10,7 @@
 #include <rte_mbuf.h>
 
 #include "forward/switch.h"
+#include "resolve/bridged_answer.h"
 #include "resolve/commit.h"
 #include "resolve/host.h"
 #include "resolve/messages.h"
@@ -68,6 +69,11 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
         from = to;
     }
     setup_share_.end(rte_rdtsc());
+}
+
+bool Resolver::is_answer(const RoutedFrame& bridged) {
+    const auto zone = topology().interfaces[bridged.interface].zone;
+    return is_bridged_answer(bridged, zone, forwarder_.flows(), false);
 }
 
 /// By the table's signatures alone: a flow that exists is never mistaken for a new one.

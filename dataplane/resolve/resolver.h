@@ -29,6 +29,7 @@ public:
     Resolver& operator=(const Resolver&) = delete;
 
     void resolve(const RoutedFrame* frames, std::uint16_t count) override;
+    bool is_answer(const RoutedFrame& bridged) override;
     void send_outer(TunnelIndex tunnel, rte_mbuf* packet) override;
     /// Timers; about once a turn, after the forwarder's begin(). Cheap when nothing is due.
     void housekeeping();

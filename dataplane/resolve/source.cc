@@ -31,26 +31,61 @@ struct Way {
         first;  ///< whose ports are tried first; only once it is to be translated
 };
 
-/// Whether a backend behind the interface that its client came by would answer past the router, from an
-/// address that the client never asked. One that is reached by a route of its own, in no network of the
-/// interface's (a routed network's pod), knows nobody but the router; but nobody takes packets from himself.
-bool is_answered_past(const Context& context) {
+/// Whether a packet leaves by the interface that it came by, to another host than its sender asked for.
+bool is_turned_back(const Context& context) {
+    return context.egress.interface == context.packet.routed.interface &&
+           context.translation.destination != context.packet.destination;
+}
+
+/// Whether the backend of a packet that is turned back answers its client by the link that they share, from
+/// an address that the client never asked. One that is reached by a route of its own, in no network of the
+/// interface's (a routed network's pod), knows nobody but the router.
+bool shares_link(const Context& context) {
     const auto& backend = context.translation.destination;
-    if (context.packet.source == backend || context.egress.next_hop != backend) return true;
+    if (context.egress.next_hop != backend) return true;
     const auto& own = context.tables.interfaces[context.egress.interface].config.addresses;
     return std::ranges::any_of(own, [&](const Prefix& network) { return network.contains(backend); });
+}
+
+/// Whether what goes from the backend to its client passes the bridge, which hands it to the router
+/// (forward/answers.h): they are behind different ports, and not both outside the node, where others join
+/// them.
+bool passes_bridge(const Context& context) {
+    const auto& outer = context.topology.outer;
+    const auto from = context.packet.routed.from;
+    if (!context.egress.known) return !outer[from];
+    return context.egress.port != from && !(outer[context.egress.port] && outer[from]);
+}
+
+/// Whether the source must be the node's own, or the answer would pass the router by. Nobody takes packets
+/// from himself.
+bool is_answered_past(const Context& context) {
+    if (context.packet.source == context.translation.destination) return true;
+    return shares_link(context) && !passes_bridge(context);
+}
+
+/// From now on the bridge looks for the answers of the packet's flow, if they would go by it.
+void expect_answers_on_bridge(const Context& context) {
+    if (context.dry || !is_turned_back(context) || !shares_link(context)) return;
+    for_family(context.packet.v4, [&]<typename Key>(const Key*) {
+        using Address = typename Key::AddressType;
+        Key answer{};
+        answer.source = address_bytes<Address>(context.translation.destination);
+        answer.destination = address_bytes<Address>(context.translation.source);
+        context.flows.bridged->add(answer);
+    });
 }
 
 Way way_out(const Context& context) {
     const auto& packet = context.packet;
     const auto& nat = *context.tables.nat;
     const auto egress = context.egress.interface;
-    const bool stays = egress == packet.routed.interface;
-    const bool turned = context.translation.destination != packet.destination;
-    if (const auto rule = nat.source(context.zone, packet.source); rule && (!stays || turned)) {
+    const bool turned_back = is_turned_back(context);
+    if (const auto rule = nat.source(context.zone, packet.source);
+        rule && (turned_back || egress != packet.routed.interface)) {
         return {Way::Kind::one_to_one, rule->rule, rule->address};
     }
-    const bool hairpin = stays && turned && is_answered_past(context);
+    const bool hairpin = turned_back && is_answered_past(context);
     if (hairpin || context.as_node) {
         const auto& own = nat.own_address(egress, packet.v4);
         if (own) return {hairpin ? Way::Kind::hairpin : Way::Kind::as_node, context.translation.rule, *own};
@@ -66,8 +101,12 @@ bool agrees(const Context& context, const Way& way) {
     const auto& packet = context.packet;
     const bool changed = kept.source != packet.source || kept.source_port != packet.source_port;
     switch (way.kind) {
-        case Way::Kind::none:
-            return !changed || kept.source == packet.source;
+        case Way::Kind::none: {
+            if (!changed || kept.source == packet.source) return true;
+            // It began when its answers would have passed the router by, or when nobody knew.
+            const auto& own = context.tables.nat->own_address(context.egress.interface, packet.v4);
+            return is_turned_back(context) && own && *own == kept.source && is_answered(context);
+        }
         case Way::Kind::one_to_one:
             if (kept.source == way.address) return true;
             break;
@@ -249,6 +288,7 @@ Step stage_source(Context& context) {
     auto way = way_out(context);
     if (context.kept) {
         if (agrees(context, way)) {
+            if (way.kind == Way::Kind::none) expect_answers_on_bridge(context);
             context.say(kStage, [&] {
                 return fmt::format("kept for the flow: {} port {}", context.translation.source.to_string(),
                                    context.translation.source_port);
@@ -267,7 +307,12 @@ Step stage_source(Context& context) {
         way = way_out(context);
     }
     if (way.kind == Way::Kind::none) {
-        context.say(kStage, [] { return std::string("no rule; the source stays"); });
+        expect_answers_on_bridge(context);
+        context.say(kStage, [&] {
+            const bool bridged = is_turned_back(context) && shares_link(context);
+            return std::string(bridged ? "the source stays; the bridge hands the answers to the router"
+                                       : "no rule; the source stays");
+        });
         return Step::go_on;
     }
     return translate(context, way);

@@ -25,6 +25,7 @@ constexpr std::uint64_t kHost = 0x020000000002;
 
 struct Unresolved final : FirstPackets {
     void resolve(const RoutedFrame*, std::uint16_t count) override { missed += count; }
+    bool is_answer(const RoutedFrame&) override { return false; }
     void send_outer(TunnelIndex, rte_mbuf*) override { ++missed; }
     std::uint64_t missed = 0;
 };
@@ -82,12 +83,13 @@ struct Router {
     FlowMemory memory;
     FlowTable<FlowKey4> v4;
     FlowTable<FlowKey6> v6;
+    BridgedPairs bridged{1};
     Sink sink;
     NoHandOff no_hand_off;
     Unresolved unresolved;
     Topology topology;
     std::unique_ptr<CounterBlock> counters = std::make_unique<CounterBlock>();
-    Forwarder forwarder{0, nullptr, *counters, no_hand_off, FlowTables{&v4, &v6}};
+    Forwarder forwarder{0, nullptr, *counters, no_hand_off, FlowTables{&v4, &v6, &bridged}};
 };
 
 std::vector<std::array<std::uint8_t, 64>> contents(std::uint64_t to, std::uint32_t flows) {

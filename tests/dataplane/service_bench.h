@@ -16,6 +16,8 @@ inline constexpr const char* kCluster6 = "fd00:96::a";
 
 class Services : public RouterTest {
 protected:
+    explicit Services(BenchOptions options = {}) : RouterTest(options) {}
+
     /// Valid until another one is made.
     model::Service& service(const char* name, Transport protocol = Transport::tcp) {
         auto& s = change.put.services[{"apps", name, "main"}];

@@ -290,9 +290,10 @@ private:
 
     std::string tell_drops() {
         std::string text;
-        for (const auto* port : {"pods", "up", "host"}) {
+        for (const auto& state : node_.bench().dataplane().ports()) {
+            const auto& port = state.port.name;
             for (const auto& [reason, count] : dropped(port))
-                text += std::string(port) + ": " + std::to_string(count) + " " + reason + "\n";
+                text += port + ": " + std::to_string(count) + " " + reason + "\n";
         }
         return text;
     }

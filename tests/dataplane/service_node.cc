@@ -33,6 +33,10 @@ std::string pod_mac(unsigned last) {
     return std::string("02:00:00:00:01:") + kDigits[last / 16] + kDigits[last % 16];
 }
 
+std::string pod_port(unsigned last) {
+    return "pod-" + std::to_string(last);
+}
+
 bool is_pod(const IpAddress& address) {
     return prefix("10.0.0.0/24").contains(address) || prefix("fd00::/64").contains(address);
 }
@@ -57,7 +61,7 @@ std::vector<store::Migration> all_migrations() {
     return all;
 }
 
-void add_port(model::Config& config, const char* name, model::PortKind kind, const char* bridge) {
+void add_port(model::Config& config, const std::string& name, model::PortKind kind, const char* bridge) {
     auto& port = config.ports[name];
     port.name = name;
     port.kind = kind;
@@ -67,7 +71,7 @@ void add_port(model::Config& config, const char* name, model::PortKind kind, con
 }
 
 void add_neighbour(model::Config& config, const char* interface, const IpAddress& address,
-                   const std::string& mac, const char* port) {
+                   const std::string& mac, const std::string& port) {
     const model::Neighbour neighbour{interface, address, MacAddress::parse(mac).value()};
     config.neighbours[neighbour.key()] = neighbour;
     const model::FdbEntry entry{interface, 0, neighbour.mac, port, {}};
@@ -87,7 +91,6 @@ model::Config network_of(const CaseNode& node) {
         config.bridges[name].name = name;
         config.interfaces[name].name = config.interfaces[name].bridge = name;
     }
-    add_port(config, "pods", model::PortKind::tap, "inside");
     add_port(config, "up", model::PortKind::uplink, "outside");
     add_port(config, "host", model::PortKind::tap, "outside");
     config.ports["host"].host = "outside";
@@ -96,8 +99,9 @@ model::Config network_of(const CaseNode& node) {
     config.interfaces["inside"].addresses = {prefix("10.0.0.1/24"), prefix("fd00::1/64")};
     config.interfaces["outside"].addresses = node.addresses;
     for (unsigned last = kFirstPod; last <= kLastPod; ++last) {
-        add_neighbour(config, "inside", *ip("10.0.0.0").plus(last), pod_mac(last), "pods");
-        add_neighbour(config, "inside", *ip("fd00::").plus(last), pod_mac(last), "pods");
+        add_port(config, pod_port(last), model::PortKind::tap, "inside");
+        add_neighbour(config, "inside", *ip("10.0.0.0").plus(last), pod_mac(last), pod_port(last));
+        add_neighbour(config, "inside", *ip("fd00::").plus(last), pod_mac(last), pod_port(last));
     }
     add_neighbour(config, "outside", ip("192.0.2.2"), kElsewhere, "up");
     add_neighbour(config, "outside", ip("2001:db8::2"), kElsewhere, "up");
@@ -235,9 +239,10 @@ void ServiceNode::wait_until_in_force() {
     throw std::runtime_error("what the manifests say does not come into force" + why);
 }
 
-std::string ServiceNode::port_of(const std::string& address) const {
-    if (is_own(address)) return "host";
-    return is_pod(ip(address)) ? "pods" : "up";
+std::string ServiceNode::port_of(const std::string& text) const {
+    if (is_own(text)) return "host";
+    const auto address = ip(text);
+    return is_pod(address) ? pod_port(address.bytes().back()) : "up";
 }
 
 bool ServiceNode::is_own(const std::string& text) const {
@@ -253,7 +258,13 @@ Bytes ServiceNode::frame_of(const Sent& sent) const {
         packet.inside[i] = static_cast<std::uint8_t>(sent.number >> (24 - 8 * i));
     const auto source = ip(packet.source);
     const auto port = port_of(packet.source);
-    if (port == "pods") return routed(packet, kInside, pod_mac(source.bytes().back()));
+    if (is_pod(source) && !is_own(packet.source)) {
+        // Pods know their bridge: what is for another pod goes to its own station.
+        const auto to = ip(packet.destination);
+        const bool by_bridge = is_pod(to) && !is_own(packet.destination);
+        return routed(packet, by_bridge ? pod_mac(to.bytes().back()) : kInside,
+                      pod_mac(source.bytes().back()));
+    }
     if (port == "host") {
         // By the host's routes: to pods and services by the router, to all others by the link's.
         const auto to = ip(packet.destination);
@@ -272,7 +283,8 @@ std::vector<Seen> ServiceNode::exchange(const std::vector<Sent>& packets) {
         for (auto i = from; i < std::min(from + kAtOnce, packets.size()); ++i)
             bench_.inject(port_of(packets[i].packet.source), frame_of(packets[i]));
         bench_.settle();
-        for (const auto* port : {"pods", "up", "host"}) {
+        for (const auto& state : bench_.dataplane().ports()) {
+            const auto& port = state.port.name;
             for (const auto& frame : bench_.wire(port).collect_bytes(0)) {
                 auto seen = seen_of(port, frame);
                 // What the router says of itself at its own times.

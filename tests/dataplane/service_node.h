@@ -1,10 +1,10 @@
 // A node with pods in this process, for tests of services from manifests to packets: a dataplane with wires
 // behind its API, and control's reader, compiler, allocation, store and reconciler before it.
 //
-// The network is always the same. Pods of this node are 10.0.0.2 to .30 and fd00::2 to ::1e behind port
-// "pods", those of another one 10.1.0.0/24 and fd00:1::/64 behind it (192.0.2.2, 2001:db8::2), and the rest
-// of the world behind 192.0.2.254 and 2001:db8::fe, both by port "up", the uplink. The host shares the
-// interface of the uplink, by port "host".
+// The network is always the same. Pods of this node are 10.0.0.2 to .30 and fd00::2 to ::1e on one bridge,
+// behind ports "pod-2" to "pod-30", those of another one 10.1.0.0/24 and fd00:1::/64 behind it (192.0.2.2,
+// 2001:db8::2), and the rest of the world behind 192.0.2.254 and 2001:db8::fe, both by port "up", the uplink.
+// The host shares the interface of the uplink, by port "host".
 #pragma once
 
 #include <map>
@@ -66,7 +66,7 @@ private:
 
     CaseNode config_;
     TemporaryDirectory directory_;
-    Bench bench_{{.packet_buffers = 2048, .poll = dataplane::PollMode::busy}};
+    Bench bench_{{.packet_buffers = 6144, .poll = dataplane::PollMode::busy}};
     dataplane::Api api_;
     std::optional<http::Server> server_;
     store::Database database_;

@@ -282,9 +282,10 @@ private:
     ResolveShared shared_{1};
     FlowTable<FlowKey4> v4_{memory_.table4(), 512, 1, &shared_.holdings};
     FlowTable<FlowKey6> v6_{memory_.table6(), 512, 1, &shared_.holdings};
+    BridgedPairs bridged_{1};
     std::unique_ptr<Topology> topology_;
     std::unique_ptr<CounterBlock> counters_ = std::make_unique<CounterBlock>();
-    Forwarder forwarder_{0, pool(), *counters_, no_hand_off_, FlowTables{&v4_, &v6_}};
+    Forwarder forwarder_{0, pool(), *counters_, no_hand_off_, FlowTables{&v4_, &v6_, &bridged_}};
     Resolver resolver_{forwarder_, shared_, 0, 1};
     std::uint32_t now_ = 1000;
 

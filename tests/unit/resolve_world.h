@@ -87,7 +87,7 @@ public:
         }
     }
 
-    FlowTables flows() { return {&v4, &v6}; }
+    FlowTables flows() { return {&v4, &v6, &bridged}; }
 
     /// What would become of an IP packet that comes in by an interface.
     Traced trace(InterfaceIndex interface, const std::vector<std::uint8_t>& ip) {
@@ -114,6 +114,7 @@ public:
     std::unique_ptr<ResolveShared> shared = std::make_unique<ResolveShared>(7);
     FlowTable<FlowKey4> v4{memory.table4(), memory.entries4(), memory.seed(), &shared->nat_ports};
     FlowTable<FlowKey6> v6{memory.table6(), memory.entries6(), memory.seed(), &shared->nat_ports};
+    BridgedPairs bridged{7};
     TablesBuilder builder;
     std::unique_ptr<Topology> topology;
     std::uint32_t generation = 0;
