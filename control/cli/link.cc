@@ -32,6 +32,8 @@ void print_counters(const Json::Value& counters) {
         std::cout << "    " << text.substr(start, end - start) << "\n";
         start = end + 1;
     }
+    if (const auto count = number_of(counters, "intercepted"); count != 0)
+        std::cout << "    RX intercepted " << count << "\n";
     for (const char* direction : {"rx_drops", "tx_drops"}) {
         const auto& reasons = counters[direction];
         if (!reasons.isObject()) continue;

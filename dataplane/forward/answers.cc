@@ -73,10 +73,9 @@ std::uint16_t intercept(Forwarder& forwarder, RoutedFrame like, rte_mbuf** frame
         return count;
     std::uint16_t left = 0;
     for (std::uint16_t i = 0; i < count; ++i) {
-        const bool answer =
-            looks[i] == Looks::flow      ? is_answer(forwarder, parsed[i])
-            : looks[i] == Looks::unclear ? forwarder.first_packets().is_answer(routed[i])
-                                         : false;
+        const bool answer = looks[i] == Looks::flow      ? is_answer(forwarder, parsed[i])
+                            : looks[i] == Looks::unclear ? forwarder.first_packets().is_answer(routed[i])
+                                                         : false;
         if (answer) {
             forwarder.deliver(routed[i]);
         } else {

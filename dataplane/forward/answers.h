@@ -20,10 +20,12 @@ std::uint16_t intercept_answers(Forwarder& forwarder, PortIndex from, const Brid
                                 std::uint16_t vlan, std::uint16_t l2_length, rte_mbuf** frames,
                                 std::uint16_t count);
 
-/// Whether a record is that of such an answer, come to `interface`.
+/// Whether a record is that of such an answer, come to `interface`. One that no packet has come by yet in
+/// this process may name a place that another interface has now: resolve will see.
 template <typename Key>
 inline bool is_translated_answer(const FlowRecord<Key>& record, InterfaceIndex interface) {
-    return !record.has(kFlowInitiator) && record.has(kFlowTranslate) && record.ingress == interface;
+    return !record.has(kFlowInitiator) && record.has(kFlowTranslate) &&
+           (record.ingress == interface || record.generation == 0);
 }
 
 }  // namespace viaduct::dataplane

@@ -38,9 +38,8 @@ bool answers_flow(const Packet& packet, Zone zone, FlowTables flows, bool dry) {
 bool is_bridged_answer(const RoutedFrame& bridged, Zone zone, FlowTables flows, bool dry) {
     Packet packet;
     if (is_arp(bridged) || read_packet(bridged, packet) != Drop::count_) return false;
-    return for_family(packet.v4, [&]<typename Key>(const Key*) {
-        return answers_flow<Key>(packet, zone, flows, dry);
-    });
+    return for_family(packet.v4,
+                      [&]<typename Key>(const Key*) { return answers_flow<Key>(packet, zone, flows, dry); });
 }
 
 }  // namespace viaduct::dataplane

@@ -40,7 +40,7 @@ struct Router {
         bridge->fdb = std::make_shared<Fdb>(1024, 7);
         bridge->switch_burst = switch_burst_plain;
         bridge->floods.resize(1);
-        bridge->gateways.resize(1);
+        bridge->gateways.assign(1, {0});
         bridge->fdb->set_static(fdb_key(kGateway, 0), kGatewayFirst);
         bridge->fdb->set_static(fdb_key(kHost, 0), 1);
         for (PortIndex i = 0; i < 2; ++i) {
@@ -80,6 +80,15 @@ struct Router {
         v4.insert(record, reply, 0, 1);
     }
 
+    /// As if each had a flow beside this one.
+    void expect_answers(const std::vector<std::array<std::uint8_t, 64>>& all) {
+        for (const auto& bytes : all) {
+            FlowKey4 key{};
+            std::memcpy(&key, &bytes[26], 8);
+            bridged.add(key);
+        }
+    }
+
     FlowMemory memory;
     FlowTable<FlowKey4> v4;
     FlowTable<FlowKey6> v6;
@@ -101,14 +110,19 @@ std::vector<std::array<std::uint8_t, 64>> contents(std::uint64_t to, std::uint32
     return all;
 }
 
-enum class Job : std::uint8_t { fill, bridge, route, translate };
+/// On the bridge: where no hosts have translated flows among them; where some have, but not these; where
+/// these have others than those that are sent.
+enum class Job : std::uint8_t { fill, bridge, bridge_beside, bridge_asked, route, translate };
 
 template <Job kJob>
 void forward(benchmark::State& state) {
     const auto flows = static_cast<std::uint32_t>(state.range(0));
     const auto room = static_cast<std::uint32_t>(state.range(1));
     Router router(flows, room, kJob == Job::translate);
-    const auto all = contents(kJob == Job::bridge ? kHost : kGateway, flows);
+    const bool routed = kJob == Job::route || kJob == Job::translate;
+    const auto all = contents(routed ? kGateway : kHost, flows);
+    if (kJob == Job::bridge_beside) router.bridged.add(FlowKey4{});
+    if (kJob == Job::bridge_asked) router.expect_answers(all);
     Frames frames;
     std::size_t at = 0;
     std::uint64_t packets = 0;
@@ -139,6 +153,8 @@ void few_and_many(benchmark::internal::Benchmark* benchmark) {
 
 BENCHMARK(forward<Job::fill>)->Name("ForwardFill")->Args({1'000, kRoom})->Args({1'000'000, kRoom});
 BENCHMARK(forward<Job::bridge>)->Name("ForwardBridge")->Args({1'000, kRoom});
+BENCHMARK(forward<Job::bridge_beside>)->Name("ForwardBridge/beside")->Args({1'000, kRoom});
+BENCHMARK(forward<Job::bridge_asked>)->Name("ForwardBridge/asked")->Args({1'000, kRoom});
 BENCHMARK(forward<Job::route>)->Name("ForwardRoute")->Apply(few_and_many);
 BENCHMARK(forward<Job::translate>)->Name("ForwardTranslate")->Apply(few_and_many);
 

@@ -251,7 +251,8 @@ TEST_F(BridgedAnswers, OnAVlanWithTags) {
 TEST_F(BridgedAnswers, OfAPublishedPort) {
     forward("web", Transport::tcp, "192.0.2.1", 80, 80, "10.0.0.2", 8080);
     apply();
-    EXPECT_EQ(ask({"10.0.0.3", "192.0.2.1", kTcp, 1234, 80}), one("tcp 10.0.0.3:1234 > 10.0.0.2:8080 ttl 63"));
+    EXPECT_EQ(ask({"10.0.0.3", "192.0.2.1", kTcp, 1234, 80}),
+              one("tcp 10.0.0.3:1234 > 10.0.0.2:8080 ttl 63"));
     EXPECT_EQ(answer_directly({"10.0.0.2", "10.0.0.3", kTcp, 8080, 1234}),
               one("tcp 192.0.2.1:80 > 10.0.0.3:1234 ttl 63"));
 }

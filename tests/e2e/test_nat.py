@@ -124,7 +124,7 @@ def test_port_forward_and_hairpin(make_router, family):
                 client.connect((gateway, 8080))
                 client.send(b"question")
                 data, peer = server.recvfrom(100)
-                assert data == b"question"
+                assert data == b"question" and peer[0] == host.address[family]
                 server.sendto(b"answer", peer)
                 assert client.recv(100) == b"answer"
     with pytest.raises(OSError):

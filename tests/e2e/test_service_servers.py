@@ -15,7 +15,7 @@ from viaduct import daemons, hosts, manifests, netns, pods, podman, process, ser
 
 both_families = pytest.mark.parametrize("family", hosts.FAMILIES, ids=["ipv4", "ipv6"])
 SUBNETS = {"servers": ("10.80.1.0/24", "fd00:80:1::/64"), "clients": ("10.80.2.0/24", "fd00:80:2::/64")}
-CLIENTS = ("pod", "host", "outside")
+CLIENTS = ("pod", "neighbour", "host", "outside")
 NODE_PORTS = {"web": 30080, "database": 30432, "echo": 30007, "rolling": 30081}
 ADDRESSES = {name: {4: f"10.96.0.{number}", 6: f"fd00:96::{number}"}
              for name, number in (("web", 80), ("database", 54), ("echo", 7), ("rolling", 81))}
@@ -25,8 +25,8 @@ PORTS = {"web": [manifests.port(80, nodePort=30080)], "database": [manifests.por
 
 
 class Cluster:
-    """A node that has taken eth1, podman on one of its networks, a client on another, and a directory of manifests.
-    `stack` takes it all away."""
+    """A node that has taken eth1, podman on one of its networks, a client beside the containers and one on a network of its
+    own, and a directory of manifests. `stack` takes it all away."""
 
     def __init__(self, directory, stack):
         self.directory = directory
@@ -40,11 +40,14 @@ class Cluster:
         self.podman = stack.enter_context(podman.Podman(directory / "podman", (self.node.plugins,)))
         network = self.podman.add_network(self.node.conflist("servers", **self._settings("servers")))
         self.servers = servers.Servers(self.podman, network, self.node)
-        space = stack.enter_context(netns.Netns("client"))
-        pods.Pod(self.node, space, "client", self.node.network("clients", **self._settings("clients")))
-        texts = [each["address"].partition("/")[0] for each in pods.attachment(self.node, "client")["addresses"]]
-        self.clients = {"pod": Space(space, dict(zip(hosts.FAMILIES, texts))), "host": self.machine.host,
-                        "outside": self.machine.outside}
+        self.clients = {"pod": self._client(stack, "client", "clients"), "host": self.machine.host,
+                        "neighbour": self._client(stack, "neighbour", "servers"), "outside": self.machine.outside}
+
+    def _client(self, stack, name, network):
+        space = stack.enter_context(netns.Netns(name))
+        pods.Pod(self.node, space, name, self.node.network(network, **self._settings(network)))
+        texts = [each["address"].partition("/")[0] for each in pods.attachment(self.node, name)["addresses"]]
+        return Space(space, dict(zip(hosts.FAMILIES, texts)))
 
     @staticmethod
     def _settings(network):

@@ -1,6 +1,7 @@
 """Services out of a directory of Kubernetes manifests: pods, the node and the outside as clients, endpoints that come,
 drain and go, manifests that are wrong, and a control process that is killed."""
 import contextlib
+import ipaddress
 import json
 import threading
 import time
@@ -115,12 +116,44 @@ def test_pods_the_node_and_the_outside_are_answered(cluster, family):
                            "the node to know the way to its services")
         asked(cluster.machine.host, CLUSTER[family], 80, NODE[family])
         asked(cluster.machine.host, NODE[family], 30080, NODE[family])
-        # A pod that reaches itself and its neighbours by the service.
+        # A pod that reaches itself, as the gateway, and its neighbours, as what it is.
+        for server in servers:
+            server.peers.clear()
         ask(cluster.servers[0], family, CLUSTER[family], 80)
+        own = cluster.servers[0].address[family]
+        assert set(servers[0].peers) == {str(ipaddress.ip_network(SUBNETS["web"][family // 6])[1])}
+        assert set(servers[1].peers) == set(servers[2].peers) == {own}
     shown = cluster.node.cli("service", json=False)
     assert "apps" in shown and CLUSTER[4] in shown and "80:30080/tcp" in shown, shown
     detail = cluster.node.cli("service", "show", "apps/web", json=False)
     assert all(server.address[family] in detail for server in cluster.servers), detail
+
+
+@both_families
+def test_a_backend_answers_its_neighbour_after_the_dataplane_was_killed(cluster, family):
+    """The server speaks first, and to its neighbour's own address on their bridge: the new process must know by itself
+    that the router waits for that."""
+    cluster.write("web.yaml", service())
+    cluster.slices(None, READY, None)
+    cluster.wait_for_endpoints(2)
+    with hosts.listen(cluster.servers[1], family, 8080) as listener, \
+            hosts.connect(cluster.servers[0], family, CLUSTER[family], 80) as client:
+        server, peer = listener.accept()
+        with server:
+            assert peer[0] == cluster.servers[0].address[family]
+            client.settimeout(20)
+            server.sendall(b"before")
+            assert client.recv(100) == b"before"
+            cluster.node.kill_dataplane()
+            cluster.node.start_dataplane()
+            cluster.node.wait_in_sync()
+            server.sendall(b"after")
+            assert client.recv(100) == b"after"
+            hosts_port = pods.attachment(cluster.node, "web-1")["port"]
+            assert pods.port(cluster.node, hosts_port)["counters"]["intercepted"] > 0
+            assert "RX intercepted" in cluster.node.cli("link", "-s", "show", hosts_port, json=False)
+            client.sendall(b"good-bye")
+            assert server.recv(100) == b"good-bye"
 
 
 def test_endpoints_that_drain_and_go(cluster):
