@@ -7,8 +7,8 @@
 // destination address as it is instead of putting the gateway's there; bits 2 and 3: its ethertype to IPv4,
 // IPv6, ARP; bit 4: a virtio-net header's words go with it, bits 5 and 6: of which kind of segment, bit 7:
 // all of it is the frame's last bytes), a byte and a half of length (the half before it: bit 4: from the
-// host, which shares the outer interface), and the bytes. What leaves by `up` is finished and cut, what
-// leaves by `pod` is not. The guard of a port looks at every frame.
+// host, which shares the outer interface; bit 5: from a peer on the pod's bridge, which has the pod for a
+// backend), and the bytes. What leaves by `up` is finished and cut, what leaves by `pod` is not. The guard of a port looks at every frame.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -168,6 +168,7 @@ model::Config configuration() {
     config.bridges["in"] = {.name = "in"};
     config.bridges["out"] = {.name = "out", .vlan_filtering = true};
     config.ports["pod"] = {.name = "pod", .bridge = "in"};
+    config.ports["peer"] = {.name = "peer", .bridge = "in"};
     config.ports["up"] = {.name = "up",
                           .kind = model::PortKind::uplink,
                           .bridge = "out",
@@ -199,8 +200,12 @@ model::Config configuration() {
     neighbour("out", "2001:db8::2", 0x020000000002);
     neighbour("in", "10.0.0.2", 0x020000000001);
     neighbour("in", "fd00::2", 0x020000000001);
-    config.masquerades["m4"] = {.name = "m4", .source = prefix("10.0.0.0/24")};
-    config.masquerades["m6"] = {.name = "m6", .source = prefix("fd00::/64"), .port_high = 1100};
+    neighbour("in", "10.0.0.7", 0x020000000007);
+    neighbour("in", "fd00::7", 0x020000000007);
+    config.masquerades["m4"] = {
+        .name = "m4", .source = prefix("10.0.0.0/24"), .except = {prefix("10.0.0.0/24")}};
+    config.masquerades["m6"] = {
+        .name = "m6", .source = prefix("fd00::/64"), .except = {prefix("fd00::/64")}, .port_high = 1100};
     config.port_forwards["web"] = {.name = "web",
                                    .address = address("192.0.2.1"),
                                    .port = 80,
@@ -225,15 +230,18 @@ public:
             bridges[name] = {&bridge, std::make_shared<Fdb>(1024, 1)};
         const std::vector<PlacedPort> ports{{&config.ports.at("pod"), 0, &sinks_[0]},
                                             {&config.ports.at("up"), 1, &sinks_[1]},
-                                            {&config.ports.at("host"), 2, &sinks_[2]}};
+                                            {&config.ports.at("host"), 2, &sinks_[2]},
+                                            {&config.ports.at("peer"), 3, &sinks_[3]}};
         const std::vector<PlacedInterface> interfaces{{&config.interfaces.at("in"), 0, 0},
                                                       {&config.interfaces.at("out"), 1, 0}};
         topology_ =
-            build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}, {{2, 0}, 0}}, 1);
+            build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}, {{2, 0}, 0}, {{3, 0}, 0}}, 1);
         topology_->tables = builder.build(
             config, places, [](const std::string&) { return Zone{0}; }, 1, std::nullopt);
         topology_->flow_generation = 1;
         bridges.at("in").fdb->set_static(fdb_key(0x020000000101, 0), kGatewayFirst);
+        bridges.at("in").fdb->set_static(fdb_key(0x020000000001, 0), 0);
+        bridges.at("in").fdb->set_static(fdb_key(0x020000000007, 0), 3);
         bridges.at("out").fdb->set_static(fdb_key(0x020000000102, 20), kGatewayFirst + 1);
         std::vector<PermanentNeighbour> permanent;
         for (const auto& [key, neighbour] : config.neighbours)
@@ -276,7 +284,7 @@ private:
                 "a backend's flows are as many as are counted");
     }
 
-    std::array<Sink, 3> sinks_;
+    std::array<Sink, 4> sinks_;
     NoHandOff no_hand_off_;
     FlowMemory memory_{{.entries4 = 512, .entries6 = 512, .seed = 1}};
     ResolveShared shared_{1};
@@ -297,7 +305,7 @@ public:
 };
 
 /// The ports' places.
-enum From : PortIndex { kFromPod, kFromUp, kFromHost };
+enum From : PortIndex { kFromPod, kFromUp, kFromHost, kFromPeer };
 
 /// The frame with as much put right as its flags say.
 rte_mbuf* make_frame(std::uint8_t flags, From from, const std::uint8_t* bytes, std::size_t size) {
@@ -308,7 +316,7 @@ rte_mbuf* make_frame(std::uint8_t flags, From from, const std::uint8_t* bytes, s
     const bool up = from == kFromUp;
     if ((flags & 2) == 0 && size >= 6) {
         const std::array<std::uint8_t, 6> gateway{2, 0, 0,
-                                                  0, 1, static_cast<std::uint8_t>(from == kFromPod ? 1 : 2)};
+                                                  0, 1, static_cast<std::uint8_t>(from == kFromPod || from == kFromPeer ? 1 : 2)};
         std::copy(gateway.begin(), gateway.end(), data);
     }
     const std::size_t at = up ? 16 : 12;
@@ -386,7 +394,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     node.begin();
     while (size >= 3) {
         const auto flags = data[0];
-        const auto from = (data[1] & 16U) != 0 ? kFromHost : (flags & 1) != 0 ? kFromUp : kFromPod;
+        const auto from = (data[1] & 16U) != 0   ? kFromHost
+                          : (data[1] & 32U) != 0 ? kFromPeer
+                          : (flags & 1) != 0     ? kFromUp
+                                                 : kFromPod;
         const auto length =
             std::min<std::size_t>({size - 3, static_cast<std::size_t>((data[1] & 15U) << 8 | data[2]), 1800});
         for (int round = 0; round < 2; ++round) {
