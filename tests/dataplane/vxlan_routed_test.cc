@@ -57,24 +57,60 @@ TEST(VxlanRouted, LeaveInOnePass) {
     EXPECT_EQ(bench.state("vx").totals.tx_packets, 3U);
 }
 
-TEST(VxlanRouted, ComeBackThroughTheTunnel) {
-    Bench bench;
-    bench.apply_json(kNetwork);
-    auto inner =
-        routed({.source = "10.2.0.2", .destination = "10.1.0.2", .source_port = 6, .destination_port = 5},
-               kFarGateway, kFarMac);
+/// A frame in the tunnel's packet, as it comes in by the underlay.
+Bytes wrapped(const Bytes& inner) {
     Bytes payload{8, 0, 0, 0, 0, 0, 7, 0};
     payload.insert(payload.end(), inner.begin(), inner.end());
     PacketSpec outer{
         .source = "192.0.2.2", .destination = "192.0.2.1", .source_port = 50000, .destination_port = 4789};
     outer.inside = payload;
+    return routed(outer, kUnderlayGateway, kPeerMac);
+}
+
+TEST(VxlanRouted, ComeBackThroughTheTunnel) {
+    Bench bench;
+    bench.apply_json(kNetwork);
+    const auto inner =
+        routed({.source = "10.2.0.2", .destination = "10.1.0.2", .source_port = 6, .destination_port = 5},
+               kFarGateway, kFarMac);
     for (int i = 0; i < 2; ++i) {
-        bench.inject("up", routed(outer, kUnderlayGateway, kPeerMac));
+        bench.inject("up", wrapped(inner));
         const auto got = bench.collect("host");
         ASSERT_EQ(got.size(), 1U);
         EXPECT_EQ(macs(got[0]), std::string(kHostGateway) + " > " + kHostMac);
         EXPECT_EQ(describe(got[0]), "udp 10.2.0.2:6 > 10.1.0.2:5 ttl 63");
     }
+}
+
+TEST(VxlanRouted, TranslatedAnswersToAHostOnTheTunnelsBridgeComeByTheRouter) {
+    constexpr auto near_mac = "02:00:00:00:00:21";
+    Bench bench;
+    bench.apply_json(kNetwork);
+    bench.apply_json(R"({"put":{
+        "ports":[{"name":"near","kind":"vhost-user","bridge":"net","path":"/near"}],
+        "fdb":[{"bridge":"net","mac":"02:00:00:00:00:21","port":"near"}],
+        "neighbours":[{"interface":"n0","address":"10.2.0.9","mac":"02:00:00:00:00:21"}],
+        "port_forwards":[{"name":"dns","protocol":"udp","address":"10.2.0.1","port":53,
+                          "to":"10.2.0.2","to_port":5353}]}})");
+    for (int i = 0; i < 2; ++i) {
+        bench.inject(
+            "near",
+            routed(
+                {.source = "10.2.0.9", .destination = "10.2.0.1", .source_port = 5, .destination_port = 53},
+                kFarGateway, near_mac));
+        const auto sent = bench.collect("up");
+        ASSERT_EQ(sent.size(), 1U);
+        EXPECT_EQ(describe(inner_of(sent[0])), "udp 10.2.0.9:5 > 10.2.0.2:5353 ttl 63");
+        bench.inject(
+            "up",
+            wrapped(routed(
+                {.source = "10.2.0.2", .destination = "10.2.0.9", .source_port = 5353, .destination_port = 5},
+                near_mac, kFarMac)));
+        const auto got = bench.collect("near");
+        ASSERT_EQ(got.size(), 1U);
+        EXPECT_EQ(describe(got[0]), "udp 10.2.0.1:53 > 10.2.0.9:5 ttl 63");
+    }
+    EXPECT_EQ(bench.state("vx").totals.intercepted, 2U);
 }
 
 TEST(VxlanRouted, TellSendersWhatFits) {

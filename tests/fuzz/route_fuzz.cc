@@ -8,7 +8,8 @@
 // IPv6, ARP; bit 4: a virtio-net header's words go with it, bits 5 and 6: of which kind of segment, bit 7:
 // all of it is the frame's last bytes), a byte and a half of length (the half before it: bit 4: from the
 // host, which shares the outer interface; bit 5: from a peer on the pod's bridge, which has the pod for a
-// backend), and the bytes. What leaves by `up` is finished and cut, what leaves by `pod` is not. The guard of a port looks at every frame.
+// backend), and the bytes. What leaves by `up` is finished and cut, what leaves by `pod` is not. The guard of
+// a port looks at every frame.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -234,8 +235,8 @@ public:
                                             {&config.ports.at("peer"), 3, &sinks_[3]}};
         const std::vector<PlacedInterface> interfaces{{&config.interfaces.at("in"), 0, 0},
                                                       {&config.interfaces.at("out"), 1, 0}};
-        topology_ =
-            build_topology(ports, bridges, interfaces, {}, {{{0, 0}, 0}, {{1, 0}, 0}, {{2, 0}, 0}, {{3, 0}, 0}}, 1);
+        topology_ = build_topology(ports, bridges, interfaces, {},
+                                   {{{0, 0}, 0}, {{1, 0}, 0}, {{2, 0}, 0}, {{3, 0}, 0}}, 1);
         topology_->tables = builder.build(
             config, places, [](const std::string&) { return Zone{0}; }, 1, std::nullopt);
         topology_->flow_generation = 1;
@@ -315,8 +316,8 @@ rte_mbuf* make_frame(std::uint8_t flags, From from, const std::uint8_t* bytes, s
     std::memcpy(data, bytes, size);
     const bool up = from == kFromUp;
     if ((flags & 2) == 0 && size >= 6) {
-        const std::array<std::uint8_t, 6> gateway{2, 0, 0,
-                                                  0, 1, static_cast<std::uint8_t>(from == kFromPod || from == kFromPeer ? 1 : 2)};
+        const std::array<std::uint8_t, 6> gateway{
+            2, 0, 0, 0, 1, static_cast<std::uint8_t>(from == kFromPod || from == kFromPeer ? 1 : 2)};
         std::copy(gateway.begin(), gateway.end(), data);
     }
     const std::size_t at = up ? 16 : 12;
