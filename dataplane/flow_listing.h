@@ -45,7 +45,7 @@ struct FlowFilter {
     std::optional<ServiceName> service;  ///< to whose backends they go
 };
 
-struct FlowEnds {
+struct ListedEnds {
     IpAddress source;
     IpAddress destination;
     std::uint16_t source_port = 0;
@@ -56,9 +56,9 @@ struct ListedFlow {
     std::string_view vrf;  ///< empty: of a VRF that is no more
     std::uint8_t protocol = 0;
     FlowState state{};
-    FlowEnds sent;                       ///< by the initiator
-    std::optional<FlowEnds> translated;  ///< as it leaves
-    std::string_view service;            ///< "apps/web/http", to whose backend it goes; empty: to nobody's
+    ListedEnds sent;                       ///< by the initiator
+    std::optional<ListedEnds> translated;  ///< as it leaves
+    std::string_view service;              ///< "apps/web/http", to whose backend it goes; empty: to nobody's
     std::string_view interface;  ///< where the initiator's packets come in; empty: to be resolved again
     std::string_view port;       ///< by which they leave; likewise
     std::uint32_t age = 0;       ///< seconds since the first packet

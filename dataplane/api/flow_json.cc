@@ -74,7 +74,7 @@ bool has_identifier(std::uint8_t protocol) {
     return protocol == 1 || protocol == 58;
 }
 
-void write_ends(std::string& text, const FlowEnds& ends, std::uint8_t protocol) {
+void write_ends(std::string& text, const ListedEnds& ends, std::uint8_t protocol) {
     auto out = std::back_inserter(text);
     fmt::format_to(out, R"("source":"{}","destination":"{}")", ends.source.to_string(),
                    ends.destination.to_string());

@@ -47,13 +47,11 @@ bool is_answered(const Context& context) {
     });
 }
 
-namespace {
-
-/// The address by which rules know a destination. To a loopback address only the host sends, and means the
-/// node: the address from which it speaks.
 const IpAddress& published_address(const IpAddress& destination, const IpAddress& source) {
     return destination.is_loopback() ? source : destination;
 }
+
+namespace {
 
 /// Whether today's rules make the same of the destination of the flow's first packet.
 bool destination_agrees(Context& context, const FlowEnds& ends) {

@@ -18,6 +18,10 @@ FlowEnds initiator_ends(const Packet& packet, const Translation& kept, bool repl
 /// The packet's own addresses and ports.
 Translation untranslated(const Packet& packet);
 
+/// The address by which rules know a destination. To a loopback address only the host sends, and means the
+/// node: the address from which it speaks.
+const IpAddress& published_address(const IpAddress& destination, const IpAddress& source);
+
 /// Ports, or an echo request's identifier, that may be changed.
 bool can_change_ports(const Packet& packet);
 

@@ -237,10 +237,10 @@ Step exhausted(Context& context, std::uint32_t rule) {
 /// What has changed the destination; 0: nothing.
 std::uint32_t destination_rule(const Context& context) {
     const auto& packet = context.packet;
-    if (const auto match = service_at(context, packet.destination, packet.destination_port))
-        return match.service->id();
-    const auto rule = context.tables.nat->destination(context.zone, packet.protocol, packet.destination,
-                                                      packet.destination_port);
+    const auto& address = published_address(packet.destination, packet.source);
+    if (const auto match = service_at(context, address, packet.destination_port)) return match.service->id();
+    const auto rule =
+        context.tables.nat->destination(context.zone, packet.protocol, address, packet.destination_port);
     return rule ? rule->rule : 0;
 }
 
