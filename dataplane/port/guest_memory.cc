@@ -4,7 +4,11 @@
 //
 // A signal handler is given nothing but an address, so its table is the process's. It needs no lock: a
 // worker's device has its entry before the worker may touch it and keeps it until no worker does, so an entry
-// that matters to a fault cannot change while the fault is handled.
+// that matters to a fault cannot change while the fault is handled. One that changes meanwhile is another
+// device's, and passed over: half old and half new it might name any address.
+//
+// Memory is replaced while workers use the rings: librte_vhost unmaps the old and maps the new with the rings
+// locked, and new_device is not called again.
 #include "port/guest_memory.h"
 
 #include <signal.h>
@@ -37,6 +41,7 @@ struct Region {
 
 struct Device {
     std::array<Region, kRegionsMost> regions;
+    std::atomic<unsigned> version{0};  ///< odd: the regions are being changed
     std::atomic<int> socket{-1};
     std::atomic<bool> truncated{false};
 };
@@ -65,10 +70,13 @@ void cut_off(Device& gone) {
 /// other ports.
 bool heal_region(std::uintptr_t address) {
     for (auto& each : devices) {
+        const auto version = each.version.load();
+        if (version % 2 != 0) continue;
         for (const auto& region : each.regions) {
-            const auto begin = region.begin.load(std::memory_order_acquire);
-            const auto size = region.size.load(std::memory_order_acquire);
+            const auto begin = region.begin.load();
+            const auto size = region.size.load();
             if (size == 0 || address < begin || address - begin >= size) continue;
+            if (each.version.load() != version) break;
             if (!put_zeroes(begin, size)) return false;
             cut_off(each);
             return true;
@@ -127,20 +135,23 @@ void mapped(int vid) {
     auto* entry = device(vid);
     rte_vhost_memory* table = nullptr;
     if (entry == nullptr || rte_vhost_get_mem_table(vid, &table) != 0) return;
-    const auto count = std::min<std::size_t>(table->nregions, kRegionsMost);
-    for (std::size_t i = 0; i < count; ++i) {
-        const auto& region = table->regions[i];
-        entry->regions[i].begin = reinterpret_cast<std::uintptr_t>(region.mmap_addr);
-        entry->regions[i].size = region.mmap_size;
+    ++entry->version;
+    for (std::size_t i = 0; i < kRegionsMost; ++i) {
+        const bool there = i < table->nregions;
+        entry->regions[i].begin = there ? reinterpret_cast<std::uintptr_t>(table->regions[i].mmap_addr) : 0;
+        entry->regions[i].size = there ? table->regions[i].mmap_size : 0;
     }
+    ++entry->version;
     std::free(table);
 }
 
 void unmapped(int vid) {
     auto* entry = device(vid);
     if (entry == nullptr) return;
+    ++entry->version;
     for (auto& region : entry->regions)
         region.size.store(0);
+    ++entry->version;
 }
 
 void closed(int vid) {

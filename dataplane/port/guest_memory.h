@@ -12,7 +12,8 @@ void install();
 /// A connection has begun as device `vid`. `socket`: a descriptor of it that stays open until closed(); -1:
 /// none. librte_vhost's callbacks, as the next four.
 void opened(int vid, int socket);
-/// Workers may touch the device's memory as it is mapped now.
+/// Workers may touch the device's memory as it is mapped now, and no longer what was before. With the rings
+/// locked, or before any worker knows of the device.
 void mapped(int vid);
 /// No worker touches it any more, and it may be unmapped.
 void unmapped(int vid);

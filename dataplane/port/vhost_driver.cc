@@ -12,6 +12,7 @@
 
 #include "port/guest_memory.h"
 #include "port/socket_file.h"
+#include "port/vhost_message.h"
 
 namespace viaduct::dataplane {
 namespace {
@@ -54,6 +55,7 @@ struct VhostDriver::Entry {
     /// The connection's device number, -1 without one. Written in callbacks.
     std::atomic<int> connection{-1};
     Descriptor connection_socket;  ///< of the connection, a duplicate
+    VhostMessages messages;        ///< of the connection; callbacks only
     bool running = false;          ///< callbacks only: started and not stopped
     bool registered = false;       ///< with librte_vhost; guarded by changing_
 };
@@ -76,6 +78,7 @@ struct VhostDriver::Callbacks {
             spdlog::warn("vhost-user {}: the connection's waits could not be bounded", entry->socket.path);
         }
         guest_memory::opened(vid, entry->connection_socket.get());
+        entry->messages.begin();
         rte_vhost_extern_callback_register(vid, &messages(), nullptr);
         entry->connection.store(vid);
         driver.by_device_[static_cast<std::size_t>(vid)].store(entry);
@@ -122,13 +125,28 @@ struct VhostDriver::Callbacks {
         return 0;
     }
 
-    static rte_vhost_msg_result before_message(int vid, void*) {
+    static rte_vhost_msg_result before_message(int vid, void* message) {
         guest_memory::serves(vid);
+        auto* entry = instance().of_device(vid);
+        if (entry == nullptr) return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+        const auto wrong = entry->messages.before(vid, message);
+        if (wrong.empty()) return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+        spdlog::error("vhost-user {}: the peer was cut off: {}", entry->socket.path, wrong);
+        return RTE_VHOST_MSG_RESULT_ERR;
+    }
+
+    static rte_vhost_msg_result after_message(int vid, void* message) {
+        auto* entry = instance().of_device(vid);
+        // Workers that wait for a ring go on as soon as this returns, and without new_device. Told before:
+        // a worker must not find the end of a file of which nobody knows.
+        if (entry != nullptr && entry->messages.after(vid, message) && entry->running) {
+            guest_memory::mapped(vid);
+        }
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     }
 
     static const rte_vhost_user_extern_ops& messages() {
-        static const rte_vhost_user_extern_ops ops{before_message, nullptr};
+        static const rte_vhost_user_extern_ops ops{before_message, after_message};
         return ops;
     }
 
@@ -138,6 +156,7 @@ struct VhostDriver::Callbacks {
                           entry.socket.path);
         }
         guest_memory::closed(vid);
+        entry.messages.end();
         entry.connection_socket.close();
     }
 

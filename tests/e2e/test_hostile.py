@@ -155,11 +155,115 @@ def test_peer_truncates_under_its_rings_alone(scene):
 
 
 def test_peer_replaces_its_memory_by_less(scene):
-    """The rings are in use already: librte_vhost reads them while it carries the message out."""
-    with scene.honest() as peer, vhost_peer.short_file() as short:
-        peer.set_memory(fd=short, size=2 << 20)  # the same places again would change nothing
-        peer.wait_hung_up()
+    """The rings are in use already: librte_vhost reads them while it carries the message out, and a worker
+    as soon as it has."""
+    for _ in range(20):
+        with process.wait_until(scene.honest, 10, "a connection") as peer, vhost_peer.short_file() as short:
+            # The same places again would change nothing.
+            with contextlib.suppress(ConnectionError):
+                peer.set_memory(fd=short, size=2 << 20)
+            peer.wait_hung_up()
     scene.check_served()
+
+
+def test_peer_replaces_its_memory_and_truncates_that(scene, huge):
+    """What was shared first is of no account any more."""
+    for _ in range(5):
+        with process.wait_until(lambda: scene.honest(huge=huge), 10, "a connection") as peer:
+            peer.replace_memory(2 * vhost_peer.HUGE_PAGE)
+            peer.offer_buffers()
+            peer.send_frame(BROADCAST)
+            process.wait_until(lambda: peer.used(TO_PORT) == 1, 10, "the frame to be taken")
+            peer.truncate()
+            peer.wait_hung_up()
+    scene.node.dataplane.wait_log("truncated", 5)
+    scene.check_served()
+
+
+@pytest.mark.parametrize("flags", [1, 9], ids=["unasked", "asking-for-a-reply"])
+def test_peer_replaces_its_memory_by_what_cannot_be_mapped(scene, flags):
+    """Its rings would be left pointing at memory that is unmapped."""
+    directory = os.open(scene.node.directory, os.O_RDONLY)
+    try:
+        for size, offset in ((2 << 20, 0), (0, 0), (2 << 20, (1 << 64) - 1), (1 << 62, 0)):
+            with process.wait_until(scene.honest, 10, "a connection") as peer:
+                fd = directory if (size, offset) == (2 << 20, 0) else peer.file
+                with contextlib.suppress(ConnectionError):
+                    peer.send(vhost_peer.SET_MEM_TABLE,
+                              struct.pack("<IIQQQQ", 1, 0, 0, size, vhost_peer.USER_BASE, offset), [fd], flags)
+                    scene.flood()
+                peer.wait_hung_up()
+    finally:
+        os.close(directory)
+    scene.check_served()
+
+
+def use_a_ring_without_size(peer):
+    peer.ask_base(TO_PORT)
+    peer.set_ring_address(TO_PORT)
+    peer.start_ring(TO_PORT)
+
+
+def begin_with_a_ring_without_size(peer):
+    for ring in (FROM_PORT, TO_PORT):
+        peer.ask_base(ring)
+    peer.send(vhost_peer.RESET_OWNER)
+    peer.negotiate()
+    peer.set_memory(size=peer.size - 4096)
+    for ring in (FROM_PORT, TO_PORT):
+        peer.set_ring_address(ring)
+        peer.start_ring(ring)
+
+
+def change_the_form(peer):
+    """The half of a ring that a packed one needs is shorter than that of a split one."""
+    for ring in (FROM_PORT, TO_PORT):
+        peer.ask_base(ring)
+    peer.set_ring(FROM_PORT)
+    peer.send(vhost_peer.SET_FEATURES, struct.pack("<Q", peer.features | vhost_peer.PACKED))
+
+
+def packed_that_begins_after_its_end(peer):
+    for ring in (FROM_PORT, TO_PORT):
+        peer.ask_base(ring)
+    peer.send(vhost_peer.SET_FEATURES, struct.pack("<Q", peer.features | vhost_peer.PACKED))
+    for ring in (FROM_PORT, TO_PORT):
+        peer.set_ring(ring, base=0x7ff0)
+
+
+MISUSES = {
+    "size-grows": lambda peer: peer.send(vhost_peer.SET_VRING_NUM, struct.pack("<II", TO_PORT, 32768), flags=9),
+    "size-is-none": lambda peer: peer.send(vhost_peer.SET_VRING_NUM, struct.pack("<II", TO_PORT, 0), flags=9),
+    "size-forgotten": use_a_ring_without_size, "size-never-said": begin_with_a_ring_without_size,
+    "form-changes": change_the_form, "begins-after-its-end": packed_that_begins_after_its_end,
+    "ends-outside": lambda peer: peer.set_ring_address(TO_PORT, place=peer.size - 512),
+    "memory-ends-before": lambda peer: peer.set_memory(size=0x60400),
+}
+
+
+@pytest.mark.parametrize("misuse", MISUSES.values(), ids=MISUSES.keys())
+def test_peer_uses_a_ring_beside_its_memory(scene, misuse):
+    """Each would make a worker read or write where nothing is, or what is another's."""
+    with scene.honest() as peer:
+        with contextlib.suppress(ConnectionError):
+            misuse(peer)
+            peer.offer(TO_PORT, [0])
+            scene.flood()
+        peer.wait_hung_up()
+    scene.node.dataplane.wait_log("the peer was cut off", 5)
+    scene.check_served()
+
+
+def test_a_driver_that_begins_anew_is_served(scene):
+    """As after a guest's reboot, on the same connection, with rings of another size."""
+    with scene.honest() as peer:
+        for entries in (128, 1024, 256):
+            for ring in (FROM_PORT, TO_PORT):
+                peer.ask_base(ring)
+            peer.begin_anew(entries)
+            pods.wait_link(scene.node, scene.name, timeout=5)
+            peer.send_frame(BROADCAST)
+            process.wait_until(lambda: peer.used(TO_PORT) == 1, 10, "the frame to be taken")
 
 
 def test_peer_adds_and_removes_memory_while_it_is_used(scene):

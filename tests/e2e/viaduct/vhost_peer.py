@@ -7,8 +7,9 @@ import os
 import socket
 import struct
 
-GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
-SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 12, 13
+GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE = 1, 2, 3, 4, 5
+SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
+SET_VRING_KICK, SET_VRING_CALL = 12, 13
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, SET_VRING_ENABLE = 15, 16, 18
 SET_LOG_BASE, SET_INFLIGHT_FD, ADD_MEM_REG, REM_MEM_REG = 6, 32, 37, 38
 
@@ -18,7 +19,8 @@ NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
 HUGE_PAGE = 2 << 20
 _VERSION_1, _PROTOCOL_FEATURES, _MERGEABLE = 1 << 32, 1 << 30, 1 << 15
 _FLAGS = 1  # protocol version
-_USER_BASE = 0x10000000  # where the guest's memory is in the peer's own addresses, as it says
+PACKED = 1 << 34
+USER_BASE = 0x10000000  # where the guest's memory is in the peer's own addresses, as it says
 _HEADER = 12  # of virtio-net
 
 
@@ -57,8 +59,8 @@ class VhostPeer:
         else:
             self.socket.sendall(data)
 
-    def ask(self, request):
-        self.send(request)
+    def ask(self, request, payload=b""):
+        self.send(request, payload)
         header = self._receive(12)
         size = struct.unpack("<III", header)[2]
         return struct.unpack("<Q", self._receive(size))[0]
@@ -73,34 +75,61 @@ class VhostPeer:
         return data
 
     def set_memory(self, fd=None, size=None):
-        region = struct.pack("<QQQQ", 0, size or self.size, _USER_BASE, 0)
+        region = struct.pack("<QQQQ", 0, size or self.size, USER_BASE, 0)
         self.send(SET_MEM_TABLE, struct.pack("<II", 1, 0) + region, [self.file if fd is None else fd])
+
+    def replace_memory(self, size):
+        """By another file of ordinary pages that begins with the same."""
+        old, self.file = self.file, os.memfd_create("vd-guest")
+        os.ftruncate(self.file, size)
+        fresh = mmap.mmap(self.file, size)
+        fresh[:self.size] = self.memory[:]
+        self.memory.close()
+        self.memory, self.size = fresh, size
+        self.set_memory()
+        os.close(old)
 
     def add_memory(self, fd, address, size):
         """One more region, beside those of set_memory(), whatever was agreed on."""
-        self.send(ADD_MEM_REG, struct.pack("<QQQQQ", 0, address, size, _USER_BASE + address, 0), [fd])
+        self.send(ADD_MEM_REG, struct.pack("<QQQQQ", 0, address, size, USER_BASE + address, 0), [fd])
 
     def remove_memory(self, address, size):
-        self.send(REM_MEM_REG, struct.pack("<QQQQQ", 0, address, size, _USER_BASE + address, 0))
+        self.send(REM_MEM_REG, struct.pack("<QQQQQ", 0, address, size, USER_BASE + address, 0))
 
     def set_ring(self, ring, base=0):
         """Its place, its descriptors and its start."""
         self.send(SET_VRING_NUM, struct.pack("<II", ring, self.entries))
         self.send(SET_VRING_BASE, struct.pack("<II", ring, base))
         self.set_ring_address(ring)
+        self.start_ring(ring)
+
+    def start_ring(self, ring):
         self.send(SET_VRING_CALL, struct.pack("<Q", ring), [self.eventfds[ring]])
         self.send(SET_VRING_KICK, struct.pack("<Q", ring), [self.eventfds[2 + ring]])
         self.send(SET_VRING_ENABLE, struct.pack("<II", ring, 1))
 
-    def set_ring_address(self, ring):
-        places = (_USER_BASE + place for place in self._places(ring))
-        descriptors, available, used = places
+    def ask_base(self, ring):
+        """Stops the ring: only set_ring() starts it again."""
+        return self.ask(GET_VRING_BASE, struct.pack("<II", ring, 0)) >> 32
+
+    def begin_anew(self, entries):
+        """Rings of another size and without anything in them."""
+        self.entries, self.next_slot = entries, [0, 0]
+        self.memory[0:0x80000] = bytes(0x80000)
+        for ring in (FROM_PORT, TO_PORT):
+            self.set_ring(ring)
+
+    def set_ring_address(self, ring, place=None):
+        """`place`: where the used entries are instead."""
+        descriptors, available, used = (USER_BASE + each for each in self._places(ring))
+        used = used if place is None else USER_BASE + place
         self.send(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring, 0, descriptors, used, available, 0))
 
     def negotiate(self):
         self.send(SET_OWNER)
         offered = self.ask(GET_FEATURES)
         wanted = offered & (_VERSION_1 | _PROTOCOL_FEATURES | _MERGEABLE)
+        self.features = wanted
         self.send(SET_FEATURES, struct.pack("<Q", wanted))
         self.ask(GET_PROTOCOL_FEATURES)
         self.send(SET_PROTOCOL_FEATURES, struct.pack("<Q", 0))
