@@ -47,6 +47,17 @@ void follow_addresses(std::vector<Prefix>& addresses, const std::vector<Prefix>&
     std::sort(addresses.begin(), addresses.end());
 }
 
+MacAddress mac_of_tap(const model::Config& config, const std::string& name) {
+    const auto port = config.ports.find(host_port_name(name));
+    return port == config.ports.end() ? MacAddress{}
+                                      : model::mac_of(config, port->second).value_or(MacAddress{});
+}
+
+/// What `now` lacks of `kept` the host has taken away then, and not the kernel with the interface.
+bool is_same_tap(const node::InterfaceState& now, const node::InterfaceState& kept) {
+    return now.index == kept.index && now.mac == kept.mac;
+}
+
 }  // namespace
 
 std::string_view to_string(State state) {
@@ -258,7 +269,7 @@ void Taken::put_back(TakenInterface row, Dependents dependents) {
     if (settled && node::is_tap(own, row.name)) {
         // What the host has of it now, after a lease was renewed, say.
         const auto now = node::read_interface(own, row.name, node::Purpose::look);
-        if (now && now->up && !now->addresses.empty()) row.kernel = *now;
+        if (now && now->up && is_same_tap(*now, row.kernel) && !now->addresses.empty()) row.kernel = *now;
     }
     if (dependents == Dependents::refuse) withdraw_objects(row.name, dependents);
     row.state = State::leaving;
@@ -344,15 +355,23 @@ void Taken::follow(TakenInterface row) {
     if (row.boot != boot_ || is_at_home(row.name)) return take_again(row);
     auto now = node::read_interface(own_namespace, row.name, node::Purpose::look);
     if (!now || !node::is_tap(own_namespace, row.name)) return;
-    if (now->index != row.kernel.index || !now->up) {
+    const auto config = configured();
+    if (now->mac != mac_of_tap(config, row.name)) {
+        // It is being made, or somebody has changed its address: the dataplane and Shares set that right. As
+        // the kernel forgets an interface's neighbours with its address, all is written then, and not before.
+        if (row.kernel.index != now->index) return;
+        row.kernel.index = 0;
+        return save(row);
+    }
+    if (!is_same_tap(*now, row.kernel) || !now->up) {
         // Another TAP of that name: made anew after a reboot, or after somebody has deleted it. Or one that
         // is down and has lost routes and addresses by that alone; the dataplane keeps it up.
         for (const auto& refused : node::write_interface(own_namespace, row.name, row.kernel))
             spdlog::error("interface {} did not get all that it had: {}", row.name, refused);
         row.kernel.index = now->index;
+        row.kernel.mac = now->mac;
         return save(row);
     }
-    const auto config = configured();
     auto interface = config.interfaces.at(row.name);
     follow_addresses(interface.addresses, row.kernel.prefixes, now->prefixes);
     if (!(interface == config.interfaces.at(row.name))) {

@@ -332,9 +332,11 @@ std::optional<InterfaceState> read_interface(const Namespace& ns, const std::str
             if (const auto value = read_sysctl(ns, family, ifname, name))
                 state.switches[std::string(family) + "/" + name] = *value;
         }
-        // While an interface goes down or away its routes and addresses go one by one.
+        // While an interface goes down or away its routes and addresses go one by one; its neighbours do when
+        // its address changes.
         const auto after = find_link(netlink, ifname);
-        const bool still = after && after->index == link->index && after->flags == link->flags;
+        const bool still =
+            after && after->index == link->index && after->flags == link->flags && after->mac == link->mac;
         if (still && std::ranges::max(errors) == 0) return state;
     }
     throw Error("interface " + ifname + " changes faster than it can be read");

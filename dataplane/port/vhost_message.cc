@@ -1,5 +1,5 @@
-// The messages are those of QEMU's docs/interop/vhost-user.rst, the rings those of virtio 1.2, 2.7 and 2.8, and
-// what librte_vhost does with them was read in 22.11's vhost_user.c.
+// The messages are those of QEMU's docs/interop/vhost-user.rst, the rings those of virtio 1.2, 2.7 and 2.8,
+// and what librte_vhost does with them was read in 22.11's vhost_user.c.
 #include "port/vhost_message.h"
 
 #include <sys/mman.h>
@@ -33,8 +33,8 @@ constexpr std::uint64_t kPackedRing = 1ULL << 34U;
 constexpr std::uint32_t kRingMost = 32768;  ///< entries
 constexpr std::uint16_t kRingsMost = 256;   ///< librte_vhost: VHOST_MAX_VRING
 constexpr std::size_t kRegionsMost = 8;     ///< librte_vhost: VHOST_MEMORY_MAX_NREGIONS
-/// The largest payload that librte_vhost has room for: a crypto session. Its headers keep the layout for those
-/// who handle messages themselves.
+/// The largest payload that librte_vhost has room for: a crypto session. Its headers keep the layout for
+/// those who handle messages themselves.
 constexpr std::size_t kPayload = 632;
 
 struct State {
@@ -161,30 +161,31 @@ std::string VhostMessages::check(int vid, const void* message) {
     // after in librte_vhost.
     if (under_way_) return "a message of it had failed";
     switch (read(message).request) {
-    case kSetFeatures:
-        return check_features(vid, message);
-    case kSetMemTable:
-        return check_memory(vid, message);
-    case kSetVringNum:
-        return check_size(vid, message);
-    case kSetVringBase:
-        return check_base(vid, message);
-    case kSetVringAddr: {
-        const auto to = payload<Address>(message);
-        const auto number = static_cast<std::uint16_t>(to.index);
-        return check_ring(vid, number, {to.descriptors, to.available, to.used, ring(number).sized}, memory_);
-    }
-    case kSetVringKick:
-        return check_ring(vid, kicked(message), ring(kicked(message)), memory_);
-    case kGetVringBase:
-        // librte_vhost frees what it had made for the size, and forgets the place.
-        ring(static_cast<std::uint16_t>(payload<State>(message).index)) = {};
-        return {};
-    case kResetOwner:
-        rings_.clear();
-        return {};
-    default:
-        return {};
+        case kSetFeatures:
+            return check_features(vid, message);
+        case kSetMemTable:
+            return check_memory(vid, message);
+        case kSetVringNum:
+            return check_size(vid, message);
+        case kSetVringBase:
+            return check_base(vid, message);
+        case kSetVringAddr: {
+            const auto to = payload<Address>(message);
+            const auto number = static_cast<std::uint16_t>(to.index);
+            return check_ring(vid, number, {to.descriptors, to.available, to.used, ring(number).sized},
+                              memory_);
+        }
+        case kSetVringKick:
+            return check_ring(vid, kicked(message), ring(kicked(message)), memory_);
+        case kGetVringBase:
+            // librte_vhost frees what it had made for the size, and forgets the place.
+            ring(static_cast<std::uint16_t>(payload<State>(message).index)) = {};
+            return {};
+        case kResetOwner:
+            rings_.clear();
+            return {};
+        default:
+            return {};
     }
 }
 
@@ -192,38 +193,38 @@ bool VhostMessages::after(int vid, void* message) {
     under_way_ = false;
     release();
     switch (read(message).request) {
-    case kSetFeatures:
-        for (std::uint16_t number = 0; number < rings_.size(); ++number) {
-            rte_vhost_vring unused{};
-            // Without multiqueue it removes all but the first two.
-            const bool gone = rte_vhost_get_vhost_vring(vid, number, &unused) != 0;
-            if (!gone && !other_form_) continue;
-            rings_[number] = {};
-            // A packed ring's is an index and a bit of which turn it is.
-            const std::uint16_t start = (features_of(vid) & kPackedRing) != 0 ? 0x8000 : 0;
-            if (!gone) rte_vhost_set_vring_base(vid, number, start, start);
+        case kSetFeatures:
+            for (std::uint16_t number = 0; number < rings_.size(); ++number) {
+                rte_vhost_vring unused{};
+                // Without multiqueue it removes all but the first two.
+                const bool gone = rte_vhost_get_vhost_vring(vid, number, &unused) != 0;
+                if (!gone && !other_form_) continue;
+                rings_[number] = {};
+                // A packed ring's is an index and a bit of which turn it is.
+                const std::uint16_t start = (features_of(vid) & kPackedRing) != 0 ? 0x8000 : 0;
+                if (!gone) rte_vhost_set_vring_base(vid, number, start, start);
+            }
+            return false;
+        case kSetMemTable: {
+            const auto table = payload<MemoryTable>(message);
+            memory_.clear();
+            for (std::size_t i = 0; i < std::min<std::size_t>(table.count, kRegionsMost); ++i)
+                memory_.push_back({table.regions[i].user, table.regions[i].size});
+            return true;
         }
-        return false;
-    case kSetMemTable: {
-        const auto table = payload<MemoryTable>(message);
-        memory_.clear();
-        for (std::size_t i = 0; i < std::min<std::size_t>(table.count, kRegionsMost); ++i)
-            memory_.push_back({table.regions[i].user, table.regions[i].size});
-        return true;
-    }
-    case kSetVringNum:
-        ring(static_cast<std::uint16_t>(payload<State>(message).index)).sized = true;
-        return false;
-    case kSetVringAddr: {
-        const auto to = payload<Address>(message);
-        auto& there = ring(static_cast<std::uint16_t>(to.index));
-        there.descriptors = to.descriptors;
-        there.available = to.available;
-        there.used = to.used;
-        return false;
-    }
-    default:
-        return false;
+        case kSetVringNum:
+            ring(static_cast<std::uint16_t>(payload<State>(message).index)).sized = true;
+            return false;
+        case kSetVringAddr: {
+            const auto to = payload<Address>(message);
+            auto& there = ring(static_cast<std::uint16_t>(to.index));
+            there.descriptors = to.descriptors;
+            there.available = to.available;
+            there.used = to.used;
+            return false;
+        }
+        default:
+            return false;
     }
 }
 
@@ -281,7 +282,8 @@ std::string VhostMessages::check_features(int vid, const void* message) {
     other_form_ = (changed & kPackedRing) != 0;
     if ((changed & (kPackedRing | kEventIndex)) == 0) return {};
     for (std::uint16_t number = 0; number < rings_.size(); ++number) {
-        if (laid_out(vring_of(vid, number))) return "it changes the form of " + ring_words(number) + " in use";
+        if (laid_out(vring_of(vid, number)))
+            return "it changes the form of " + ring_words(number) + " in use";
     }
     return {};
 }

@@ -65,7 +65,7 @@ private:
     std::vector<Region> memory_;
     /// Mappings of what librte_vhost is about to map.
     std::vector<Mapping> held_;
-    bool under_way_ = false;  ///< a message that changes memory or rings, of which after() has not come
+    bool under_way_ = false;   ///< a message that changes memory or rings, of which after() has not come
     bool other_form_ = false;  ///< it turns split rings into packed ones, or back
 };
 

@@ -78,6 +78,14 @@ class Machine:
                 "neighbours": sorted(each["dst"] for each in neighbours
                                      if each["dst"] not in ("169.254.42.1", "fe80::5654:2a01"))}
 
+    def wait_kernel(self, wanted):
+        """Until the kernel has that of eth1."""
+        process.wait_until(lambda: self.kernel_or_none() == wanted, 20, "eth1 to have what it had",
+                           tell=lambda: f"wanted {wanted}, there is {self.kernel_or_none()}")
+
+    def kernel_or_none(self):
+        return self.kernel() if self.kind() else None
+
     def rules(self):
         return self.space.output("ip", "rule") + self.space.output("ip", "-6", "rule")
 
@@ -247,15 +255,17 @@ def test_addresses_that_the_host_gets_are_followed(published):
     assert router() == sorted([f"{NODE[4]}/24", f"{NODE[6]}/64"]), router()
 
 
-def test_a_tap_that_somebody_deletes_comes_back_with_all(taking):
+@pytest.mark.parametrize("noticed", [False, True], ids=["at-once", "noticed-before"])
+def test_a_tap_that_somebody_deletes_comes_back_with_all(taking, noticed):
     machine = taking
     before = machine.kernel()
     machine.take()
     machine.space.run("ip", "link", "del", "eth1")
+    if noticed: machine.node.control.wait_log("the host's side is not as it should be", 10)
     machine.node.kill_dataplane()  # which alone makes it anew
     machine.node.start_dataplane()
     machine.node.wait_in_sync()
-    process.wait_until(lambda: machine.kernel() == before, 20, "the TAP to have what the interface had")
+    machine.wait_kernel(before)
     machine.outside.space.ping(NODE[4])
 
 
@@ -267,6 +277,19 @@ def test_a_tap_that_goes_down_says_nothing_of_what_the_host_has(taking):
     process.wait_until(lambda: machine.kernel() == before, 20, "the TAP to have all of it again")
     shown = next(each for each in machine.node.cli("interface", "show") if each["name"] == "eth1")
     assert sorted(shown["addresses"]) == before["addresses"]
+
+
+def test_a_tap_whose_hardware_address_somebody_changes_has_all_again(taking):
+    """The kernel forgets an interface's neighbours with its address, as it does while a TAP is made: that is no
+    wish of the host's."""
+    machine = taking
+    before = machine.kernel()
+    machine.take()
+    machine.wait_kernel(before)
+    machine.space.run("ip", "link", "set", "eth1", "address", "02:00:00:00:00:99")
+    machine.wait_kernel(before)
+    machine.release()
+    machine.wait_kernel(before)
 
 
 def test_it_comes_back_without_confirmation(taking):
