@@ -11,8 +11,17 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 
 namespace viaduct::dataplane {
+
+/// What time is told by where it is told twice a burst.
+struct CycleClock {
+    std::function<std::uint64_t()> now;  ///< cycles
+    std::uint64_t per_second;
+    /// The processor's own.
+    static CycleClock of_processor();
+};
 
 /// One worker's, on its thread.
 class FlowSetupShare {

@@ -41,19 +41,25 @@ bool is_neighbour_discovery(const Packet& packet) {
 
 }  // namespace
 
-Resolver::Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers)
+CycleClock CycleClock::of_processor() {
+    return {[] { return rte_rdtsc(); }, rte_get_tsc_hz() != 0 ? rte_get_tsc_hz() : kUnmeasuredHz};
+}
+
+Resolver::Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers,
+                   CycleClock clock)
     : forwarder_(forwarder),
       shared_(shared),
       number_(number),
       workers_(workers),
-      setup_share_(rte_get_tsc_hz() != 0 ? rte_get_tsc_hz() : kUnmeasuredHz) {}
+      clock_(std::move(clock)),
+      setup_share_(clock_.per_second) {}
 
 Resolver::~Resolver() = default;
 
 void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
     std::array<Item, kBurst> items;
     std::uint16_t flows = 0;
-    const bool limited = setup_share_.begin(rte_rdtsc(), count);
+    const bool limited = setup_share_.begin(clock_.now(), count);
     for (std::uint16_t i = 0; i < count; ++i) {
         if (take_apart(frames[i], items[flows]) && !(limited && drop_if_new(items[flows]))) ++flows;
     }
@@ -68,7 +74,7 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
         });
         from = to;
     }
-    setup_share_.end(rte_rdtsc());
+    setup_share_.end(clock_.now());
 }
 
 bool Resolver::is_answer(const RoutedFrame& bridged) {

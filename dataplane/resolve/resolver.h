@@ -23,7 +23,9 @@ struct Entry;  // resolve/commit.h
 class Resolver final : public FirstPackets {
 public:
     /// `number` of `workers`: whose share of the timers is this one's. What is referred to outlives it.
-    Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers);
+    /// `clock`: what new flows' share of the time is measured by; asked on the worker's thread.
+    Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers,
+             CycleClock clock = CycleClock::of_processor());
     ~Resolver() override;
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
@@ -102,6 +104,7 @@ private:
     const std::uint16_t workers_;
     Fragments fragments_{Fragments::frames_most(forwarder_.pool()->size)};
     RecentHops recent_hops_;
+    CycleClock clock_;
     FlowSetupShare setup_share_;
     std::uint32_t last_second_ = 0;
     Announcements announcements_;
