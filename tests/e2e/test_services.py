@@ -69,6 +69,14 @@ class Cluster:
     def wait_for_endpoints(self, number, port="80"):
         process.wait_until(lambda: len(self.programmed().get(port, {}).get("backends", ())) == number, 10,
                            f"{number} endpoints of both families")
+        self.wait_in_force()
+
+    def wait_in_force(self):
+        """Until the dataplane has apps/web as control has it: that was in sync with what there was before."""
+        def there():
+            services = self.node.dataplane_api("GET", "/v1/config").body["services"]
+            return all(each in services for each in self.programmed().values())
+        process.wait_until(there, 20, "the dataplane to have the services")
         self.node.wait_in_sync()
 
     @contextlib.contextmanager
