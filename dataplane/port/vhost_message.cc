@@ -241,7 +241,9 @@ std::string VhostMessages::check_memory(int vid, const void* message) {
     for (std::size_t i = 0; i < table.count; ++i) {
         const auto& region = table.regions[i];
         const auto end = region.size + region.offset;
-        if (region.size == 0 || end < region.size) {
+        const bool wraps = end < region.size || region.guest + region.size < region.guest ||
+                           region.user + region.size < region.user;
+        if (region.size == 0 || wraps) {
             return "memory region " + std::to_string(i) + " is empty, or ends beyond the last address";
         }
         if (auto wrong = hold(whole.files[i], end); !wrong.empty()) {
@@ -306,6 +308,7 @@ std::string VhostMessages::check_base(int vid, const void* message) {
     const auto [index, base] = payload<State>(message);
     const auto number = static_cast<std::uint16_t>(index);
     const auto now = vring_of(vid, number);
+    ring(number);  // known from now on: a change of form begins it anew
     if ((features_of(vid) & kPackedRing) == 0 || !laid_out(now) || (base & 0x7fffU) < now.size) return {};
     return ring_words(number) + " begins after its end";
 }

@@ -255,6 +255,23 @@ def test_peer_uses_a_ring_beside_its_memory(scene, misuse):
     scene.check_served()
 
 
+def test_peer_begins_a_packed_ring_where_a_split_one_would(scene):
+    """A split ring's place may be any number, a packed one's is an entry of it."""
+    with process.wait_until(scene.fresh, 10, "a connection") as peer:
+        for ring in (FROM_PORT, TO_PORT):
+            peer.send(vhost_peer.SET_VRING_BASE, struct.pack("<II", ring, 40000))
+        peer.send(vhost_peer.SET_FEATURES, struct.pack("<Q", peer.features | vhost_peer.PACKED))
+        peer.set_memory()
+        for ring in (FROM_PORT, TO_PORT):
+            peer.send(vhost_peer.SET_VRING_NUM, struct.pack("<II", ring, 8192))
+            peer.set_ring_address(ring)
+            peer.start_ring(ring)
+        pods.wait_link(scene.node, scene.name, timeout=5)
+        peer.memory[0:0x80000] = b"\xff" * 0x80000
+        scene.flood()
+    scene.check_served()
+
+
 def test_a_driver_that_begins_anew_is_served(scene):
     """As after a guest's reboot, on the same connection, with rings of another size."""
     with scene.honest() as peer:
