@@ -192,8 +192,7 @@ std::optional<RoutedFrame> Dataplane::State::router_of_answer(TraceRequest& requ
     bridged.frame = &frame;
     for (const auto interface : topology->ports[bridged.from].bridge->gateways_on(vlan)) {
         bridged.interface = interface;
-        if (is_bridged_answer(bridged, topology->interfaces[interface].zone, flows.tables(), true))
-            return bridged;
+        if (is_bridged_answer(bridged, *topology, flows.tables(), true)) return bridged;
     }
     return std::nullopt;
 }
@@ -223,7 +222,7 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
     const auto where =
         fmt::format("{} on bridge {}{}", destination.to_string(), bridge.name, vlan_text(vlan));
     if (destination.is_multicast() && !found.is_static()) found = {};
-    const RoutedFrame bridged{nullptr, from, kNoInterface, l2_length, false};
+    const RoutedFrame bridged{nullptr, from, kNoInterface, l2_length, false, true};
     if (const auto router = router_of_answer(request, bridged, vlan);
         router && (!found.present() || found.port() < kGatewayFirst)) {
         answer.why.push_back(

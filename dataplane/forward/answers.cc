@@ -44,7 +44,7 @@ bool is_answer(Forwarder& forwarder, const Parsed<Key>& packet) {
     if (likely == kNoFlow) return false;
     if (!table.read(likely, packet.key, record) && table.find(packet.key, packet.hash, record) == kNoFlow)
         return false;
-    if (!is_translated_answer(record, packet.routed->interface)) return false;
+    if (!is_translated_answer(forwarder.topology(), record, packet.routed->interface)) return false;
     return !opens(packet) || forwarder.first_packets().is_answer(*packet.routed);
 }
 
@@ -96,7 +96,7 @@ std::uint16_t intercept_answers(Forwarder& forwarder, PortIndex from, const Brid
     if (type != 0x0800 && type != 0x86dd) return count;
     for (const auto interface : bridge.gateways_on(vlan)) {
         if (count == 0) break;
-        const RoutedFrame like{nullptr, from, interface, l2_length, false};
+        const RoutedFrame like{nullptr, from, interface, l2_length, false, true};
         count = type == 0x0800 ? intercept<FlowKey4>(forwarder, like, frames, count)
                                : intercept<FlowKey6>(forwarder, like, frames, count);
     }

@@ -20,12 +20,21 @@ std::uint16_t intercept_answers(Forwarder& forwarder, PortIndex from, const Brid
                                 std::uint16_t vlan, std::uint16_t l2_length, rte_mbuf** frames,
                                 std::uint16_t count);
 
-/// Whether a record is that of such an answer, come to `interface`. One that no packet has come by yet in
-/// this process may name a place that another interface has now: resolve will see.
+/// Whether two interfaces are on one VLAN and of one zone: a bridge asks for the answers of both.
+inline bool are_beside(const Topology& topology, InterfaceIndex one, InterfaceIndex other) {
+    if (one >= topology.interfaces.size() || other >= topology.interfaces.size()) return false;
+    const auto& a = topology.interfaces[one];
+    const auto& b = topology.interfaces[other];
+    return a.up && b.up && a.bridge == b.bridge && a.vlan == b.vlan && a.zone == b.zone;
+}
+
+/// Whether a record is that of such an answer, come to `interface`. It may name another one that is not
+/// there: interfaces get other places with other names, and in another process.
 template <typename Key>
-inline bool is_translated_answer(const FlowRecord<Key>& record, InterfaceIndex interface) {
+inline bool is_translated_answer(const Topology& topology, const FlowRecord<Key>& record,
+                                 InterfaceIndex interface) {
     return !record.has(kFlowInitiator) && record.has(kFlowTranslate) &&
-           (record.ingress == interface || record.generation == 0);
+           (record.ingress == interface || !are_beside(topology, record.ingress, interface));
 }
 
 }  // namespace viaduct::dataplane

@@ -20,6 +20,7 @@ struct RoutedFrame {
     InterfaceIndex interface;  ///< to which it was delivered
     std::uint16_t l2_length;   ///< bytes before the IP header: 14, or 18 with a tag
     bool shared;               ///< group-addressed: others hold the frame too, it may only be read
+    bool intercepted = false;  ///< for another station: taken from the bridge (forward/answers.h)
 };
 
 /// Implemented by resolve; one call a burst.

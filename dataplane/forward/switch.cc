@@ -468,6 +468,24 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
     }
 }
 
+void send_on(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, rte_mbuf* frame) {
+    const auto& view = forwarder.topology().interfaces[interface];
+    const auto& bridge = *view.bridge;
+    Classified c{};
+    c.frame = frame;
+    c.vlan = view.vlan;
+    c.destination = fdb_key(load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)), view.vlan);
+    const auto found = bridge.fdb->find(c.destination, bridge.fdb->hash(c.destination));
+    if (!found.present()) return flood(forwarder, {from, false, true}, bridge, c);
+    if (found.port() == from) return forwarder.drop(from, Drop::same_port, frame);
+    if (found.port() >= kGatewayFirst) return forwarder.drop(from, Drop::no_output, frame);
+    if (bridge.switch_burst == switch_burst_plain) {
+        send_to<false>(forwarder, found, c);
+    } else {
+        send_to<true>(forwarder, found, c);
+    }
+}
+
 void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames,
                           std::uint16_t count) {
     drop_burst(forwarder, from, Drop::no_bridge, frames, count);

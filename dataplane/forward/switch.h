@@ -30,4 +30,9 @@ void pop_tag(rte_mbuf* frame);
 void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, bool originated,
                          rte_mbuf* frame);
 
+/// Sends a whole frame without a tag on by the bridge and VLAN of a router interface that is in the topology,
+/// as if it had just come in by `from`. Router interfaces are not reached. Takes the frame over; may be
+/// called by FirstPackets::resolve().
+void send_on(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, rte_mbuf* frame);
+
 }  // namespace viaduct::dataplane

@@ -87,6 +87,7 @@ enum class Step : std::uint8_t {
     drop,      ///< for Context::reason
     consumed,  ///< it was for the node itself
     held,      ///< waits for its neighbour
+    passed,    ///< intercepted, but answers no flow: goes on by the bridge
 };
 
 struct Context {

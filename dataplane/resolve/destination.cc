@@ -118,6 +118,10 @@ Step stage_destination(Context& context) {
                     [] { return std::string("the rule that translated this flow is gone or changed"); });
         forget_flow(context);
     }
+    if (context.packet.routed.intercepted) {
+        context.say(kStage, [] { return std::string("answers no flow any more: goes on by the bridge"); });
+        return Step::passed;
+    }
     context.translation = untranslated(context.packet);
     const auto& packet = context.packet;
     const auto& address = published_address(packet.destination, packet.source);

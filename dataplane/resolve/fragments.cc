@@ -8,6 +8,7 @@
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
+#include "resolve/bridged_answer.h"
 #include "resolve/host.h"
 #include "resolve/messages.h"
 #include "resolve/resolver.h"
@@ -334,7 +335,9 @@ void take_fragment(Resolver& resolver, const Packet& packet) {
     const auto whole =
         resolver.fragments().add(packet.routed, zone, is_from_host(resolver.topology(), packet.routed),
                                  resolver.now(), told(resolver));
-    if (whole) resolver.resolve_one(*whole);
+    if (!whole) return;
+    if (whole->intercepted) return resolve_intercepted(resolver, *whole);
+    resolver.resolve_one(*whole);
 }
 
 void expire_fragments(Resolver& resolver) {

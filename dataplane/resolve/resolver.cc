@@ -78,8 +78,7 @@ void Resolver::resolve(const RoutedFrame* frames, std::uint16_t count) {
 }
 
 bool Resolver::is_answer(const RoutedFrame& bridged) {
-    const auto zone = topology().interfaces[bridged.interface].zone;
-    return is_bridged_answer(bridged, zone, forwarder_.flows(), false);
+    return is_bridged_answer(bridged, topology(), forwarder_.flows(), false);
 }
 
 /// By the table's signatures alone: a flow that exists is never mistaken for a new one.
@@ -285,6 +284,9 @@ void Resolver::finish(Context& context, Step step) {
         case Step::consumed:
             give_back(context);
             return consume(packet.routed);
+        case Step::passed:
+            give_back(context);
+            return pass_on(*this, packet.routed);
         case Step::drop:
             break;
     }

@@ -139,6 +139,8 @@ std::string_view to_string(Traced::Decision decision) {
             return "waits";
         case Decision::flooded:
             return "flooded";
+        case Decision::bridged:
+            return "bridged";
         case Decision::forwarded:
             break;
     }
@@ -183,6 +185,9 @@ Traced trace_routed(const RoutedFrame& routed, const Topology& topology, FlowTab
             break;
         case Step::held:
             traced.decision = Decision::waits;
+            break;
+        case Step::passed:
+            traced.decision = Decision::bridged;
             break;
         case Step::drop:
             return dropped(std::move(traced), context.reason);

@@ -16,6 +16,7 @@ struct Traced {
         answered,   ///< by the node itself
         waits,      ///< the next hop is asked for first, or a fragment's others are waited for
         flooded,    ///< routed; behind which port the next hop is, the bridge does not know yet
+        bridged,    ///< intercepted, but answers no flow any more
         forwarded,  ///< by `egress.port`
     };
     Decision decision = Decision::dropped;

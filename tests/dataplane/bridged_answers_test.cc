@@ -291,5 +291,135 @@ TEST_F(BridgedAnswersOfTwoWorkers, WhicheverTakesThemIn) {
     EXPECT_EQ(intercepted(), 64U);
 }
 
+/// Another router interface on the VLAN, in a network or a VRF of its own, that comes first.
+class BridgedAnswersBesideAnotherRouter : public BridgedAnswers {
+protected:
+    void beside(const char* vrf, const char* network) {
+        change.put.vrfs[vrf].name = vrf;
+        interface("another", "02:00:00:00:01:09", {network});
+        auto& another = change.put.interfaces["another"];
+        another.bridge = "inside";
+        another.vrf = vrf;
+        for (const char* name : {"another", "inside"})
+            change.put.interfaces[name].reverse_path = model::ReversePath::strict;
+    }
+};
+
+TEST_F(BridgedAnswersBesideAnotherRouter, OfTheSameVrf) {
+    beside("default", "10.0.7.1/24");
+    serve({Transport::udp});
+    ask(asked(1234));
+    for (int i = 0; i < 2; ++i)
+        EXPECT_EQ(answer_directly(answer(1234)), one("udp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+}
+
+TEST_F(BridgedAnswersBesideAnotherRouter, InFragmentsAreOfTheirOwnVrf) {
+    beside("blue", "10.0.7.1/24");
+    serve({Transport::udp});
+    ask(asked(1234));
+    auto spec = answer(1234);
+    spec.payload = 1200;
+    for (const auto& piece : cut(packet(spec), 576, 7))
+        send_directly(piece);
+    EXPECT_EQ(collect("peer"), one("udp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+}
+
+TEST_F(BridgedAnswers, AfterTheRouterInterfaceGotAnotherName) {
+    serve();
+    ask(asked(1234));
+    ask(asked(1234, kTcp));
+    answer_directly(answer(1234));
+    answer_directly(answer(1234, kTcp));
+    model::Change renamed;
+    renamed.delete_interfaces = {"inside"};
+    renamed.put.interfaces["within"] = change.put.interfaces["inside"];
+    renamed.put.interfaces["within"].name = "within";
+    for (const auto& [key, entry] : change.put.neighbours) {
+        if (entry.interface != "inside") continue;
+        renamed.delete_neighbours.insert(key);
+        auto moved = entry;
+        moved.interface = "within";
+        renamed.put.neighbours[moved.key()] = moved;
+    }
+    bench.apply(renamed);
+    bench.dataplane().tick();
+    EXPECT_EQ(answer_directly(answer(1234)), one("udp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+    EXPECT_EQ(ask(asked(1234, kTcp)), one("tcp 10.0.0.3:1234 > 10.0.0.2:80 ttl 63"));
+    EXPECT_EQ(answer_directly(answer(1234, kTcp)), one("tcp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+}
+
+/// A client that makes up its addresses has very many pairs looked after.
+TEST_F(BridgedAnswers, OfVeryManyClientsLeaveTheFragmentsOfOthersAlone) {
+    serve({Transport::udp});
+    auto question = framed(packet({"fd00::3", kCluster6, kUdp, 1234, 80}), kIn, kPeer);
+    std::uint32_t made = 0;
+    for (int burst = 0; burst < 4000; ++burst) {
+        std::vector<Bytes> frames(32, question);
+        for (auto& frame : frames) {
+            ++made;
+            for (std::size_t i = 0; i < 4; ++i)
+                frame[14 + 8 + 8 + i] = static_cast<std::uint8_t>(made >> 8 * i);
+            frame[14 + 40 + 6] = frame[14 + 40 + 7] = 0;
+        }
+        ASSERT_TRUE(bench.wire("peer").inject(0, frames));
+        bench.settle();
+        bench.wire("pod").collect_bytes(0);
+    }
+    for (int host = 100; host < 200; ++host) {
+        PacketSpec spec{"172.16.0.2", "172.16.0." + std::to_string(host), kUdp, 80, 1234};
+        spec.payload = 3000;
+        for (const auto& piece : cut(packet(spec), 1500, 7))
+            send_directly(piece);
+        const auto out = frames("peer");
+        ASSERT_EQ(out.size(), 3U) << host;
+        for (const auto& frame : out) {
+            EXPECT_EQ(macs(frame), std::string(kPod) + " > " + kPeer);
+            EXPECT_LE(frame.size(), 1514U);
+            EXPECT_EQ(frame[14 + 8], 64) << "TTL";
+        }
+    }
+}
+
+TEST_F(BridgedAnswers, OfABackendThatWentAreItsOwn) {
+    serve();
+    for (const auto protocol : {kTcp, kUdp, kSctp}) {
+        ask(asked(1234, protocol));
+        answer_directly(answer(1234, protocol));
+    }
+    const auto before = change;
+    for (const auto& [key, s] : before.put.services)
+        change.put.services[key].backends.clear();
+    apply_services();
+    for (const auto protocol : {kTcp, kUdp, kSctp}) {
+        const auto frame = framed(packet(answer(1234, protocol)), kPeer, kPod);
+        for (int i = 0; i < 2; ++i) {
+            bench.inject("pod", frame);
+            EXPECT_EQ(frames("peer"), std::vector<Bytes>{frame}) << unsigned{protocol};
+        }
+    }
+    change = before;
+    apply_services();
+    for (const auto& [protocol, name] :
+         std::map<Protocol, std::string>{{kTcp, "tcp"}, {kUdp, "udp"}, {kSctp, "sctp"}}) {
+        EXPECT_EQ(ask(asked(1234, protocol)), one(name + " 10.0.0.3:1234 > 10.0.0.2:80 ttl 63"));
+        EXPECT_EQ(answer_directly(answer(1234, protocol)),
+                  one(name + " 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+    }
+}
+
+TEST_F(BridgedAnswers, LongerThanTheRouterCarriesAreRefusedByIt) {
+    serve();
+    change.put.interfaces["inside"].mtu = 1400;
+    apply();
+    ask(asked(1234));
+    auto spec = answer(1234);
+    spec.payload = 1472;
+    spec.dont_fragment = true;
+    send_directly(packet(spec));
+    EXPECT_TRUE(collect("peer").empty());
+    EXPECT_EQ(collect("pod"),
+              one("icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 3/4 mtu 1400 [udp 10.0.0.2:80 > 10.0.0.3:1234]"));
+}
+
 }  // namespace
 }  // namespace viaduct::test
