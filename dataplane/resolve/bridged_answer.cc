@@ -1,5 +1,9 @@
 #include "resolve/bridged_answer.h"
 
+#include <algorithm>
+
+#include <rte_mbuf.h>
+
 #include "forward/answers.h"
 #include "forward/execute.h"
 #include "forward/switch.h"
@@ -22,13 +26,21 @@ bool is_over_and_opened_again(const FlowTable<Key>& table, FlowIndex flow, const
     return packet.protocol == kTcp && (packet.tcp_flags & kTcpFlagSyn) != 0 && is_over(table, flow);
 }
 
+/// Whether what an error is about lies in another part of the frame than its begin: it is read once the
+/// packet is put in one piece.
+bool lies_apart(const Packet& packet) {
+    constexpr std::uint32_t error_and_headers = 8 + 128;
+    const auto* frame = packet.routed.frame;
+    return frame->data_len < std::min<std::uint32_t>(frame->pkt_len, packet.l4_offset + error_and_headers);
+}
+
 template <typename Key>
 bool answers_flow(const Packet& packet, const Topology& topology, FlowTables flows, bool dry) {
     const auto zone = topology.interfaces[packet.routed.interface].zone;
     const auto key = packet_key<Key>(packet, zone);
     if (!flows.bridged->may_have<Key>(reinterpret_cast<const std::uint8_t*>(&key))) return false;
     if (packet.fragment) return true;
-    if (is_icmp_error(packet)) return relate_error(packet, zone, flows).has_value();
+    if (is_icmp_error(packet)) return lies_apart(packet) || relate_error(packet, zone, flows).has_value();
     auto& table = flows.of<Key>();
     FlowRecord<Key> record;
     const auto flow = table.find(key, table.hash(key), record);

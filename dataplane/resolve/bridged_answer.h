@@ -11,9 +11,10 @@ namespace viaduct::dataplane {
 class Resolver;
 
 /// `bridged.interface` is the router interface by whose zone it is asked. A fragment of either end's answers
-/// is one, for its flow is known only once its packet is whole; so is an ICMP error about such a flow.
-/// Unless `dry`, a TCP flow that is over is forgotten when its ports are used again past the router. The
-/// thread is a worker's, or keeps the flows' memory from going away.
+/// is one, for its flow is known only once its packet is whole; so is an ICMP error about such a flow, and
+/// one whose packet is not in the first part of its frame. Unless `dry`, a TCP flow that is over is forgotten
+/// when its ports are used again past the router. The thread is a worker's, or keeps the flows' memory from
+/// going away.
 bool is_bridged_answer(const RoutedFrame& bridged, const Topology& topology, FlowTables flows, bool dry);
 
 /// What has been put together of intercepted fragments: resolved at the interface whose flow it answers, or

@@ -5,6 +5,7 @@
 
 #include <rte_mbuf.h>
 
+#include "resolve/bridged_answer.h"
 #include "resolve/messages.h"
 #include "resolve/packet_key.h"
 #include "resolve/resolver.h"
@@ -262,6 +263,7 @@ void translate_icmp_error(Resolver& resolver, const Packet& packet) {
         translated.destination = related->destination;
         return resolver.route_alone(translated, true);
     }
+    if (packet.routed.intercepted) return pass_on(resolver, packet.routed);
     const auto inside = read_inside(packet);
     if (!inside || inside->source != packet.destination || rules_concern(tables, zone, packet)) {
         return resolver.drop(packet.routed, Drop::unrelated_error);
