@@ -1,7 +1,8 @@
 // Which hosts of one bridge have a flow between them that the router translates: what one of them answers is
 // addressed to the other, and would pass the router by. A set that may say yes for too many, but never no
-// for one that is in it: one bit a pair, found by a hash. Bits are never taken back while the process runs,
-// for a pair costs others no more than a look into the flow table.
+// for one that is in it: one bit a pair, found by a hash. Bits are never taken back while the process runs:
+// a pair costs others a look into the flow table, and fragments that they are put together on their way
+// (resolve/bridged_answer.h).
 #pragma once
 
 #include <array>

@@ -13,9 +13,11 @@ namespace viaduct::dataplane {
 
 class Forwarder;
 
-/// Hands the router those of the frames that answer a flow which it has translated. All have one Ethernet
-/// header, whose destination is no group and no router interface; `from` is where they came in; `vlan` is 0
-/// on a bridge that does not filter. Frames that are left move together; returns how many they are.
+/// Hands the router those of the frames that answer a flow which it has translated, and fragments of which
+/// only their whole packet tells; what turns out to answer none it passes on by the bridge. All have one
+/// Ethernet header, whose destination is no group and no router interface; `from` is where they came in;
+/// `vlan` is 0 on a bridge that does not filter. Frames that are left move together; returns how many they
+/// are.
 std::uint16_t intercept_answers(Forwarder& forwarder, PortIndex from, const BridgeView& bridge,
                                 std::uint16_t vlan, std::uint16_t l2_length, rte_mbuf** frames,
                                 std::uint16_t count);
