@@ -1,5 +1,6 @@
-// Answers past the router that come in an unusual way, and what looks like them and is none: in fragments and in
-// parts, after interfaces and backends went, beside other routers, and among those of a client that floods.
+// Answers past the router that come in an unusual way, and what looks like them and is none: in fragments and
+// in parts, after interfaces and backends went, beside other routers, and among those of a client that
+// floods.
 #include <algorithm>
 #include <cstring>
 #include <map>
