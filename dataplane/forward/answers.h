@@ -4,6 +4,9 @@
 // router instead, whose flow makes of it what the sender waits for. Linux has br_netfilter for that, which
 // shows every bridged packet to connection tracking; here only what goes between two hosts that have such a
 // flow is looked at (flow/bridged_pairs.h).
+//
+// A client that speaks at once to a service and to the backend itself, from one port, cannot be told from one
+// that speaks to the service alone: both answers look the same, and are taken.
 #pragma once
 
 #include "forward/first_packets.h"
