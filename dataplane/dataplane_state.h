@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -70,10 +69,9 @@ struct Dataplane::State {
     /// A frame that the port's bridge takes, `l2_length` bytes before what the frame carries.
     [[nodiscard]] TraceAnswer trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
                                             std::uint16_t l2_length, TraceAnswer answer);
-    /// What the frame is to the router that takes it as an answer, without the frame itself; nothing: no
-    /// router does.
-    [[nodiscard]] std::optional<RoutedFrame> router_of_answer(TraceRequest& request, RoutedFrame bridged,
-                                                              std::uint16_t vlan);
+    /// The router interface that takes the frame as an answer; kNoInterface: none does.
+    [[nodiscard]] InterfaceIndex router_of_answer(TraceRequest& request, RoutedFrame bridged,
+                                                  std::uint16_t vlan);
     [[nodiscard]] TraceAnswer trace_at_interface(TraceRequest request, RoutedFrame routed,
                                                  TraceAnswer answer);
 

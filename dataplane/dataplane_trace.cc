@@ -185,16 +185,16 @@ TraceAnswer Dataplane::trace(TraceRequest request) const {
 }
 
 /// As intercept_answers() in forward/answers.cc finds it.
-std::optional<RoutedFrame> Dataplane::State::router_of_answer(TraceRequest& request, RoutedFrame bridged,
-                                                              std::uint16_t vlan) {
-    if (mac_at(request.frame, 0).is_multicast()) return std::nullopt;
+InterfaceIndex Dataplane::State::router_of_answer(TraceRequest& request, RoutedFrame bridged,
+                                                  std::uint16_t vlan) {
+    if (mac_at(request.frame, 0).is_multicast()) return kNoInterface;
     auto frame = read_only(request.frame);
     bridged.frame = &frame;
     for (const auto interface : topology->ports[bridged.from].bridge->gateways_on(vlan)) {
         bridged.interface = interface;
-        if (is_bridged_answer(bridged, *topology, flows.tables(), true)) return bridged;
+        if (is_bridged_answer(bridged, *topology, flows.tables(), true)) return interface;
     }
-    return std::nullopt;
+    return kNoInterface;
 }
 
 TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from, std::uint16_t vlan,
@@ -222,12 +222,14 @@ TraceAnswer Dataplane::State::trace_bridged(TraceRequest request, PortIndex from
     const auto where =
         fmt::format("{} on bridge {}{}", destination.to_string(), bridge.name, vlan_text(vlan));
     if (destination.is_multicast() && !found.is_static()) found = {};
-    const RoutedFrame bridged{nullptr, from, kNoInterface, l2_length, false, true};
-    if (const auto router = router_of_answer(request, bridged, vlan);
-        router && (!found.present() || found.port() < kGatewayFirst)) {
-        answer.why.push_back(
-            {"bridge", where + ": taken by the router, for it answers a flow that it translates"});
-        return trace_at_interface(std::move(request), *router, std::move(answer));
+    if (!found.present() || found.port() < kGatewayFirst) {
+        RoutedFrame bridged{nullptr, from, kNoInterface, l2_length, false, true};
+        bridged.interface = router_of_answer(request, bridged, vlan);
+        if (bridged.interface != kNoInterface) {
+            answer.why.push_back(
+                {"bridge", where + ": taken by the router, for it answers a flow that it translates"});
+            return trace_at_interface(std::move(request), bridged, std::move(answer));
+        }
     }
     if (!found.present()) {
         answer.decision = "flooded";

@@ -47,19 +47,14 @@ private:
     /// Source and destination are a key's first fields and lie in it as they do in a header.
     template <typename Key>
     [[nodiscard]] std::uint32_t bit_of(const std::uint8_t* addresses) const {
-        __extension__ using Wide = unsigned __int128;
-        const auto fold = [](std::uint64_t a, std::uint64_t b) {
-            const auto product = static_cast<Wide>(a) * b;
-            return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-        };
         std::array<std::uint64_t, Key::kWords - 1> words;
         std::memcpy(words.data(), addresses, sizeof words);
         std::uint64_t hash;
         if constexpr (Key::kWords == 2) {
-            hash = fold(words[0] ^ seed_, 0x9e3779b97f4a7c15U);
+            hash = folded_product(words[0] ^ seed_, 0x9e3779b97f4a7c15U);
         } else {
-            hash = fold(words[0] ^ seed_, words[1] ^ 0x9e3779b97f4a7c15U) ^
-                   fold(words[2] ^ 0xc2b2ae3d27d4eb4fU, words[3] ^ seed_);
+            hash = folded_product(words[0] ^ seed_, words[1] ^ 0x9e3779b97f4a7c15U) ^
+                   folded_product(words[2] ^ 0xc2b2ae3d27d4eb4fU, words[3] ^ seed_);
         }
         return static_cast<std::uint32_t>(hash) % kBits;
     }

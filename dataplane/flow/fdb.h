@@ -16,6 +16,7 @@
 #include <rte_prefetch.h>
 #include <rte_spinlock.h>
 
+#include "flow/key.h"
 #include "port/port.h"
 
 namespace viaduct::dataplane {
@@ -64,9 +65,7 @@ public:
     // --- any worker, no lock ---
 
     [[nodiscard]] std::uint64_t hash(FdbKey key) const {
-        __extension__ using Wide = unsigned __int128;
-        const auto product = static_cast<Wide>(key ^ seed_) * 0x9e3779b97f4a7c15U;
-        return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+        return folded_product(key ^ seed_, 0x9e3779b97f4a7c15U);
     }
     void prefetch(std::uint64_t hash) const { rte_prefetch0(&buckets_[hash & mask_]); }
     [[nodiscard]] FdbValue find(FdbKey key, std::uint64_t hash) const {

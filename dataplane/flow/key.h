@@ -58,23 +58,26 @@ using FlowKey4 = FlowKey<Ipv4Bytes>;
 using FlowKey6 = FlowKey<Ipv6Bytes>;
 static_assert(sizeof(FlowKey4) == 16 && sizeof(FlowKey6) == 40);
 
+/// What keyed hashes are made of: both halves of a product, each bit of which depends on many of both
+/// factors.
+inline std::uint64_t folded_product(std::uint64_t a, std::uint64_t b) {
+    __extension__ using Wide = unsigned __int128;
+    const auto product = static_cast<Wide>(a) * b;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
 /// A keyed hash of all of a key's words: multiplications folded to 64 bits. Whoever chooses packets does not
 /// know the seed, so cannot choose collisions, as he could with a CRC of whatever seed.
 template <typename Key>
 inline std::uint64_t flow_hash(const Key& key, std::uint64_t seed) {
-    __extension__ using Wide = unsigned __int128;
-    const auto fold = [](std::uint64_t a, std::uint64_t b) {
-        const auto product = static_cast<Wide>(a) * b;
-        return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-    };
     const auto words = key.words();
     const std::uint64_t other = std::rotl(seed, 32) ^ 0x9e3779b97f4a7c15U;
     if constexpr (Key::kWords == 2) {
-        return fold(fold(words[0] ^ seed, words[1] ^ other), 0xd1342543de82ef95U ^ seed);
+        return folded_product(folded_product(words[0] ^ seed, words[1] ^ other), 0xd1342543de82ef95U ^ seed);
     } else {
         static_assert(Key::kWords == 5);
-        return fold(fold(words[0] ^ seed, words[1] ^ other) ^ words[4],
-                    fold(words[2] ^ other, words[3] ^ seed) ^ 0xd1342543de82ef95U);
+        return folded_product(folded_product(words[0] ^ seed, words[1] ^ other) ^ words[4],
+                              folded_product(words[2] ^ other, words[3] ^ seed) ^ 0xd1342543de82ef95U);
     }
 }
 

@@ -40,7 +40,7 @@ struct alignas(64) PortCounters {
     Counter offered;      ///< frames chosen to leave by this port, copies included
     Counter originated;   ///< frames that the node itself made, to leave by this port
     Counter consumed;     ///< frames from this port that were for the node itself
-    Counter intercepted;  ///< frames from this port for others on its bridge that the router took: answers
+    Counter intercepted;  ///< frames from this port for others on its bridge that went to the router: answers
     Counter not_learned;  ///< sources that found no room in the FDB or in the port's share of it
     std::array<Counter, kDropReasons> drops;
 

@@ -254,6 +254,21 @@ void send_to(Forwarder& forwarder, FdbValue found, Classified& c) {
     forwarder.stage(to, c.frame);
 }
 
+/// The same, off the fast path: by whatever the bridge is.
+void send_to(Forwarder& forwarder, const BridgeView& bridge, FdbValue found, Classified& c) {
+    if (bridge.switch_burst == switch_burst_plain) {
+        send_to<false>(forwarder, found, c);
+    } else {
+        send_to<true>(forwarder, found, c);
+    }
+}
+
+/// A frame without a tag on the VLAN of a router interface.
+Classified classify_by(const InterfaceView& interface, rte_mbuf* frame) {
+    const auto to = load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*));
+    return {frame, fdb_key(to, interface.vlan), interface.vlan, false};
+}
+
 template <bool kVlanFiltering>
 void output(Forwarder& forwarder, PortIndex from, const BridgeView& bridge, const Run& run, rte_mbuf** frames,
             FdbValue found, bool may_answer) {
@@ -437,10 +452,7 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
                          rte_mbuf* frame) {
     const auto& view = forwarder.topology().interfaces[interface];
     const auto& bridge = *view.bridge;
-    Classified c{};
-    c.frame = frame;
-    c.vlan = view.vlan;
-    c.destination = fdb_key(load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)), view.vlan);
+    auto c = classify_by(view, frame);
     FdbValue found;
     if ((c.destination & kGroupBit) == 0)
         found = bridge.fdb->find(c.destination, bridge.fdb->hash(c.destination));
@@ -461,29 +473,18 @@ void send_from_interface(Forwarder& forwarder, InterfaceIndex interface, PortInd
         return rte_pktmbuf_free(frame);
     }
     if (originated) forwarder.counters(to).originated.add(1);
-    if (bridge.switch_burst == switch_burst_plain) {
-        send_to<false>(forwarder, found, c);
-    } else {
-        send_to<true>(forwarder, found, c);
-    }
+    send_to(forwarder, bridge, found, c);
 }
 
 void send_on(Forwarder& forwarder, InterfaceIndex interface, PortIndex from, rte_mbuf* frame) {
     const auto& view = forwarder.topology().interfaces[interface];
     const auto& bridge = *view.bridge;
-    Classified c{};
-    c.frame = frame;
-    c.vlan = view.vlan;
-    c.destination = fdb_key(load_mac(rte_pktmbuf_mtod(frame, const std::uint8_t*)), view.vlan);
+    auto c = classify_by(view, frame);
     const auto found = bridge.fdb->find(c.destination, bridge.fdb->hash(c.destination));
     if (!found.present()) return flood(forwarder, {from, false, true}, bridge, c);
     if (found.port() == from) return forwarder.drop(from, Drop::same_port, frame);
     if (found.port() >= kGatewayFirst) return forwarder.drop(from, Drop::no_output, frame);
-    if (bridge.switch_burst == switch_burst_plain) {
-        send_to<false>(forwarder, found, c);
-    } else {
-        send_to<true>(forwarder, found, c);
-    }
+    send_to(forwarder, bridge, found, c);
 }
 
 void drop_burst_no_bridge(Forwarder& forwarder, PortIndex from, const PortView&, rte_mbuf** frames,

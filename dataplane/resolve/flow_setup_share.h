@@ -13,14 +13,20 @@
 #include <cstdint>
 #include <functional>
 
+#include <rte_cycles.h>
+
 namespace viaduct::dataplane {
 
 /// What time is told by where it is told twice a burst.
 struct CycleClock {
     std::function<std::uint64_t()> now;  ///< cycles
     std::uint64_t per_second;
-    /// The processor's own.
-    static CycleClock of_processor();
+    /// The processor's own; about any's where DPDK has not measured it (no EAL).
+    static CycleClock of_processor() {
+        constexpr std::uint64_t unmeasured = 2'000'000'000;
+        const auto measured = rte_get_tsc_hz();
+        return {[] { return rte_rdtsc(); }, measured != 0 ? measured : unmeasured};
+    }
 };
 
 /// One worker's, on its thread.

@@ -6,7 +6,6 @@
 #include <optional>
 #include <span>
 
-#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include "forward/switch.h"
@@ -27,8 +26,6 @@ namespace {
 /// Other workers meet the same flow's first packets: after so many defeats the packet is the network's loss.
 constexpr unsigned kRoundsMost = 4;
 constexpr std::uint8_t kIcmp6 = 58;
-/// For a window's length where DPDK has not measured the clock (no EAL): about any CPU's.
-constexpr std::uint64_t kUnmeasuredHz = 2'000'000'000;
 /// Packets by which the buckets that a packet asked for are read later.
 constexpr unsigned kFetchBehind = 3;
 /// Transport headers that are read or changed, and an ICMP error's packet inside as far.
@@ -40,10 +37,6 @@ bool is_neighbour_discovery(const Packet& packet) {
 }
 
 }  // namespace
-
-CycleClock CycleClock::of_processor() {
-    return {[] { return rte_rdtsc(); }, rte_get_tsc_hz() != 0 ? rte_get_tsc_hz() : kUnmeasuredHz};
-}
 
 Resolver::Resolver(Forwarder& forwarder, ResolveShared& shared, std::uint16_t number, std::uint16_t workers,
                    CycleClock clock)

@@ -66,7 +66,8 @@ bool is_answered_past(const Context& context) {
 
 /// From now on the bridge looks for the answers of the packet's flow, if they would go by it.
 void expect_answers_on_bridge(const Context& context) {
-    if (context.dry || !is_turned_back(context) || !shares_link(context)) return;
+    const bool own_source = context.translation.source == context.packet.source;
+    if (context.dry || !own_source || !is_turned_back(context) || !shares_link(context)) return;
     for_family(context.packet.v4, [&]<typename Key>(const Key*) {
         using Address = typename Key::AddressType;
         Key answer{};
