@@ -42,6 +42,14 @@ protected:
         send_directly(packet(spec));
         return collect("peer");
     }
+    /// In pieces that fit when whole.
+    std::vector<std::string> answer_in_fragments(std::uint16_t port) {
+        auto spec = answer(port);
+        spec.payload = 1200;
+        for (const auto& piece : cut(packet(spec), 576, 7))
+            send_directly(piece);
+        return collect("peer");
+    }
     std::uint64_t intercepted() { return bench.state("pod").totals.intercepted; }
 };
 

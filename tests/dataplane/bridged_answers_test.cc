@@ -92,11 +92,7 @@ TEST_F(BridgedAnswers, AfterAChangeOfTheConfiguration) {
 TEST_F(BridgedAnswers, InFragments) {
     serve();
     ask(asked(1234));
-    auto spec = answer(1234);
-    spec.payload = 1200;
-    for (const auto& piece : cut(packet(spec), 576, 7))
-        send_directly(piece);
-    EXPECT_EQ(collect("peer"), one("udp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
+    EXPECT_EQ(answer_in_fragments(1234), one("udp 10.96.0.10:80 > 10.0.0.3:1234 ttl 63"));
     ask({"10.0.0.3", kCluster, kUdp, 4321, 80});
     ASSERT_EQ(pass("peer", {"fd00::3", kCluster6, kUdp, 1234, 80}, "pod").size(), 1U);
     PacketSpec six{"fd00::2", "fd00::3", kUdp, 80, 1234};
